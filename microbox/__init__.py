@@ -1,0 +1,1 @@
+"""Chains of network functions over one shared protocol stack."""

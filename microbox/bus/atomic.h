@@ -1,0 +1,47 @@
+/*
+ * Shared words, by name of the ordering they need. Only these functions touch words that another
+ * process writes or reads; so an audit of the protocol is a search for their names.
+ *
+ * No stand-alone fences: ThreadSanitizer does not understand them, and a sequentially consistent
+ * store costs the same on the machines we run on.
+ */
+#ifndef MICROBOX_BUS_ATOMIC_H
+#define MICROBOX_BUS_ATOMIC_H
+
+#include <stdint.h>
+
+static inline uint64_t mb_load_acquire(const uint64_t *word) {
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+static inline uint64_t mb_load_relaxed(const uint64_t *word) {
+    return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+static inline void mb_store_release(uint64_t *word, uint64_t value) {
+    __atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+static inline void mb_store_relaxed(uint64_t *word, uint64_t value) {
+    __atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
+/* The two below order a store before a later load of another word: the sleeper stores `asleep`
+ * then loads the word; the mover stores the word then loads `asleep`. */
+static inline void mb_store_sequential(uint64_t *word, uint64_t value) {
+    __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+}
+
+static inline uint64_t mb_load_sequential(const uint64_t *word) {
+    return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+static inline void mb_store_flag_sequential(uint32_t *flag, uint32_t value) {
+    __atomic_store_n(flag, value, __ATOMIC_SEQ_CST);
+}
+
+static inline uint32_t mb_load_flag_sequential(const uint32_t *flag) {
+    return __atomic_load_n(flag, __ATOMIC_SEQ_CST);
+}
+
+#endif

@@ -1,0 +1,173 @@
+/*
+ * What processes share: entries, the log's head page, an NF's page.
+ *
+ * Plain C, read by Python as events/payloads.h is. A process writes only areas of its own; all
+ * other areas are mapped read-only. Whoever reads a foreign word reads it once, into a local,
+ * through an operation of atomic.h, and checks its range before use.
+ *
+ * THE PROTOCOL
+ *
+ * Positions. An entry's sequence number counts from 0 and never wraps; its slot is the sequence
+ * number modulo the count of slots (a power of two). `head` is one past the last entry that may
+ * be read. Heads and cursors rest only between packets: all entries published while one packet
+ * was handled become readable together, the last of them bears MB_LAST.
+ *
+ * Due. Before the worker moves `head` it stores due[i] = the new head for each NF i that some
+ * entry of the batch names in its mask. An NF whose cursor is at or past its due has nothing to
+ * read: it counts as standing at the head, is not woken, and need not move its cursor.
+ *
+ * Passed. NF i's position, for anybody who waits for it (a later NF, the gate):
+ *     read head, then due[i], then cursor[i];   cursor >= due ? head : cursor
+ *
+ * From. The worker may overwrite what an idle NF never was to read. Each time it counts NF i as
+ * standing at the head for reclamation it stores from[i] = head first. An NF that finds
+ * due > cursor reads from[] after due[], and starts at max(cursor, from). While due > cursor,
+ * from[i] does not change, and the worker keeps every slot from there on.
+ *
+ * NF logs. An NF's own log has entries of struct mb_nf_entry; `at` is the position in the worker's
+ * log that it was published from. A reader whose barrier is b may read those with at < b. The
+ * mask of the worker's entry `at` names every reader of that NF (the plan sees to it), so an
+ * entry of an NF's log is free when all its readers have passed `at`. A reader merges by `at`,
+ * then NF, then sequence number; the worker's entry `at` itself comes first.
+ *
+ * Verdicts. verdict[sequence modulo slots] of an inline NF is valid where the entry's mask names
+ * that NF and its position has passed the entry.
+ *
+ * Sleep. A sleeper stores `asleep` (whose word it waits for) in its own page, sequentially
+ * consistent, looks again, then waits by futex on the low 32 bits of that word with the value it
+ * saw. Who moves a word stores it sequentially consistent, then reads the `asleep` fields of those
+ * who may wait for it, and wakes once.
+ *
+ * Death. When NF i is gone, the worker stores due[i] = 0 for good, so that it has passed everything
+ * for everybody; entries at or past gone_at[i] were not judged by it.
+ */
+#ifndef MICROBOX_BUS_LAYOUT_H
+#define MICROBOX_BUS_LAYOUT_H
+
+#include "microbox/events/payloads.h"
+
+#include <stdint.h>
+
+enum {
+    MB_CACHE_LINE = 64,
+    MB_PAGE_SIZE = 4096,
+    MB_ENTRY_SIZE = 192,
+    MB_NF_ENTRY_SIZE = 256,
+    MB_SUBSCRIPTIONS_MAX = 128, /* bits of a mask: an NF instance with one filter each */
+    MB_NFS_MAX = 64,
+    MB_TYPES_MAX = 512,
+    MB_REASONS_MAX = 256,
+    MB_ENTRIES_PER_PACKET = 1024, /* most entries published while one packet is handled */
+    MB_LOG_SLOTS_MIN = 4096,
+    MB_LAYOUT_VERSION = 1
+};
+
+/* Bits of mb_entry.flags. */
+enum mb_entry_flag {
+    MB_FROM_RESPONDER = 1, /* direction: clear, sent by the flow's originator */
+    MB_LAST = 2,           /* last entry of its packet */
+    MB_HAS_FLOW = 4,       /* `flow`, snapshot and a flow's payload are filled */
+    MB_IN_DATA_RING = 8    /* the whole payload lies in the publisher's data ring */
+};
+
+/* One event. Three cache lines: header and mask; payload; snapshot. */
+struct mb_entry {
+    uint64_t sequence;
+    uint64_t time;   /* nanoseconds since the epoch, of the packet that caused it */
+    uint64_t packet; /* number of the input packet, from 1 */
+    uint64_t flow;   /* number of the flow's first packet: the flow's identity; 0: none */
+    uint64_t frame;  /* where the frame begins in the frame pool */
+    uint16_t type;   /* enum mb_event_type */
+    uint8_t reason;  /* enum mb_reason */
+    uint8_t flags;
+    uint32_t data_length;
+    uint64_t mask[2];
+
+    uint32_t frame_length; /* bytes captured */
+    uint32_t data_offset;  /* of the event's bytes, from the frame's first byte */
+    union mb_payload payload;
+
+    struct mb_snapshot snapshot;
+};
+
+/* Where an NF's event came from. */
+struct mb_provenance {
+    uint64_t at;    /* position in the worker's log */
+    uint64_t cause; /* sequence number of the entry that caused it, in log `cause_log` */
+    uint64_t blob;  /* position of the payload in the data ring, counted like sequences */
+    uint32_t blob_length;
+    uint16_t cause_log; /* 0: the worker's; 1 + i: NF i's */
+    uint16_t publisher; /* NF index */
+    uint8_t reserved[32];
+};
+
+struct mb_nf_entry {
+    struct mb_entry entry;
+    struct mb_provenance provenance;
+};
+
+/* First page of the worker's log area; the slots follow it. Written by the worker alone. */
+struct mb_log_page {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t slot_size;
+    uint64_t slots;
+    uint8_t line0[40];
+
+    uint64_t head;
+    uint8_t line1[56];
+
+    uint32_t asleep; /* 0: awake; 1 + i: until NF i's cursor moves */
+    uint8_t line2[60];
+
+    uint64_t due[64];
+    uint64_t from[64];
+    uint64_t gone_at[64]; /* UINT64_MAX while the NF lives */
+    uint8_t fails_closed[64];
+};
+
+/* What an NF counts. Written by that NF alone. */
+struct mb_nf_counters {
+    uint64_t matched; /* entries whose mask names it, passed to its handlers or skipped below */
+    uint64_t handled; /* handler calls that returned */
+    uint64_t raised;  /* handler calls that raised, the event being skipped */
+    uint64_t judged_dropped; /* entries not delivered since an earlier NF dropped them */
+    uint64_t published;
+    uint64_t published_bytes;
+    uint64_t alerts;
+    uint64_t records; /* lines written to its log file */
+    uint64_t verdicts[8];
+    uint64_t sleeps;
+    uint64_t polls;
+    uint64_t waits_full; /* times it waited for readers of its own log */
+    uint64_t reserved[45];
+    uint64_t published_by_type[512];
+};
+
+/* First page of an NF's area. Then its counters (two pages), its verdicts (a byte a slot of the
+ * worker's log; inline NFs only), its own log's slots, its data ring. */
+struct mb_nf_page {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t nf;
+    uint8_t line0[48];
+
+    uint64_t cursor; /* next entry of the worker's log that it will look at */
+    uint32_t asleep; /* 0: awake; 1: until the worker's head moves; 2 + i: NF i's cursor */
+    uint32_t reserved;
+    uint8_t line1[48];
+
+    uint64_t log_head; /* of its own log */
+    uint8_t line2[56];
+};
+
+/* Verdicts, one byte an entry. */
+enum mb_verdict {
+    MB_PASS = 0,
+    MB_DROP = 1,      /* this packet; on a stream event: the flow, from here on */
+    MB_DROP_FLOW = 2, /* this packet and all later ones of its flow */
+    MB_PASS_FLOW = 3, /* this NF wants nothing more of the flow */
+    MB_VERDICTS
+};
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * The worker's side of the log: claim slots, commit batches, learn what may be overwritten.
+ *
+ * One thread of one process uses this. See layout.h for the protocol.
+ */
+#ifndef MICROBOX_BUS_LOG_H
+#define MICROBOX_BUS_LOG_H
+
+#include "microbox/bus/area.h"
+#include "microbox/bus/layout.h"
+#include "microbox/bus/wait.h"
+
+/* One NF as the worker knows it. */
+struct mb_consumer {
+    const struct mb_nf_page *page; /* NULL: not attached, or gone */
+    const uint8_t *verdicts;       /* NULL: not inline */
+    uint64_t mask[2];              /* all its bits */
+    bool fails_closed;
+};
+
+/* Private to the worker. */
+struct mb_log {
+    struct mb_log_page *page;
+    struct mb_entry *slots;
+    uint64_t slot_mask;     /* slots - 1 */
+    uint64_t next;          /* sequence number of the next entry to be claimed */
+    uint64_t head;          /* what `page->head` says */
+    uint64_t limit;         /* first position that may not be claimed, as last worked out */
+    uint64_t batch_mask[2]; /* who is named since the last commit */
+    struct mb_wait_policy wait_policy;
+    uint32_t consumers;
+    struct mb_consumer consumer[MB_NFS_MAX];
+    uint64_t due[MB_NFS_MAX]; /* private copy of what the page says */
+    uint64_t from[MB_NFS_MAX];
+    uint64_t waits; /* times that the worker found the log full */
+    uint64_t slept;
+    struct mb_area area;
+};
+
+/* Bytes of an area for `slots` slots (a power of two, at least MB_LOG_SLOTS_MIN). */
+size_t mb_log_size(uint64_t slots);
+
+/* Makes the area and an empty log without consumers. Returns 0, or -errno (-EINVAL: slots). */
+int mb_log_create(struct mb_log *log, uint64_t slots);
+void mb_log_destroy(struct mb_log *log);
+
+/* Adds NF `index` (= log->consumers, or one that is gone). It is to read from the head on.
+ * `mask` holds its bits, disjoint from all others'. Returns 0 or -EINVAL. */
+int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *consumer);
+
+/* NF `index` is dead: it holds nothing any more. Its cursor is read one last time into gone_at. */
+void mb_log_detach(struct mb_log *log, uint32_t index);
+
+/* True when `count` entries can be claimed now. Looks at cursors only when the remembered limit
+ * says no. */
+bool mb_log_has_room(struct mb_log *log, uint64_t count);
+
+/* Waits up to `timeout_ns` for the slowest NF to move. Commit first: what is not readable cannot
+ * be passed. */
+void mb_log_wait_for_room(struct mb_log *log, uint64_t timeout_ns);
+
+/* The next slot, for the caller to fill, with `sequence` and `mask` set. There must be room. */
+static inline struct mb_entry *mb_log_claim(struct mb_log *log, const uint64_t mask[2]) {
+    struct mb_entry *entry = &log->slots[log->next & log->slot_mask];
+    entry->sequence = log->next++;
+    entry->mask[0] = mask[0];
+    entry->mask[1] = mask[1];
+    log->batch_mask[0] |= mask[0];
+    log->batch_mask[1] |= mask[1];
+    return entry;
+}
+
+/* Marks the last claimed entry as its packet's last, if any was claimed since `first`. */
+static inline void mb_log_end_packet(struct mb_log *log, uint64_t first) {
+    if (log->next != first)
+        log->slots[(log->next - 1) & log->slot_mask].flags |= MB_LAST;
+}
+
+/* Makes all claimed entries readable: due, then head, then wake. */
+void mb_log_commit(struct mb_log *log);
+
+/* The position that NF `index` has passed (layout.h, "Passed"); the head where it is gone. */
+uint64_t mb_log_passed(const struct mb_log *log, uint32_t index);
+
+/* True when every NF has passed the head. */
+bool mb_log_drained(const struct mb_log *log);
+
+#endif

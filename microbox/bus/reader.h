@@ -1,0 +1,112 @@
+/*
+ * An NF's side of the bus: wait at the barrier, take the entries that name it, merge in what
+ * earlier NFs published, publish, judge, move the cursor.
+ *
+ * One thread of one process uses this. See layout.h for the protocol.
+ */
+#ifndef MICROBOX_BUS_READER_H
+#define MICROBOX_BUS_READER_H
+
+#include "microbox/bus/area.h"
+#include "microbox/bus/layout.h"
+#include "microbox/bus/wait.h"
+
+/* The shape of an NF's area; from the plan, never from the area itself. */
+struct mb_nf_geometry {
+    uint64_t log_slots;  /* of the worker's log */
+    uint64_t own_slots;  /* of its own log, a power of two; 0: it publishes nothing */
+    uint64_t ring_bytes; /* of its data ring, a power of two; 0 likewise */
+    bool is_inline;      /* has verdicts */
+};
+
+size_t mb_nf_area_size(const struct mb_nf_geometry *geometry);
+
+/* Where the parts of an area mapped at `base` are; NULL for parts that it has not. */
+struct mb_nf_area {
+    struct mb_nf_page *page;
+    struct mb_nf_counters *counters;
+    uint8_t *verdicts;
+    struct mb_nf_entry *slots;
+    uint8_t *ring;
+};
+struct mb_nf_area mb_nf_area_parts(void *base, const struct mb_nf_geometry *geometry);
+
+/* An event as given to the runner. Points into shared memory: valid until mb_reader_advance. */
+struct mb_delivery {
+    const struct mb_entry *entry;
+    const struct mb_nf_entry *nf_entry; /* NULL: from the worker's log */
+    const uint8_t *payload;             /* payload_length bytes: in the entry, or in a data ring */
+    uint32_t payload_length;
+    uint32_t bits; /* which of the reader's own subscriptions it matches: bit k, k-th of the plan */
+};
+
+struct mb_reader;
+
+struct mb_reader_config {
+    uint32_t nf; /* own index */
+    uint64_t log_slots;
+    struct mb_nf_geometry geometry; /* of the own area */
+    uint32_t subscriptions;         /* at most 32 */
+    uint8_t bit[32];                /* bit in the mask of the k-th subscription */
+    uint64_t types[32][8];          /* set of types (512 bits) that the k-th one delivers; a
+                                       subscription that only follows a publisher has none */
+    uint64_t cut;                   /* deliveries stop at multiples of this position, for
+                                       batches that do not depend on timing; 0: wherever the
+                                       barrier is */
+    struct mb_wait_policy wait_policy;
+};
+
+/* Makes the reader and its own sealed area. Returns NULL and sets *error to -errno. */
+struct mb_reader *mb_reader_create(const struct mb_reader_config *config, int *error);
+void mb_reader_destroy(struct mb_reader *reader);
+
+/* The own area's descriptor, to be sent to worker and other NFs. Stays the reader's. */
+int mb_reader_area_fd(const struct mb_reader *reader);
+
+/* Maps the worker's log. Returns 0 or -errno. */
+int mb_reader_map_log(struct mb_reader *reader, int fd);
+
+/* Maps NF `index`'s area. `barrier`: an earlier NF that this one waits for; `mask` all its bits;
+ * `publishes`: its events are merged in; a later NF is mapped only to be woken. */
+struct mb_neighbour {
+    uint32_t index;
+    int fd;
+    struct mb_nf_geometry geometry;
+    uint64_t mask[2];
+    bool barrier;
+    bool publishes;
+};
+int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour *neighbour);
+
+/* Waits up to `timeout_ns` (0: looks once) for entries, and writes up to `capacity`
+ * (>= 2 * MB_ENTRIES_PER_PACKET) deliveries in order. Entries that an earlier inline NF dropped
+ * (any entry of the packet, or its flow before) are passed over and counted. Ends between
+ * packets. Returns how many; 0 also when only foreign entries were passed.
+ * -EPROTO: an earlier NF's log is not what it should be; *broken_nf names it. From then on that
+ * NF's events are left out. */
+int mb_reader_poll(struct mb_reader *reader, struct mb_delivery *deliveries, uint32_t capacity,
+                   uint64_t timeout_ns, uint32_t *broken_nf);
+
+/* The NF handles delivery `sequence` of the worker's log from now on: what it publishes is `at`
+ * there. */
+void mb_reader_set_position(struct mb_reader *reader, uint64_t sequence);
+
+/* The verdict on the entry `sequence`: the worker's one, or for an NF's event its `at`.
+ * A stronger verdict stays. */
+void mb_reader_judge(struct mb_reader *reader, uint64_t sequence, enum mb_verdict verdict);
+
+/* Publishes an event `type`. Header, five-tuple, frame range and snapshot are those of `cause`;
+ * `payload` (whole, as the type declares it) replaces the cause's. Waits where the own log is
+ * full. Returns 0; -ENOBUFS: more than its share for one event; -EMSGSIZE: payload over a quarter
+ * of the data ring; -EPERM: this NF declared no publications; -EINTR: `cancelled` became true. */
+int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause, uint16_t type,
+                      uint8_t reason, const uint8_t *payload, uint32_t payload_length,
+                      const volatile bool *cancelled);
+
+/* All of the last poll is done: moves the cursor, wakes who waits for it. */
+void mb_reader_advance(struct mb_reader *reader);
+
+struct mb_nf_counters *mb_reader_counters(struct mb_reader *reader);
+uint64_t mb_reader_position(const struct mb_reader *reader);
+
+#endif

@@ -1,0 +1,258 @@
+"""The messages between the controller and its children, as dataclasses.
+
+A child trusts the controller and builds these with `from_wire`. The controller trusts nobody: it
+validates what children say (`microbox.runtime.validation`). Order of a run::
+
+    controller → NF      Load         which NF, its parameters
+    NF → controller      Manifest     what it subscribes to, publishes, may do   (or Failed)
+    controller → NF      Configure    its index, bits, timers, shape of its area
+    NF → controller      Area         + its sealed area                          (or Failed)
+    controller → worker  StartWorker  + capture, + output
+    worker → controller  WorkerAreas  + log, counters                            (or Failed)
+    controller → worker  Attach       + the NF's area, one message each
+    controller → worker  Subscribe    all subscriptions and timers
+    controller → NF      Map          + log, + frame pool
+    controller → NF      Neighbour    + its area, one message each
+    controller → NF      Begin        the NF calls start() and answers
+    NF → controller      Ready                                                   (or Failed)
+    controller → worker  Begin        packets flow
+    NF → controller      Problem      a handler raised, a log could not be written; any number
+    NF → controller      Finished     after finish(), then it exits
+    controller → worker  Detach       an NF is gone
+    controller → any     Stop         end early, in order: the input is over now
+    worker → controller  Done         then it exits
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterDeclaration:
+    name: str
+    annotation: str  # as written: "int", "list[str]"
+    default: Any = None
+    required: bool = False
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerDeclaration:
+    """One handler's subscription, as the user wrote it."""
+
+    handler: str
+    types: list[str]  # names as written: ["http.request"]
+    filter: str = ""
+    batch: bool = False
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TimerDeclaration:
+    handler: str
+    period: int  # nanoseconds
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TypeDeclaration:
+    """An event type of the user's own: `fields` extend the parent's payload."""
+
+    name: str  # full dotted name
+    fields: dict[str, str] = field(default_factory=dict)  # name → u8 u16 u32 u64 i64 f64 text
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an NF is, as its class says."""
+
+    kind = "manifest"
+    class_name: str
+    file: str
+    doc: str
+    parameters: list[ParameterDeclaration]
+    handlers: list[HandlerDeclaration]
+    timers: list[TimerDeclaration]
+    publishes: list[str]  # names of types that it publishes, `alert` included
+    declares: list[TypeDeclaration]
+    is_inline: bool  # may drop
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    kind = "load"
+    name: str  # of the instance, unique in the chain: names its log file and its output
+    source: str  # path of the Python file
+    parameters: dict[str, Any]
+    on_error: str = "stop"  # "stop" | "skip"
+    log_directory: str = ""  # "": describe only, nothing is written
+    utc: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bit:
+    """One of an NF's bits in the mask."""
+
+    bit: int
+    filter: str
+    types: list[int]  # numbers of the types it delivers, descendants included; [] for a bit that
+    # only follows a publisher
+    wanted: list[int] = field(default_factory=list)  # types that the worker sets this bit for: those
+    # of `types` that the stack publishes, and those that a followed publisher reads
+
+
+@dataclass(frozen=True, slots=True)
+class AreaShape:
+    """Shape of an NF's area (struct mb_nf_geometry)."""
+
+    log_slots: int
+    own_slots: int
+    ring_bytes: int
+    is_inline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    kind = "configure"
+    index: int
+    bits: list[Bit]  # bit 0 of this list has no filter: timers and system events come on it
+    shape: AreaShape
+    cut: int  # 0: no batches
+    user_types: list[TypeDeclaration]  # numbered from the count of built-in types on
+    names: list[str]  # of all NFs, by index
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    kind = "area"  # + 1 descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorker:
+    kind = "start_worker"  # + capture, + output where `output` is set
+    input: str  # name for messages
+    output: str
+    packet_limit: int
+    log_slots: int
+    settings: dict[str, int]  # fields of struct mb_stack_config
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerAreas:
+    kind = "worker_areas"  # + log, + counters, + frame pool
+    pool_size: int
+    file_size: int
+    format: str
+    link_type: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    kind = "attach"  # + the NF's area
+    index: int
+    shape: AreaShape
+    fails_closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSubscription:
+    nf: int
+    bit: int
+    filter: str
+    types: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerTimer:
+    period: int
+    bits: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    kind = "subscribe"
+    subscriptions: list[WorkerSubscription]
+    timers: list[WorkerTimer]
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    kind = "map"  # + log, + frame pool
+    pool_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    kind = "neighbour"  # + its area
+    index: int
+    shape: AreaShape
+    bits: list[int]
+    barrier: bool
+    publishes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    kind = "begin"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    kind = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The child cannot go on; it exits after this."""
+
+    kind = "failed"
+    error: str  # one sentence
+    traceback: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    kind = "problem"
+    severity: str  # "warning" | "error"
+    error: str
+    handler: str = ""
+    event: str = ""  # the event in words: type, flow, packet number, time
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    kind = "finished"
+    summary: dict[str, Any]  # what the NF's finish() returned: shown to people
+    records: int  # lines in its log
+    records_lost: int
+    log_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    kind = "detach"
+    index: int
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    kind = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    kind = "done"
+    warning: str = ""
+    complaint: str = ""
+
+
+Message = (
+    Load | Manifest | Configure | Area | StartWorker | WorkerAreas | Attach | Subscribe | Map
+    | Neighbour | Begin | Ready | Failed | Problem | Finished | Detach | Stop | Done
+)

@@ -1,0 +1,233 @@
+/*
+ * Payloads of events, declared once.
+ *
+ * Plain C: Python reads this file too (lines that begin with '#' are dropped, the rest goes to
+ * cffi), and makes its struct views, numpy dtypes and documentation from it. So: fixed-width
+ * fields, no macros, no attributes, explicit padding.
+ *
+ * A child's payload begins with its parent's (the parent is its first member). A payload of at
+ * most MB_PAYLOAD_SIZE bytes lies in the entry itself. A longer one lies whole in the publisher's
+ * data ring, and its first MB_PAYLOAD_SIZE bytes lie in the entry as well, so that a reader who
+ * knows only the parent need not follow the reference.
+ *
+ * Integers are in host byte order; addresses are in network byte order.
+ */
+#ifndef MICROBOX_EVENTS_PAYLOADS_H
+#define MICROBOX_EVENTS_PAYLOADS_H
+
+#include <stdint.h>
+
+enum { MB_PAYLOAD_SIZE = 56 };
+
+/* Bytes of variable length: where they begin, counted from the start of the payload that this
+ * is a field of, and how many they are. Only payloads in a data ring have such fields. */
+struct mb_text {
+    uint32_t offset;
+    uint32_t length;
+};
+
+/* Addresses are 16 bytes; an IPv4 address is written ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2).
+ * Ports are 0 where the protocol has none; ICMP echo carries its identifier in both. */
+struct mb_five_tuple {
+    uint8_t source[16];
+    uint8_t destination[16];
+    uint16_t source_port;
+    uint16_t destination_port;
+    uint8_t protocol;
+    uint8_t ip_version;
+    uint16_t vlan; /* outermost VLAN identifier, 0: untagged */
+};
+
+/* A frame as received. The five-tuple is as sent: `source` is who sent this packet. All zero
+ * where the frame carries no IP. Offsets count from the frame's first byte; 0: no such layer. */
+struct mb_packet {
+    struct mb_five_tuple tuple;
+    uint32_t wire_length; /* bytes on the wire; more than captured where a snap length cut it */
+    uint16_t ether_type;
+    uint16_t network_offset;
+    uint16_t transport_offset;
+    uint16_t payload_offset;
+    uint8_t tcp_flags;
+    uint8_t ttl;
+    uint16_t reserved;
+};
+
+/* A flow. `source` is the originator: who sent the flow's first packet (for TCP, where a
+ * SYN/ACK came first, the one it was addressed to). */
+struct mb_flow {
+    struct mb_five_tuple tuple;
+};
+
+/* The entry's `reason` says why the flow ended (MB_REASON_END_...). */
+struct mb_flow_end {
+    struct mb_flow flow;
+    uint64_t started; /* nanoseconds since the epoch: time of the flow's first packet */
+};
+
+/* One side (the entry's direction) changed its state. */
+struct mb_tcp_state_change {
+    struct mb_flow flow;
+    uint8_t before; /* enum mb_tcp_state */
+    uint8_t after;
+    uint8_t reserved[14];
+};
+
+/* The next in-order bytes of one side: the entry's data range. */
+struct mb_tcp_data {
+    struct mb_flow flow;
+    uint64_t offset; /* of the first byte in this side's stream; the first byte after SYN is 0 */
+    uint8_t reserved[8];
+};
+
+/* Bytes of one side that will never come. */
+struct mb_tcp_gap {
+    struct mb_flow flow;
+    uint64_t offset;
+    uint64_t length;
+};
+
+/* Something unusual; the entry's `reason` says what (MB_REASON_TCP_...). */
+struct mb_tcp_anomaly {
+    struct mb_flow flow;
+    uint32_t sequence_number; /* as in the segment */
+    uint32_t acknowledged;
+    uint32_t length; /* bytes of payload in the segment */
+    uint32_t reserved;
+};
+
+struct mb_icmp_message {
+    struct mb_flow flow;
+    uint8_t type;
+    uint8_t code;
+    uint16_t identifier;
+    uint16_t sequence_number;
+    uint8_t reserved[10];
+};
+
+struct mb_timer {
+    uint64_t period; /* nanoseconds */
+    uint64_t missed; /* firings left out since the last one */
+};
+
+struct mb_end_of_input {
+    uint64_t packets;
+    uint64_t bytes;
+};
+
+struct mb_nf_exited {
+    uint32_t nf;
+    int32_t status; /* exit status, or the negative number of the signal */
+};
+
+union mb_payload {
+    struct mb_packet packet;
+    struct mb_flow flow;
+    struct mb_flow_end flow_end;
+    struct mb_tcp_state_change tcp_state_change;
+    struct mb_tcp_data tcp_data;
+    struct mb_tcp_gap tcp_gap;
+    struct mb_tcp_anomaly tcp_anomaly;
+    struct mb_icmp_message icmp_message;
+    struct mb_timer timer;
+    struct mb_end_of_input end_of_input;
+    struct mb_nf_exited nf_exited;
+    uint8_t bytes[56];
+};
+
+/* --- published by NFs: longer than an entry's payload, kept in the NF's data ring --- */
+
+struct mb_http_request {
+    struct mb_tcp_data data;
+    struct mb_text method;
+    struct mb_text target;
+    struct mb_text host;
+    struct mb_text user_agent;
+    struct mb_text version;
+    uint32_t number; /* of this request on its connection, from 1 */
+    uint32_t reserved;
+};
+
+struct mb_http_response {
+    struct mb_tcp_data data;
+    struct mb_text reason_phrase;
+    struct mb_text content_type;
+    struct mb_text version;
+    uint64_t body_length; /* bytes of body seen */
+    uint16_t status;
+    uint16_t reserved;
+    uint32_t number; /* of the request that this answers, from 1 */
+};
+
+struct mb_tls_client_hello {
+    struct mb_tcp_data data;
+    struct mb_text server_name;
+    struct mb_text application_protocols; /* comma-separated, as offered */
+    uint16_t version;
+    uint16_t cipher_suites; /* how many were offered */
+    uint32_t reserved;
+};
+
+/* A DNS message, over UDP or TCP. */
+struct mb_dns_message {
+    struct mb_flow flow;
+    struct mb_text name; /* of the first question */
+    uint16_t identifier;
+    uint16_t question_type;
+    uint16_t response_code;
+    uint16_t answers;
+    uint32_t questions;
+    uint32_t length; /* bytes of the message */
+};
+
+struct mb_dns_response {
+    struct mb_dns_message message;
+    struct mb_text addresses; /* of A and AAAA answers, comma-separated */
+};
+
+/* What an NF reports to people. `severity`: 1 information, 2 notice, 3 warning, 4 critical. */
+struct mb_alert {
+    struct mb_flow flow;
+    struct mb_text message;
+    struct mb_text signature; /* short stable name of what was found */
+    struct mb_text nf;
+    uint32_t severity;
+    uint32_t reserved;
+};
+
+/* --- the connection as of an event --- */
+
+/* States of one side (RFC 9293 section 3.3.2), as seen from the middle. */
+enum mb_tcp_state {
+    MB_TCP_CLOSED,
+    MB_TCP_LISTEN,
+    MB_TCP_SYN_SENT,
+    MB_TCP_SYN_RECEIVED,
+    MB_TCP_ESTABLISHED,
+    MB_TCP_FIN_WAIT_1,
+    MB_TCP_FIN_WAIT_2,
+    MB_TCP_CLOSE_WAIT,
+    MB_TCP_CLOSING,
+    MB_TCP_LAST_ACK,
+    MB_TCP_TIME_WAIT,
+    MB_TCP_STATES
+};
+
+/* What one side has sent so far. Flows other than TCP fill `packets` and `bytes` only. */
+struct mb_side {
+    uint64_t bytes; /* payload bytes received from this side, repeats included */
+    uint32_t packets;
+    uint32_t next;            /* sequence number that follows the highest one sent */
+    uint32_t acknowledged;    /* highest acknowledgement number sent */
+    uint32_t window;          /* offered, in bytes, scaled */
+    uint32_t round_trip;      /* microseconds from this side's segment to its acknowledgement
+                                 passing by; 0: not measured yet */
+    uint16_t retransmissions; /* stays at 65535 */
+    uint8_t state;            /* enum mb_tcp_state */
+    uint8_t window_scale;     /* shift count (RFC 7323), 255: not offered */
+};
+
+struct mb_snapshot {
+    struct mb_side side[2]; /* 0: originator, 1: responder */
+};
+
+#endif

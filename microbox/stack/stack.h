@@ -1,0 +1,83 @@
+/*
+ * The µStack of one worker: decode, find the flow, run its modules, publish. It does no I/O and
+ * reads no clock: frames and time come in, entries go out.
+ */
+#ifndef MICROBOX_STACK_STACK_H
+#define MICROBOX_STACK_STACK_H
+
+#include "microbox/bus/log.h"
+#include "microbox/io/filter.h"
+#include "microbox/io/source.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One bit of the mask: an NF instance with one filter. */
+struct mb_subscription {
+    uint32_t nf;
+    uint8_t bit;
+    const char *filter; /* libpcap syntax; "" or NULL: everything */
+    uint64_t types[8];  /* set of types, descendants included */
+};
+
+/* A period that NFs want to be told of. Entries go to `mask`. */
+struct mb_timer_subscription {
+    uint64_t period; /* nanoseconds */
+    uint64_t mask[2];
+};
+
+enum mb_checksums { MB_CHECKSUMS_OFF, MB_CHECKSUMS_EVENT, MB_CHECKSUMS_DROP };
+
+/* All limits have defaults where 0. */
+struct mb_stack_config {
+    uint32_t flows_max;              /* default 1,000,000 */
+    uint32_t held_segments_per_flow; /* out of order; default 256, at most 500 */
+    uint32_t held_segments_max;      /* in all; default 262,144 */
+    uint64_t held_bytes_per_flow;    /* default 1 MiB */
+    uint64_t tcp_timeout;            /* nanoseconds of packet time; default 300 s */
+    uint64_t tcp_opening_timeout;    /* handshake not complete; default 30 s */
+    uint64_t tcp_closed_timeout;     /* after FIN or RST; default 10 s */
+    uint64_t udp_timeout;            /* default 60 s */
+    uint64_t icmp_timeout;           /* default 30 s */
+    enum mb_checksums checksums;
+    uint64_t hash_key[2]; /* 0, 0: from the system's random source */
+    uint32_t link_type;   /* of the capture, for filters */
+};
+
+struct mb_stack;
+
+/* `log` must outlive the stack. Returns NULL with a sentence in `error` (a filter that libpcap
+ * rejects is named). */
+struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb_log *log,
+                                 const struct mb_subscription *subscriptions, uint32_t count,
+                                 const struct mb_timer_subscription *timers, uint32_t timer_count,
+                                 char error[MB_ERROR_SIZE]);
+void mb_stack_destroy(struct mb_stack *stack);
+
+/* What a handled packet left in the log: its entries are [first, end). `flow` for the gate:
+ * index of its slot and a token that changes when the slot is used for another flow. */
+struct mb_handled {
+    uint64_t first;
+    uint64_t end;
+    uint64_t packet;
+    uint64_t flow; /* identity, 0: none */
+};
+
+/* Handles up to `count` frames (at most MB_BATCH), stops early when the log has no room for
+ * another packet. Does not commit. Fills one `handled` a frame. Returns how many. */
+enum { MB_BATCH = 256 };
+size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
+                       size_t count, struct mb_handled *handled);
+
+/* Ends flows as the input is over, at most as many as the log has room for, oldest first, then
+ * publishes system.end_of_input. Call until true; commit between calls. */
+bool mb_stack_finish(struct mb_stack *stack, uint8_t reason);
+
+/* NF `nf` is gone: none of its bits is set any more. */
+void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status);
+
+/* Counters, in the order of counters.def. */
+struct mb_stack_counters;
+const struct mb_stack_counters *mb_stack_counters(const struct mb_stack *stack);
+
+#endif
