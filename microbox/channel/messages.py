@@ -31,6 +31,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ParameterDeclaration:
+    """A parameter that an NF's class declares."""
+
     name: str
     annotation: str  # as written: "int", "list[str]"
     default: Any = None
@@ -51,6 +53,8 @@ class HandlerDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class TimerDeclaration:
+    """One @every handler."""
+
     handler: str
     period: int  # nanoseconds
     line: int = 0
@@ -83,6 +87,8 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Load:
+    """Import this NF's file and say what it is."""
+
     kind = "load"
     name: str  # of the instance, unique in the chain: names its log file and its output
     source: str  # path of the Python file
@@ -100,7 +106,9 @@ class Bit:
     filter: str
     types: list[int]  # numbers of the types it delivers, descendants included; [] for a bit that
     # only follows a publisher
-    wanted: list[int] = field(default_factory=list)  # types that the worker sets this bit for: those
+    wanted: list[int] = field(
+        default_factory=list
+    )  # types that the worker sets this bit for: those
     # of `types` that the stack publishes, and those that a followed publisher reads
 
 
@@ -116,6 +124,8 @@ class AreaShape:
 
 @dataclass(frozen=True, slots=True)
 class Configure:
+    """The NF's place in the plan."""
+
     kind = "configure"
     index: int
     bits: list[Bit]  # bit 0 of this list has no filter: timers and system events come on it
@@ -127,11 +137,15 @@ class Configure:
 
 @dataclass(frozen=True, slots=True)
 class Area:
+    """The NF's own area is made and sealed."""
+
     kind = "area"  # + 1 descriptor
 
 
 @dataclass(frozen=True, slots=True)
 class StartWorker:
+    """Open the capture, make log and counters."""
+
     kind = "start_worker"  # + capture, + output where `output` is set
     input: str  # name for messages
     output: str
@@ -142,6 +156,8 @@ class StartWorker:
 
 @dataclass(frozen=True, slots=True)
 class WorkerAreas:
+    """The worker's areas are made and sealed; what the capture is."""
+
     kind = "worker_areas"  # + log, + counters, + frame pool
     pool_size: int
     file_size: int
@@ -151,6 +167,8 @@ class WorkerAreas:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
+    """Let this NF hold the log."""
+
     kind = "attach"  # + the NF's area
     index: int
     shape: AreaShape
@@ -159,6 +177,8 @@ class Attach:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSubscription:
+    """One bit of one NF, as the worker sees it."""
+
     nf: int
     bit: int
     filter: str
@@ -167,12 +187,16 @@ class WorkerSubscription:
 
 @dataclass(frozen=True, slots=True)
 class WorkerTimer:
+    """A period that someone wants to be told of."""
+
     period: int
     bits: list[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
+    """All subscriptions and timers of all NFs."""
+
     kind = "subscribe"
     subscriptions: list[WorkerSubscription]
     timers: list[WorkerTimer]
@@ -180,12 +204,16 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Map:
+    """Map the worker's log and the frames."""
+
     kind = "map"  # + log, + frame pool
     pool_size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
+    """Map another NF's area: to wait for it, to read it, or to wake it."""
+
     kind = "neighbour"  # + its area
     index: int
     shape: AreaShape
@@ -196,11 +224,15 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
+    """To an NF: call start(). To the worker: let packets flow."""
+
     kind = "begin"
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
+    """start() has returned."""
+
     kind = "ready"
 
 
@@ -216,6 +248,8 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
+    """Something went wrong that the child survives."""
+
     kind = "problem"
     severity: str  # "warning" | "error"
     error: str
@@ -226,6 +260,8 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
+    """finish() has returned."""
+
     kind = "finished"
     summary: dict[str, Any]  # what the NF's finish() returned: shown to people
     records: int  # lines in its log
@@ -235,6 +271,8 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Detach:
+    """This NF's process is gone."""
+
     kind = "detach"
     index: int
     status: int
@@ -242,17 +280,37 @@ class Detach:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
+    """The input is over now: end in order."""
+
     kind = "stop"
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
+    """All input handled, all NFs have read it, output written."""
+
     kind = "done"
     warning: str = ""
     complaint: str = ""
 
 
 Message = (
-    Load | Manifest | Configure | Area | StartWorker | WorkerAreas | Attach | Subscribe | Map
-    | Neighbour | Begin | Ready | Failed | Problem | Finished | Detach | Stop | Done
+    Load
+    | Manifest
+    | Configure
+    | Area
+    | StartWorker
+    | WorkerAreas
+    | Attach
+    | Subscribe
+    | Map
+    | Neighbour
+    | Begin
+    | Ready
+    | Failed
+    | Problem
+    | Finished
+    | Detach
+    | Stop
+    | Done
 )
