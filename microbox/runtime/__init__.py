@@ -1,0 +1,1 @@
+"""Runs a chain: the controller, the processes it starts, and what they report."""

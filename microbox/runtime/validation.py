@@ -1,0 +1,64 @@
+"""What children say, checked in full before the controller believes it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError, create_model
+
+from microbox.channel.messages import (
+    Area,
+    Done,
+    Failed,
+    Finished,
+    Manifest,
+    Message,
+    Problem,
+    Ready,
+    WorkerAreas,
+)
+from microbox.channel.wire import WireError, split_kind
+
+FROM_CHILDREN = (Manifest, Area, WorkerAreas, Ready, Failed, Problem, Finished, Done)
+
+
+def _checker(message_type: type) -> TypeAdapter[Any]:
+    """The dataclass as a field of a model, so that the model's config holds for nested ones."""
+    model = create_model(
+        f"Checked{message_type.__name__}",
+        __config__=ConfigDict(extra="forbid"),
+        message=(message_type, ...),
+    )
+    return TypeAdapter(model)
+
+
+_CHECKERS: dict[type, TypeAdapter[Any]] = {
+    message_type: _checker(message_type) for message_type in FROM_CHILDREN
+}
+_SUMMARY: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
+
+
+def from_child(wire: object) -> Message:
+    """The message that a child sent, each field of its declared type.
+
+    Raises WireError: unknown kind, one that only the controller sends, a field that is unknown,
+    missing or of another type, a summary that JSON cannot say.
+    """
+    message_type, fields = split_kind(wire)
+    checker = _CHECKERS.get(message_type)
+    if checker is None:
+        raise WireError(f"no child sends a '{message_type.kind}'")  # type: ignore[attr-defined]
+    name = message_type.__name__
+    message = cast(Message, _checked(checker, {"message": fields}, name).message)
+    if isinstance(message, Finished):
+        _checked(_SUMMARY, message.summary, f"{name}.summary")
+    return message
+
+
+def _checked(checker: TypeAdapter[Any], value: object, name: str) -> Any:
+    try:
+        return checker.validate_python(value)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        path = [name, *(str(part) for part in fault["loc"] if part != "message")]
+        raise WireError(f"{'.'.join(path)}: {fault['msg']}") from error
