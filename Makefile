@@ -1,0 +1,90 @@
+# One command a task. Each does its own set-up first (tools/setup); nothing else is needed on a
+# Debian 12 with python3, make and apt, as root or with sudo.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench fuzz coverage docs format clean \
+	check-style check-types check-core check-threads check-python
+
+FUZZ_SECONDS ?= 30
+PYTEST_ARGUMENTS ?=
+DEMO_LOGS ?= microbox-logs-demo
+
+bin := .venv/bin
+# The tools of the virtual environment before those of the system.
+export PATH := $(CURDIR)/$(bin):$(PATH)
+
+C_FILES = $(shell find microbox tests fuzz benchmarks -name '*.[ch]')
+SANITIZED := build/sanitize
+COVERED := build/coverage
+
+help: ## what there is to do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: ## replay a real capture through a chain of network functions
+	@tools/setup demo
+	@microbox run configs/demo.yaml --overwrite -w $(DEMO_LOGS)
+
+test: ## the C unit tests, then all Python tests against the installed package
+	@tools/setup test
+	@tools/build build/test -Dbenchmarks=false -Dwerror=false
+	@meson test -C build/test --no-rebuild --quiet --print-errorlogs
+	@pytest $(PYTEST_ARGUMENTS)
+
+check: check-style check-types check-core check-threads check-python ## style, types, and the tests under sanitizers
+
+check-style:
+	@tools/setup check
+	ruff check
+	ruff format --check
+	@clang-format --dry-run -Werror $(C_FILES) && echo "clang-format: $(words $(C_FILES)) files are well formed"
+
+check-types:
+	@tools/setup check
+	mypy
+
+# Everything that touches bytes from outside, with each wrong access and each leak an error.
+check-core:
+	@tools/setup check
+	@tools/install-variant $(SANITIZED) -Dtests=true -Dwerror=true -Dbuildtype=debugoptimized -Db_ndebug=false -Db_sanitize=address,undefined -Db_lundef=false
+	@tools/sanitized meson test -C $(SANITIZED)/build --no-rebuild --quiet --print-errorlogs
+
+# The shared-memory protocol: the tests of the suite `threads`, one process, real threads.
+check-threads:
+	@tools/setup check
+	@tools/build build/threads -Dbenchmarks=false -Dwerror=true -Db_sanitize=thread -Db_lundef=false
+	@tools/sanitized meson test -C build/threads --no-rebuild --quiet --print-errorlogs --suite threads
+
+# The Python tests again, the core in each of their processes built as for check-core.
+check-python:
+	@tools/setup check
+	@tools/sanitized --preload $(SANITIZED)/site pytest -p no:cacheprovider $(PYTEST_ARGUMENTS)
+
+bench: ## measure: medians of several runs, beside what was aimed at
+	@tools/setup demo
+	@tools/build build/bench -Dtests=false -Dbuildtype=release -Db_ndebug=true -Dwerror=false
+	@$(bin)/python -P benchmarks/run.py --build build/bench $(BENCH_ARGUMENTS)
+
+fuzz: ## run each fuzz target for FUZZ_SECONDS (30)
+	@tools/setup fuzz
+	@CC=clang tools/build build/fuzz -Dfuzz=true -Dtests=false -Dbenchmarks=false -Db_sanitize=address,undefined -Db_lundef=false
+	@tools/fuzz build/fuzz $(FUZZ_SECONDS)
+
+coverage: ## which lines the tests reach, of C and of Python
+	@tools/setup check
+	@tools/install-variant $(COVERED) -Dtests=true -Dwerror=false -Dbuildtype=debug -Db_coverage=true
+	@tools/coverage $(COVERED)
+
+docs: ## build the documentation into build/docs
+	@tools/setup docs
+	@sphinx-build -q -W --keep-going -b html docs build/docs && echo "docs: build/docs/index.html"
+
+format: ## bring all files into the common style
+	@tools/setup check
+	ruff format
+	ruff check --fix-only
+	clang-format -i $(C_FILES)
+
+clean: ## remove what was built, .venv included
+	rm -rf build build-* .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis docs/_build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
