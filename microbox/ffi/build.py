@@ -1,0 +1,49 @@
+"""Writes the C source of the extension module `microbox._core` (cffi, API mode).
+
+    python build.py SOURCE_ROOT OUTPUT.c
+
+The headers are plain enough for cffi once the preprocessor's lines are dropped; the struct of
+counters is made from the rows of counters.def. Nothing is declared twice.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import cffi
+
+# In the order of their dependencies.
+HEADERS = (
+    "microbox/events/payloads.h",
+    "microbox/bus/layout.h",
+    "microbox/ffi/process.h",
+)
+
+COUNTER_ROW = re.compile(r"^COUNTER\((\w+),", re.MULTILINE)
+
+
+def without_preprocessor(text: str) -> str:
+    """The declarations of a header: its text without the lines that begin with '#'."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+
+
+def counters_struct(text: str) -> str:
+    """The definition of `struct mb_stack_counters`, from the rows of counters.def."""
+    fields = "".join(f"    uint64_t {field};\n" for field in COUNTER_ROW.findall(text))
+    return f"struct mb_stack_counters {{\n{fields}    ...;\n}};"
+
+
+def make(root: Path, output: Path) -> None:
+    """Writes the extension's C source to `output`."""
+    builder = cffi.FFI()
+    for header in HEADERS:
+        builder.cdef(without_preprocessor((root / header).read_text()))
+    includes = "\n".join(f'#include "{header}"' for header in HEADERS)
+    builder.set_source("microbox._core", includes)
+    builder.emit_c_code(str(output))
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]), Path(sys.argv[2]))
