@@ -1,0 +1,265 @@
+"""Entry of a worker process: `python -P -m microbox.runtime.worker_process DESCRIPTOR`.
+
+The packet path is C; this loop gives it slices of time and looks for messages between them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from microbox._core import ffi, lib
+from microbox.channel.channel import Channel, ChannelClosed, ChannelError
+from microbox.channel.messages import (
+    Attach,
+    Begin,
+    Detach,
+    Done,
+    Failed,
+    Message,
+    StartWorker,
+    Stop,
+    Subscribe,
+    WorkerAreas,
+)
+
+SLICE_NS = 20_000_000
+"""A message waits at most about this long."""
+
+Answer = TypeVar("Answer")
+
+
+class WorkerError(Exception):
+    """The worker cannot go on; says why in a sentence."""
+
+
+class Stopped(Exception):  # noqa: N818 (an ordinary end)
+    """The controller said Stop before packets flowed."""
+
+
+def main() -> int:
+    """Runs the worker; the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    lib.mb_die_with_parent(os.getppid())
+    with Channel.from_descriptor(int(sys.argv[1])) as channel:
+        try:
+            serve(channel)
+        except Stopped:
+            return 0
+        except ChannelClosed:
+            return 1  # the controller is gone: nobody is there to be told
+        except (WorkerError, ChannelError) as error:
+            return _fail(channel, str(error))
+    return 0
+
+
+def _fail(channel: Channel, complaint: str) -> int:
+    with contextlib.suppress(ChannelClosed):
+        channel.send(Failed(complaint))
+    return 1
+
+
+def serve(channel: Channel) -> None:
+    """One run, from StartWorker to Done."""
+    start, fds = _expect(channel, StartWorker)
+    capture, *output = fds
+    with (
+        _source(capture, start.input) as source,
+        _sink(output, start.output, source) as sink,
+        _worker(start, source, sink) as worker,
+    ):
+        channel.send(_areas(source, capture), _area_descriptors(source, worker))
+        _connect(channel, worker)
+        _work(channel, worker)
+        channel.send(_done(worker, sink, start.output))
+
+
+@contextlib.contextmanager
+def _source(fd: int, name: str) -> Iterator[Any]:
+    error = ffi.new("char[]", lib.MB_ERROR_SIZE)
+    source = lib.mb_source_open(fd, name.encode(), error)
+    if source == ffi.NULL:
+        raise WorkerError(_text(error))
+    try:
+        yield source
+    finally:
+        lib.mb_source_close(source)
+
+
+class Sink:
+    """The output capture, or nothing; closed once, since closing writes out what is buffered."""
+
+    def __init__(self, pointer: Any) -> None:
+        """Owns the sink."""
+        self.pointer = pointer
+        self.error = 0
+
+    def close(self) -> None:
+        """Writes out and closes; `error` is the errno of what went wrong, else 0."""
+        if self.pointer != ffi.NULL:
+            self.error = -lib.mb_sink_close(self.pointer)
+        self.pointer = ffi.NULL
+
+
+@contextlib.contextmanager
+def _sink(output: list[int], name: str, source: Any) -> Iterator[Sink]:
+    if not output:
+        yield Sink(ffi.NULL)
+        return
+    error = ffi.new("char[]", lib.MB_ERROR_SIZE)
+    pointer = lib.mb_sink_open(output[0], lib.mb_source_link_type(source), error)
+    if pointer == ffi.NULL:
+        raise WorkerError(f"{name}: {_text(error)}")
+    with contextlib.closing(Sink(pointer)) as sink:
+        yield sink
+
+
+@contextlib.contextmanager
+def _worker(start: StartWorker, source: Any, sink: Sink) -> Iterator[Any]:
+    config = ffi.new("struct mb_worker_config *")
+    for name, value in start.settings.items():
+        setattr(config.stack, name, value)
+    config.stack.link_type = lib.mb_source_link_type(source)
+    config.log_slots = start.log_slots
+    config.packet_limit = start.packet_limit
+    error = ffi.new("char[]", lib.MB_ERROR_SIZE)
+    worker = lib.mb_worker_create(config, source, sink.pointer, error)
+    if worker == ffi.NULL:
+        raise WorkerError(_text(error))
+    try:
+        yield worker
+    finally:
+        lib.mb_worker_destroy(worker)
+
+
+def _areas(source: Any, capture: int) -> WorkerAreas:
+    return WorkerAreas(
+        pool_size=lib.mb_source_pool_size(source),
+        file_size=os.fstat(capture).st_size,
+        format=_text(lib.mb_source_format(source)),
+        link_type=lib.mb_source_link_type(source),
+    )
+
+
+def _area_descriptors(source: Any, worker: Any) -> list[int]:
+    return [
+        lib.mb_worker_log_fd(worker),
+        lib.mb_worker_counters_fd(worker),
+        lib.mb_source_pool_fd(source),
+    ]
+
+
+def _connect(channel: Channel, worker: Any) -> None:
+    """Takes the NFs' areas and their subscriptions, until packets may flow."""
+    while True:
+        message, fds = channel.receive()
+        match message:
+            case Attach():
+                _attach(worker, message, fds[0])
+            case Subscribe():
+                _subscribe(worker, message)
+            case Detach():
+                lib.mb_worker_detach(worker, message.index, message.status)
+            case Stop():
+                raise Stopped
+            case Begin():
+                return
+            case _:
+                raise _unexpected(message)
+
+
+def _attach(worker: Any, message: Attach, area: int) -> None:
+    shape = message.shape
+    status = lib.mb_worker_attach(
+        worker,
+        message.index,
+        area,
+        shape.is_inline,
+        message.fails_closed,
+        shape.own_slots,
+        shape.ring_bytes,
+    )
+    os.close(area)
+    if status != 0:
+        raise WorkerError(f"cannot map the area of NF {message.index}: {os.strerror(-status)}")
+
+
+def _subscribe(worker: Any, message: Subscribe) -> None:
+    filters = [ffi.new("char[]", each.filter.encode()) for each in message.subscriptions]
+    subscriptions = ffi.new("struct mb_subscription[]", len(message.subscriptions))
+    for row, each, expression in zip(subscriptions, message.subscriptions, filters, strict=True):
+        row.nf, row.bit, row.filter = each.nf, each.bit, expression
+        _set_bits(row.types, each.types)
+    timers = ffi.new("struct mb_timer_subscription[]", len(message.timers))
+    for timer, declared in zip(timers, message.timers, strict=True):
+        timer.period = declared.period
+        _set_bits(timer.mask, declared.bits)
+    error = ffi.new("char[]", lib.MB_ERROR_SIZE)
+    status = lib.mb_worker_subscribe(
+        worker, subscriptions, len(subscriptions), timers, len(timers), error
+    )
+    if status != 0:
+        raise WorkerError(_text(error))
+
+
+def _set_bits(words: Any, numbers: list[int]) -> None:
+    for number in numbers:
+        words[number // 64] |= 1 << number % 64
+
+
+def _work(channel: Channel, worker: Any) -> None:
+    """Slices of work, messages between them, until all is done."""
+    while True:
+        while channel.poll():
+            _obey(channel.receive()[0], worker)
+        status = lib.mb_worker_run(worker, SLICE_NS)
+        if status == lib.MB_WORKER_FAILED:
+            raise WorkerError(_text(lib.mb_worker_complaint(worker)))
+        if status == lib.MB_WORKER_DONE:
+            return
+
+
+def _obey(message: Message, worker: Any) -> None:
+    match message:
+        case Detach():
+            lib.mb_worker_detach(worker, message.index, message.status)
+        case Stop():
+            lib.mb_worker_stop(worker)
+        case _:
+            raise _unexpected(message)
+
+
+def _done(worker: Any, sink: Sink, output: str) -> Done:
+    """What is left to say when the output is written out."""
+    warning = _text(lib.mb_worker_warning(worker))
+    complaint = _text(lib.mb_worker_complaint(worker))
+    sink.close()
+    if sink.error:
+        complaint = complaint or f"{output}: {os.strerror(sink.error)}"
+    return Done(warning=warning, complaint=complaint)
+
+
+def _expect(channel: Channel, wanted: type[Answer]) -> tuple[Answer, list[int]]:
+    message, fds = channel.receive()
+    if isinstance(message, Stop):
+        raise Stopped
+    if not isinstance(message, wanted):
+        raise _unexpected(message)
+    return message, fds
+
+
+def _unexpected(message: Message) -> WorkerError:
+    return WorkerError(f"the worker does not expect '{message.kind}' now")
+
+
+def _text(characters: Any) -> str:
+    text: bytes = ffi.string(characters)
+    return text.decode(errors="replace")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
