@@ -8,13 +8,26 @@
 
 struct mb_sink;
 
-/* Takes `fd`, open for writing, at its start. Returns NULL with a sentence in `error`. */
+/* Takes `fd`, open for writing, at its start. Returns NULL with a sentence in `error`; `fd` is then
+ * closed. */
 struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]);
-/* Returns 0 or -errno (-ENOSPC, ...); after an error all later frames are counted as lost. */
+
+/* Appends a frame of `frame->length` bytes. Returns 0 or -errno. -EPROTOTYPE: the frame is of
+ * another link type than the file, -EMSGSIZE: it is longer than a megabyte; it is counted as lost
+ * and writing goes on. After any other error (-ENOSPC, ...) all later frames are counted as lost,
+ * and the same error is returned again. */
 int mb_sink_write(struct mb_sink *sink, const struct mb_frame *frame, const uint8_t *bytes);
-/* Writes out what is buffered and closes. Returns 0 or -errno. */
+
+/* Writes out what is buffered. Returns 0 or -errno. */
+int mb_sink_flush(struct mb_sink *sink);
+
+/* Writes out what is buffered, closes and frees. Returns 0 or -errno. */
 int mb_sink_close(struct mb_sink *sink);
+
+/* Frames, and their bytes, that were taken and not lost since; frames that were lost. Exact after a
+ * flush. A file that could not be finished ends with its last whole record. */
 uint64_t mb_sink_written(const struct mb_sink *sink);
+uint64_t mb_sink_written_bytes(const struct mb_sink *sink);
 uint64_t mb_sink_lost(const struct mb_sink *sink);
 
 #endif

@@ -10,11 +10,12 @@
 #include <stdint.h>
 
 struct mb_frame {
-    uint64_t offset; /* of the first byte in the frame pool */
-    uint64_t time;   /* nanoseconds since the epoch */
-    uint32_t length; /* bytes captured */
-    uint32_t wire_length;
-    uint32_t link_type; /* LINKTYPE_ value of the capture's interface */
+    uint64_t offset;      /* of the first byte in the frame pool */
+    uint64_t time;        /* nanoseconds since the epoch, clamped to what 64 bits hold; where the
+                             file gives none, that of the frame before */
+    uint32_t length;      /* bytes captured */
+    uint32_t wire_length; /* at least `length` */
+    uint32_t link_type;   /* LINKTYPE_ value of the capture's interface */
 };
 
 enum mb_source_status {
@@ -31,6 +32,7 @@ enum { MB_ERROR_SIZE = 256 };
 /* Opens a capture: pcap (microseconds and nanoseconds, both byte orders, the "modified" one) or
  * pcapng (several sections and interfaces, their time resolutions and offsets) from a read-only
  * map of `fd`; what only libpcap reads is copied into a sealed memfd once. Does not take `fd`.
+ * The file must not be made shorter while it is open: the map would end before the frames do.
  * Returns NULL with a sentence for people in `error`: what was found, what was expected. */
 struct mb_source *mb_source_open(int fd, const char *name, char error[MB_ERROR_SIZE]);
 void mb_source_close(struct mb_source *source);

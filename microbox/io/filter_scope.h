@@ -1,0 +1,14 @@
+/*
+ * How much of a packet a compiled filter looks at. Private to this folder.
+ */
+#ifndef MICROBOX_IO_FILTER_SCOPE_H
+#define MICROBOX_IO_FILTER_SCOPE_H
+
+#include <pcap/pcap.h>
+#include <stdbool.h>
+
+/* True where the answer of a program compiled for raw IP is the same for all packets that a flow
+ * sends in one direction. A false "no" costs time; a false "yes" would be wrong. */
+bool mb_filter_looks_at_flow_only(const struct bpf_program *program);
+
+#endif

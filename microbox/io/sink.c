@@ -1,0 +1,182 @@
+/*
+ * Writes captures: pcap with nanoseconds, in this machine's byte order, a megabyte at a time.
+ */
+#include "microbox/io/sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BUFFER_SIZE = 1 << 20, SNAP_LENGTH = 262144 };
+
+static const uint32_t MAGIC_NANOSECONDS = 0xa1b23c4d;
+
+struct file_header {
+    uint32_t magic;
+    uint16_t version_major;
+    uint16_t version_minor;
+    uint32_t reserved[2];
+    uint32_t snap_length;
+    uint32_t link_type;
+};
+
+struct record_header {
+    uint32_t seconds;
+    uint32_t nanoseconds;
+    uint32_t length;
+    uint32_t wire_length;
+};
+
+_Static_assert(sizeof(struct file_header) == 24, "as the format says");
+_Static_assert(sizeof(struct record_header) == 16, "as the format says");
+
+struct mb_sink {
+    int fd;
+    int error; /* 0, or what ended the writing: -errno */
+    uint32_t link_type;
+    size_t buffered;
+    uint64_t file_size; /* bytes in the file, all of them whole records */
+    uint64_t written;
+    uint64_t written_bytes;
+    uint64_t lost;
+    uint8_t buffer[BUFFER_SIZE];
+};
+
+/* Writes all, or as much as goes: *done says how much. Returns 0 or -errno. */
+static int write_fully(int fd, const uint8_t *bytes, size_t length, size_t *done) {
+    *done = 0;
+    while (*done < length) {
+        const ssize_t result = write(fd, bytes + *done, length - *done);
+        if (result >= 0) {
+            *done += (size_t)result;
+        } else if (errno == EAGAIN) {
+            struct pollfd waiting = {.fd = fd, .events = POLLOUT};
+            poll(&waiting, 1, -1);
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+/* Counts the buffered frames past the first `done` bytes as lost, and returns where the last whole
+ * one before ends. */
+static size_t give_up_after(struct mb_sink *sink, size_t done) {
+    size_t whole = 0;
+    for (size_t position = 0; position < sink->buffered;) {
+        struct record_header header;
+        memcpy(&header, sink->buffer + position, sizeof header);
+        position += sizeof header + header.length;
+        if (position <= done) {
+            whole = position;
+            continue;
+        }
+        sink->written--;
+        sink->written_bytes -= header.length;
+        sink->lost++;
+    }
+    return whole;
+}
+
+int mb_sink_flush(struct mb_sink *sink) {
+    if (sink->error)
+        return sink->error;
+    size_t done;
+    sink->error = write_fully(sink->fd, sink->buffer, sink->buffered, &done);
+    if (sink->error)
+        done = give_up_after(sink, done);
+    sink->file_size += done;
+    sink->buffered = 0;
+    /* Only a regular file can be cut back to its last whole record. */
+    if (sink->error && ftruncate(sink->fd, (off_t)sink->file_size) == 0)
+        lseek(sink->fd, 0, SEEK_END);
+    return sink->error;
+}
+
+struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]) {
+    const struct file_header header = {
+        .magic = MAGIC_NANOSECONDS,
+        .version_major = 2,
+        .version_minor = 4,
+        .snap_length = SNAP_LENGTH,
+        .link_type = link_type,
+    };
+    struct mb_sink *sink = malloc(sizeof *sink);
+    if (!sink) {
+        snprintf(error, MB_ERROR_SIZE, "no memory for the output's buffer");
+        close(fd);
+        return NULL;
+    }
+    memset(sink, 0, offsetof(struct mb_sink, buffer));
+    sink->fd = fd;
+    sink->link_type = link_type;
+    size_t done;
+    const int result = write_fully(fd, (const uint8_t *)&header, sizeof header, &done);
+    if (result == 0) {
+        sink->file_size = sizeof header;
+        return sink;
+    }
+    snprintf(error, MB_ERROR_SIZE, "the output cannot be written: %s", strerror(-result));
+    close(fd);
+    free(sink);
+    return NULL;
+}
+
+static int lose(struct mb_sink *sink, int error) {
+    sink->lost++;
+    return error;
+}
+
+static void buffer_record(struct mb_sink *sink, const struct record_header *header,
+                          const uint8_t *bytes) {
+    memcpy(sink->buffer + sink->buffered, header, sizeof *header);
+    memcpy(sink->buffer + sink->buffered + sizeof *header, bytes, header->length);
+    sink->buffered += sizeof *header + header->length;
+    sink->written++;
+    sink->written_bytes += header->length;
+}
+
+int mb_sink_write(struct mb_sink *sink, const struct mb_frame *frame, const uint8_t *bytes) {
+    if (sink->error)
+        return lose(sink, sink->error);
+    if (frame->link_type != sink->link_type)
+        return lose(sink, -EPROTOTYPE);
+    const uint64_t seconds = frame->time / 1000000000;
+    const struct record_header header = {
+        .seconds = seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds,
+        .nanoseconds = (uint32_t)(frame->time % 1000000000),
+        .length = frame->length,
+        .wire_length = frame->wire_length,
+    };
+    const uint64_t size = sizeof header + (uint64_t)frame->length;
+    if (size > BUFFER_SIZE)
+        return lose(sink, -EMSGSIZE);
+    if (size > BUFFER_SIZE - sink->buffered && mb_sink_flush(sink) != 0)
+        return lose(sink, sink->error);
+    buffer_record(sink, &header, bytes);
+    return 0;
+}
+
+int mb_sink_close(struct mb_sink *sink) {
+    int result = mb_sink_flush(sink);
+    if (close(sink->fd) != 0 && result == 0)
+        result = -errno;
+    free(sink);
+    return result;
+}
+
+uint64_t mb_sink_written(const struct mb_sink *sink) {
+    return sink->written;
+}
+
+uint64_t mb_sink_written_bytes(const struct mb_sink *sink) {
+    return sink->written_bytes;
+}
+
+uint64_t mb_sink_lost(const struct mb_sink *sink) {
+    return sink->lost;
+}
