@@ -13,11 +13,13 @@
  * was handled become readable together, the last of them bears MB_LAST.
  *
  * Due. Before the worker moves `head` it stores due[i] = the new head for each NF i that some
- * entry of the batch names in its mask. An NF whose cursor is at or past its due has nothing to
- * read: it counts as standing at the head, is not woken, and need not move its cursor.
+ * entry of the batch names in its mask, and for each NF behind an inline one that is named, since
+ * the verdict may be on a flow that both read. An NF whose cursor is at or past its due has nothing
+ * to read: it counts as standing at the head, is not woken, and need not move its cursor.
  *
  * Passed. NF i's position, for anybody who waits for it (a later NF, the gate):
  *     read head, then due[i], then cursor[i];   cursor >= due ? head : cursor
+ * It never says more than is true, but may fall back from the head to an old cursor.
  *
  * From. The worker may overwrite what an idle NF never was to read. Each time it counts NF i as
  * standing at the head for reclamation it stores from[i] = head first. An NF that finds
@@ -33,13 +35,14 @@
  * Verdicts. verdict[sequence modulo slots] of an inline NF is valid where the entry's mask names
  * that NF and its position has passed the entry.
  *
- * Sleep. A sleeper stores `asleep` (whose word it waits for) in its own page, sequentially
+ * Sleep. A sleeper stores `asleep` (what it waits for) in its own page, sequentially
  * consistent, looks again, then waits by futex on the low 32 bits of that word with the value it
  * saw. Who moves a word stores it sequentially consistent, then reads the `asleep` fields of those
- * who may wait for it, and wakes once.
+ * who may wait for it, and wakes those once (wait.h).
  *
  * Death. When NF i is gone, the worker stores due[i] = 0 for good, so that it has passed everything
- * for everybody; entries at or past gone_at[i] were not judged by it.
+ * for everybody; entries at or past gone_at[i] were not judged by it. It stores gone_at first. A
+ * death moves no word, so nobody sleeps on an NF's cursor for long without looking again.
  */
 #ifndef MICROBOX_BUS_LAYOUT_H
 #define MICROBOX_BUS_LAYOUT_H
@@ -47,6 +50,9 @@
 #include "microbox/events/payloads.h"
 
 #include <stdint.h>
+
+#define MB_LOG_MAGIC     UINT64_C(0x30474f4c584f424d) /* "MBOXLOG0" */
+#define MB_NF_PAGE_MAGIC UINT64_C(0x305f464e584f424d) /* "MBOXNF_0" */
 
 enum {
     MB_CACHE_LINE = 64,
@@ -144,6 +150,14 @@ struct mb_nf_counters {
     uint64_t published_by_type[512];
 };
 
+/* What an NF sleeps for. */
+enum mb_asleep {
+    MB_AWAKE = 0,
+    MB_ASLEEP_NAMED = 1, /* until the worker's head moves past an entry that it must look at */
+    MB_ASLEEP_UNTIL = 2, /* until the worker's head is at or past `until` */
+    MB_ASLEEP_CURSOR = 3 /* this + i: until NF i's cursor moves */
+};
+
 /* First page of an NF's area. Then its counters (two pages), its verdicts (a byte a slot of the
  * worker's log; inline NFs only), its own log's slots, its data ring. */
 struct mb_nf_page {
@@ -153,8 +167,8 @@ struct mb_nf_page {
     uint8_t line0[48];
 
     uint64_t cursor; /* next entry of the worker's log that it will look at */
-    uint32_t asleep; /* 0: awake; 1: until the worker's head moves; 2 + i: NF i's cursor */
-    uint32_t reserved;
+    uint32_t asleep; /* enum mb_asleep */
+    uint32_t until;  /* low half of a position, for MB_ASLEEP_UNTIL */
     uint8_t line1[48];
 
     uint64_t log_head; /* of its own log */
@@ -164,7 +178,8 @@ struct mb_nf_page {
 /* Verdicts, one byte an entry. */
 enum mb_verdict {
     MB_PASS = 0,
-    MB_DROP = 1,      /* this packet; on a stream event: the flow, from here on */
+    MB_DROP = 1,      /* this packet; who judges a stream event says MB_DROP_FLOW instead, since a
+                         retransmission would bring the bytes back (the bus knows no TCP) */
     MB_DROP_FLOW = 2, /* this packet and all later ones of its flow */
     MB_PASS_FLOW = 3, /* this NF wants nothing more of the flow */
     MB_VERDICTS

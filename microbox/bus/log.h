@@ -30,10 +30,12 @@ struct mb_log {
     struct mb_wait_policy wait_policy;
     uint32_t consumers;
     struct mb_consumer consumer[MB_NFS_MAX];
-    uint64_t due[MB_NFS_MAX]; /* private copy of what the page says */
+    uint64_t concerns[MB_NFS_MAX][2]; /* bits that make an entry NF i's concern: its own and those
+                                         of the inline NFs before it */
+    uint64_t due[MB_NFS_MAX];         /* private copy of what the page says */
     uint64_t from[MB_NFS_MAX];
     uint64_t waits; /* times that the worker found the log full */
-    uint64_t slept;
+    uint64_t slept; /* how often it went to sleep over that */
     struct mb_area area;
 };
 
@@ -44,16 +46,26 @@ size_t mb_log_size(uint64_t slots);
 int mb_log_create(struct mb_log *log, uint64_t slots);
 void mb_log_destroy(struct mb_log *log);
 
-/* Adds NF `index` (= log->consumers, or one that is gone). It is to read from the head on.
- * `mask` holds its bits, disjoint from all others'. Returns 0 or -EINVAL. */
+/* Adds NF `index` (= log->consumers, or one that is gone). It is to read from the head on. Indexes
+ * are the order of the chain. `mask` holds its bits, disjoint from all others'. Page and verdicts
+ * stay the caller's, mapped until detach. Returns 0 or -EINVAL. */
 int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *consumer);
 
-/* NF `index` is dead: it holds nothing any more. Its cursor is read one last time into gone_at. */
+/* NF `index` is dead: it holds nothing any more. Its cursor is read one last time into gone_at.
+ * Its page must still be mapped. */
 void mb_log_detach(struct mb_log *log, uint32_t index);
+
+/* Looks at all cursors and works out the limit anew. */
+void mb_log_learn_limit(struct mb_log *log);
 
 /* True when `count` entries can be claimed now. Looks at cursors only when the remembered limit
  * says no. */
-bool mb_log_has_room(struct mb_log *log, uint64_t count);
+static inline bool mb_log_has_room(struct mb_log *log, uint64_t count) {
+    if (log->next + count <= log->limit)
+        return true;
+    mb_log_learn_limit(log);
+    return log->next + count <= log->limit;
+}
 
 /* Waits up to `timeout_ns` for the slowest NF to move. Commit first: what is not readable cannot
  * be passed. */

@@ -1,0 +1,214 @@
+#include "microbox/bus/log.h"
+
+#include "microbox/bus/atomic.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { NOBODY = MB_NFS_MAX };
+
+static bool is_power_of_two(uint64_t value) {
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+size_t mb_log_size(uint64_t slots) {
+    return MB_PAGE_SIZE + slots * sizeof(struct mb_entry);
+}
+
+int mb_log_create(struct mb_log *log, uint64_t slots) {
+    if (!is_power_of_two(slots) || slots < MB_LOG_SLOTS_MIN || slots > UINT64_C(1) << 32)
+        return -EINVAL;
+    memset(log, 0, sizeof *log);
+    int error = mb_area_create(&log->area, "microbox log", mb_log_size(slots));
+    if (error != 0)
+        return error;
+    log->page = log->area.base;
+    log->slots = (struct mb_entry *)((uint8_t *)log->area.base + MB_PAGE_SIZE);
+    log->slot_mask = slots - 1;
+    log->limit = slots;
+    log->wait_policy = mb_wait_policy_default();
+    log->page->magic = MB_LOG_MAGIC;
+    log->page->version = MB_LAYOUT_VERSION;
+    log->page->slot_size = sizeof(struct mb_entry);
+    log->page->slots = slots;
+    for (uint32_t index = 0; index < MB_NFS_MAX; index++)
+        log->page->gone_at[index] = UINT64_MAX;
+    return 0;
+}
+
+void mb_log_destroy(struct mb_log *log) {
+    mb_area_destroy(&log->area);
+    log->page = NULL;
+    log->slots = NULL;
+}
+
+static bool is_attached(const struct mb_log *log, uint32_t index) {
+    return log->consumer[index].page != NULL;
+}
+
+static bool shares_bits(const struct mb_log *log, const uint64_t mask[2]) {
+    for (uint32_t index = 0; index < log->consumers; index++) {
+        const uint64_t *theirs = log->consumer[index].mask;
+        if (is_attached(log, index) && ((theirs[0] & mask[0]) | (theirs[1] & mask[1])) != 0)
+            return true;
+    }
+    return false;
+}
+
+static void learn_concerns(struct mb_log *log) {
+    uint64_t inline_before[2] = {0, 0};
+    for (uint32_t index = 0; index < log->consumers; index++) {
+        const struct mb_consumer *consumer = &log->consumer[index];
+        for (unsigned half = 0; half < 2; half++) {
+            log->concerns[index][half] = consumer->mask[half] | inline_before[half];
+            if (consumer->verdicts != NULL)
+                inline_before[half] |= consumer->mask[half];
+        }
+    }
+}
+
+int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *consumer) {
+    if (index >= MB_NFS_MAX || index > log->consumers || consumer->page == NULL)
+        return -EINVAL;
+    if ((index < log->consumers && is_attached(log, index)) || shares_bits(log, consumer->mask))
+        return -EINVAL;
+    log->consumer[index] = *consumer;
+    if (index == log->consumers)
+        log->consumers++;
+    learn_concerns(log);
+    log->due[index] = 0;
+    log->from[index] = log->head;
+    log->page->fails_closed[index] = consumer->fails_closed;
+    mb_store_release(&log->page->from[index], log->head);
+    mb_store_release(&log->page->due[index], 0);
+    mb_store_release(&log->page->gone_at[index], UINT64_MAX);
+    return 0;
+}
+
+uint64_t mb_log_passed(const struct mb_log *log, uint32_t index) {
+    if (!is_attached(log, index))
+        return log->head;
+    uint64_t cursor = mb_load_sequential(&log->consumer[index].page->cursor);
+    if (cursor >= log->due[index])
+        return log->head;
+    /* `from` is where it stood at the head: nothing below names it that it has not passed. */
+    return cursor > log->from[index] ? cursor : log->from[index];
+}
+
+void mb_log_detach(struct mb_log *log, uint32_t index) {
+    if (index >= log->consumers || !is_attached(log, index))
+        return;
+    const struct mb_nf_page *page = log->consumer[index].page;
+    mb_store_release(&log->page->gone_at[index], mb_log_passed(log, index));
+    log->due[index] = 0;
+    mb_store_sequential(&log->page->due[index], 0);
+    log->consumer[index].page = NULL;
+    log->consumer[index].verdicts = NULL;
+    mb_futex_wake(&page->cursor, MB_WAITERS_ALL);
+}
+
+/* Positions of all NFs → limit. An NF with nothing to read is counted at the head, which `from`
+ * tells it before anything is overwritten. Returns the slowest, or NOBODY. */
+static uint32_t learn_slowest(struct mb_log *log) {
+    uint64_t smallest = log->head;
+    uint32_t slowest = NOBODY;
+    for (uint32_t index = 0; index < log->consumers; index++) {
+        if (!is_attached(log, index))
+            continue;
+        uint64_t position = mb_log_passed(log, index);
+        if (position == log->head && log->from[index] != log->head) {
+            log->from[index] = log->head;
+            mb_store_release(&log->page->from[index], log->head);
+        }
+        if (position < smallest) {
+            smallest = position;
+            slowest = index;
+        }
+    }
+    uint64_t limit = smallest + log->slot_mask + 1;
+    if (limit > log->limit) /* a cursor that runs backwards gives nothing back */
+        log->limit = limit;
+    return slowest;
+}
+
+void mb_log_learn_limit(struct mb_log *log) {
+    learn_slowest(log);
+}
+
+void mb_log_wait_for_room(struct mb_log *log, uint64_t timeout_ns) {
+    uint64_t before = log->limit;
+    uint32_t slowest = learn_slowest(log);
+    if (log->limit != before)
+        return;
+    log->waits++;
+    for (uint32_t spin = 0; spin < log->wait_policy.spins; spin++) {
+        mb_spin_pause();
+        slowest = learn_slowest(log);
+        if (log->limit != before)
+            return;
+    }
+    if (slowest == NOBODY || timeout_ns == 0)
+        return;
+    const uint64_t *cursor = &log->consumer[slowest].page->cursor;
+    mb_store_flag_sequential(&log->page->asleep, 1 + slowest);
+    uint64_t seen = mb_load_sequential(cursor);
+    learn_slowest(log);
+    if (log->limit == before) {
+        log->slept++;
+        mb_futex_wait(cursor, seen, timeout_ns, MB_WAITER_WORKER);
+        learn_slowest(log);
+    }
+    mb_store_flag_sequential(&log->page->asleep, 0);
+}
+
+static bool is_concerned(const struct mb_log *log, uint32_t index) {
+    const uint64_t *concerns = log->concerns[index];
+    return ((log->batch_mask[0] & concerns[0]) | (log->batch_mask[1] & concerns[1])) != 0;
+}
+
+static void store_dues(struct mb_log *log) {
+    for (uint32_t index = 0; index < log->consumers; index++) {
+        if (!is_attached(log, index) || !is_concerned(log, index))
+            continue;
+        log->due[index] = log->next;
+        mb_store_release(&log->page->due[index], log->next);
+    }
+}
+
+static bool wants_waking(const struct mb_log *log, uint32_t index) {
+    const struct mb_nf_page *page = log->consumer[index].page;
+    uint32_t asleep = mb_load_flag_sequential(&page->asleep);
+    if (asleep == MB_ASLEEP_NAMED)
+        return is_concerned(log, index);
+    if (asleep != MB_ASLEEP_UNTIL)
+        return false;
+    uint32_t until = mb_load_flag_sequential(&page->until);
+    return (int32_t)((uint32_t)log->head - until) >= 0;
+}
+
+static void wake_readers(const struct mb_log *log) {
+    uint32_t waiters = 0;
+    for (uint32_t index = 0; index < log->consumers; index++)
+        if (is_attached(log, index) && wants_waking(log, index))
+            waiters |= mb_waiter(index);
+    if (waiters != 0)
+        mb_futex_wake(&log->page->head, waiters);
+}
+
+void mb_log_commit(struct mb_log *log) {
+    if (log->next == log->head)
+        return;
+    store_dues(log);
+    log->head = log->next;
+    mb_store_sequential(&log->page->head, log->next);
+    wake_readers(log);
+    log->batch_mask[0] = 0;
+    log->batch_mask[1] = 0;
+}
+
+bool mb_log_drained(const struct mb_log *log) {
+    for (uint32_t index = 0; index < log->consumers; index++)
+        if (mb_log_passed(log, index) != log->head)
+            return false;
+    return true;
+}
