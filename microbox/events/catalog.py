@@ -302,9 +302,7 @@ def payload_fields(
         yield Field(member.name, member.c_type, here, member.doc, struct)
 
 
-def _read_types(
-    table: str, structs: Mapping[str, tuple[Member, ...]]
-) -> tuple[EventType, ...]:
+def _read_types(table: str, structs: Mapping[str, tuple[Member, ...]]) -> tuple[EventType, ...]:
     by_symbol: dict[str, EventType] = {}
     for number, row in enumerate(_EVENT.findall(table)):
         symbol, name, parent, payload, producer, doc = row

@@ -1,0 +1,82 @@
+"""Writes the pages of the reference that follow from the tables: events, reasons, counters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from microbox.events.catalog import Catalog, EventType, built_in
+
+COUNTERS = Path(__file__).parents[1] / "microbox" / "stack" / "counters.def"
+COUNTER = re.compile(r'^COUNTER\((\w+), "([^"]+)"\)', re.MULTILINE)
+
+
+def write(folder: Path) -> None:
+    """Makes events.md, reasons.md and counters.md in `folder`, where their text changed."""
+    folder.mkdir(exist_ok=True)
+    catalog = built_in()
+    pages = {"events": events(catalog), "reasons": reasons(catalog), "counters": counters()}
+    for name, lines in pages.items():
+        text = "\n".join(lines) + "\n"
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """A Markdown table."""
+    yield "| " + " | ".join(head) + " |"
+    yield "| " + " | ".join("---" for _ in head) + " |"
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+    yield ""
+
+
+def tree(catalog: Catalog, parent: EventType, depth: int = 0) -> Iterator[str]:
+    """The last parts of the names, indented, children below their parent."""
+    yield "    " * depth + parent.name.rpartition(".")[2]
+    for child in catalog.types:
+        if child.parent is parent:
+            yield from tree(catalog, child, depth + 1)
+
+
+def events(catalog: Catalog) -> Iterator[str]:
+    """The tree, then a section a type with its fields."""
+    yield from ("# Events", "", "A subscription to a type gets all types below it.", "")
+    yield from ("```text", *tree(catalog, catalog.types[0]), "```", "")
+    for event_type in catalog.types:
+        yield from (f"## {event_type.name}", "", event_type.doc, "")
+        yield from (f"Published by: {producer(event_type)}.", "")
+        if event_type.fields:
+            fields = [(f"`{f.name}`", f.type_name, f.doc) for f in event_type.fields]
+            yield from table(("field", "type", "what it is"), fields)
+
+
+def producer(event_type: EventType) -> str:
+    """Who publishes the type, in words."""
+    if event_type.is_abstract:
+        return "nobody; subscribe to it for all types below it"
+    if event_type.producer.startswith("parser_"):
+        return f"the parser `{event_type.producer.removeprefix('parser_')}`"
+    return {
+        "core": "the stack's core",
+        "worker": "the worker",
+        "nf": "any network function",
+    }.get(event_type.producer, f"the module `{event_type.producer.replace('_', '.', 1)}`")
+
+
+def reasons(catalog: Catalog) -> Iterator[str]:
+    """Why packets are dropped or malformed, why flows end, what is unusual."""
+    yield from ("# Reasons", "", "Why a packet was dropped or is malformed, why a flow ended,")
+    yield from ("what is unusual. Each is counted.", "")
+    rows = [(f"`{r.name}`", r.severity, r.doc) for r in catalog.reasons]
+    yield from table(("reason", "severity", "meaning"), rows)
+
+
+def counters() -> Iterator[str]:
+    """What a worker counts."""
+    text = COUNTERS.read_text()
+    yield from ("# Counters", "", "What a worker counts; besides these, published entries by event")
+    yield from ("type and occurrences by reason.", "")
+    yield from table(("counter", "meaning"), [(f"`{n}`", doc) for n, doc in COUNTER.findall(text)])
