@@ -1,0 +1,395 @@
+"""Reads a chain file: YAML in, a checked `Chain` out, or all that is wrong with it.
+
+Paths inside the file count from the file's own directory, those of the command line from the
+working directory.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from microbox.chain.document import Document, Location, read_document
+from microbox.chain.errors import (
+    NOWHERE,
+    ChainError,
+    ChainErrors,
+    Position,
+    describe_value,
+    did_you_mean,
+    one_of,
+)
+from microbox.chain.model import (
+    ENTRY_KEYS,
+    Chain,
+    ChainFile,
+    ChainNF,
+    LogSettings,
+    LogsSettings,
+    NetworkFunctionEntry,
+    Overrides,
+    StackSettings,
+    instance_name,
+)
+from microbox.chain.sources import built_in_names, built_in_source, is_path, syntax_error_of
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+@dataclass
+class Reading:
+    """What could be read of a chain file. `chain` holds the sound parts; None: nothing is sound."""
+
+    chain: Chain | None
+    errors: list[ChainError]
+
+
+def load_chain(path: Path, overrides: Overrides | None = None) -> Chain:
+    """The chain that the file describes. Raises ChainErrors, with every error of the file."""
+    reading = read_chain(path, overrides)
+    if reading.errors or reading.chain is None:
+        raise ChainErrors(reading.errors)
+    return reading.chain
+
+
+def read_chain(path: Path, overrides: Overrides | None = None) -> Reading:
+    """As `load_chain`, but keeps what is sound where something is wrong, so that the NFs
+    themselves can be checked as well before anything is reported."""
+    file = str(path)
+    try:
+        document = read_document(path.read_text(encoding="utf-8"), file)
+    except OSError as error:
+        return Reading(None, [_unreadable(path, error)])
+    except UnicodeDecodeError as error:
+        message = f"byte {error.start} is not UTF-8; expected a chain file (YAML text)"
+        return Reading(None, [ChainError(file, 1, 1, message)])
+    except ChainErrors as errors:
+        return Reading(None, list(errors.errors))
+    return _Loader(path, document, overrides or Overrides()).load()
+
+
+def _unreadable(path: Path, error: OSError) -> ChainError:
+    if isinstance(error, FileNotFoundError):
+        return ChainError(str(path), 0, 0, "no such file; expected a chain file", _near_file(path))
+    reason = (error.strerror or str(error)).lower()
+    return ChainError(str(path), 0, 0, f"{reason}; expected a chain file that can be read")
+
+
+def _near_file(path: Path) -> str:
+    try:
+        names = {entry.name: entry for entry in path.parent.iterdir()}
+    except OSError:
+        return ""
+    nearest = difflib.get_close_matches(path.name, names, n=1)
+    return f"did you mean '{path.with_name(nearest[0])}'?" if nearest else ""
+
+
+class _Loader:
+    def __init__(self, path: Path, document: Document, overrides: Overrides) -> None:
+        self._base = path.parent
+        self._document = document
+        self._overrides = overrides
+
+    def load(self) -> Reading:
+        value = self._document.value
+        if not isinstance(value, dict):
+            self._document.complain(
+                self._document.value_position(()),
+                f"the file holds {describe_value(value)}; expected the keys 'input' and 'chain'",
+            )
+            return Reading(None, self._document.errors)
+        self._normalise(value)
+        self._validate(value)
+        chain = self._chain(value)
+        return Reading(chain, sorted(set(self._document.errors)))
+
+    def _normalise(self, value: dict[str, Any]) -> None:
+        """`- flow_log` becomes `{nf: flow_log}`: so that an error names the entry, not a union."""
+        entries = value.get("chain")
+        if not isinstance(entries, list):
+            return
+        value["chain"] = [{"nf": entry} if isinstance(entry, str) else entry for entry in entries]
+
+    def _validate(self, value: dict[str, Any]) -> None:
+        given = dict(value)
+        if self._overrides.input is not None:
+            given["input"] = str(self._overrides.input)
+        try:
+            ChainFile.model_validate(given)
+        except ValidationError as error:
+            for fault in error.errors(include_url=False):
+                self._complain_of(fault, value)
+
+    def _complain_of(self, fault: Mapping[str, Any], value: dict[str, Any]) -> None:
+        location: Location = tuple(fault["loc"])
+        key = str(location[-1]) if location else ""
+        if fault["type"] == "extra_forbidden":
+            keys = _keys_at(location[:-1])
+            where = f" in `{location[-2]}`" if len(location) > 1 else ""
+            self._complain_at_key(
+                location, f"unknown key '{key}'{where}; expected {one_of(keys)}", key, keys
+            )
+            return
+        if fault["type"] == "missing":
+            self._complain_of_missing(location, value)
+            return
+        expected = _description(location)
+        self._document.complain(
+            self._document.value_position(location),
+            f"`{_spelled(location)}` is {describe_value(fault['input'])}; expected {expected}",
+            _hint_for(fault, expected),
+        )
+
+    def _complain_at_key(
+        self, location: Location, message: str, key: str, keys: tuple[str, ...]
+    ) -> None:
+        position = self._document.key_position(location)
+        self._document.complain(position, message, did_you_mean(key, keys))
+
+    def _complain_of_missing(self, location: Location, value: dict[str, Any]) -> None:
+        parent = location[:-1]
+        position = self._document.value_position(parent)
+        if location[-1] != "nf":
+            self._document.complain(
+                position, f"`{location[-1]}` is missing; expected {_description(location)}"
+            )
+            return
+        entry = value["chain"][parent[-1]]
+        hint = ""
+        if len(entry) == 1:
+            (only,) = entry
+            hint = f"did you mean '{{nf: {only}, PARAMETER: VALUE}}'?"
+        keys = ", ".join(f"'{key}'" for key in entry) or "no keys"
+        self._document.complain(
+            position, f"this entry of `chain` has {keys} but no `nf`; expected `nf: NAME`", hint
+        )
+
+    def _chain(self, value: dict[str, Any]) -> Chain | None:
+        """The sound parts of the file; None where there is no NF to speak of."""
+        entries = value.get("chain")
+        nfs = self._nfs(entries) if isinstance(entries, list) else []
+        capture = self._input(value.get("input"))
+        output = self._output(value.get("output"), capture)
+        if not nfs:
+            return None
+        logs = _sound(LogsSettings, value.get("logs"))
+        utc = logs.utc if self._overrides.utc is None else self._overrides.utc
+        return Chain(
+            file=self._document.file,
+            input=capture or Path(),
+            output=output,
+            nfs=tuple(nfs),
+            settings=_sound(StackSettings, value.get("stack")).as_settings(),
+            log_slots=_sound(LogSettings, value.get("log")).slots,
+            log_directory=self._overrides.log_directory
+            or (self._base / logs.directory if logs.directory else None),
+            utc=utc,
+        )
+
+    def _input(self, written: object) -> Path | None:
+        if self._overrides.input is not None:
+            return self._existing_file(self._overrides.input, "-r", NOWHERE)
+        if not isinstance(written, str) or not written:
+            return None
+        position = self._document.value_position(("input",))
+        return self._existing_file(self._base / written, "", position)
+
+    def _existing_file(self, path: Path, option: str, position: Position) -> Path | None:
+        expected = "expected a capture file (pcap or pcapng)"
+        file = option or self._document.file
+        if path.is_dir():
+            message, hint = f"'{path}' is a directory; {expected}", ""
+        elif not path.exists():
+            message, hint = f"no such file '{path}'; {expected}", _near_file(path)
+        else:
+            return path
+        self._document.errors.append(ChainError(file, *position, message, hint))
+        return None
+
+    def _output(self, written: object, capture: Path | None) -> Path | None:
+        path = self._overrides.output
+        file, position = "--output", NOWHERE
+        if path is None:
+            if not isinstance(written, str) or not written:
+                return None
+            path = self._base / written
+            file, position = self._document.file, self._document.value_position(("output",))
+        message = _unwritable(path, capture)
+        if message:
+            self._document.errors.append(ChainError(file, *position, message))
+        return path
+
+    def _nfs(self, entries: list[Any]) -> list[ChainNF]:
+        nfs: list[ChainNF] = []
+        names: dict[str, ChainNF] = {}
+        for index, entry in enumerate(entries):
+            if not isinstance(entry, dict) or not isinstance(entry.get("nf"), str):
+                continue
+            nf = self._nf(entry, ("chain", index))
+            if nf is None:
+                continue
+            if nf.name in names:
+                self._complain_of_name(nf, names[nf.name], ("chain", index))
+                continue
+            names[nf.name] = nf
+            nfs.append(nf)
+        return nfs
+
+    def _nf(self, entry: dict[str, Any], location: Location) -> ChainNF | None:
+        written = entry["nf"]
+        position = self._document.value_position((*location, "nf"))
+        source = self._source(written, position)
+        if source is None or not self._is_python(source, position):
+            return None
+        given = [key for key in entry if key not in ENTRY_KEYS]
+        name = entry.get("name")
+        if not _is_instance_name(name):
+            name = source.stem
+        return ChainNF(
+            name=name,
+            source=source,
+            parameters={key: entry[key] for key in given},
+            on_error="skip" if entry.get("on_error") == "skip" else "stop",
+            on_failure=_known(entry.get("on_failure"), ("open", "closed")),
+            written=written,
+            position=position,
+            key_positions={key: self._document.key_position((*location, key)) for key in entry},
+            value_positions={key: self._document.value_position((*location, key)) for key in entry},
+        )
+
+    def _source(self, written: str, position: Position) -> Path | None:
+        if is_path(written):
+            source = self._base / written
+            if source.is_file():
+                return source
+            kind = "is a directory" if source.is_dir() else "does not exist"
+            self._document.complain(
+                position,
+                f"'{source}' {kind}; expected the Python file of an NF",
+                _near_file(source),
+            )
+            return None
+        source_of_built_in = built_in_source(written)
+        if source_of_built_in is not None:
+            return source_of_built_in
+        hint = did_you_mean(written, built_in_names())
+        if (self._base / f"{written}.py").is_file():
+            hint = f"did you mean './{written}.py'?"
+        self._document.complain(
+            position,
+            f"no built-in NF is called '{written}'; expected a name that `microbox nfs` lists, "
+            "or a path such as ./my_nf.py",
+            hint,
+        )
+        return None
+
+    def _is_python(self, source: Path, position: Position) -> bool:
+        try:
+            error = syntax_error_of(source)
+        except OSError as failure:
+            reason = (failure.strerror or str(failure)).lower()
+            self._document.complain(position, f"'{source}' cannot be read: {reason}")
+            return False
+        if error is None:
+            return True
+        line = (error.text or "").rstrip()
+        self._document.errors.append(
+            ChainError(
+                str(source),
+                error.lineno or 1,
+                error.offset or 1,
+                f"this is not Python: {error.msg}",
+                detail=line,
+            )
+        )
+        return False
+
+    def _complain_of_name(self, nf: ChainNF, first: ChainNF, location: Location) -> None:
+        position = nf.value_positions.get("name") or self._document.value_position(location)
+        self._document.complain(
+            position,
+            f"two NFs are called '{nf.name}', the first in line {first.position.line}; "
+            "expected a `name:` that tells them apart",
+            f"for example {{nf: {nf.written}, name: {nf.name}_2}}",
+        )
+
+
+def _is_instance_name(name: object) -> TypeGuard[str]:
+    try:
+        return isinstance(name, str) and bool(instance_name(name))
+    except ValueError:
+        return False
+
+
+def _known(value: object, choices: tuple[str, ...]) -> str | None:
+    return value if isinstance(value, str) and value in choices else None
+
+
+def _sound(model: type[Settings], value: object) -> Settings:
+    """The section's settings, or its defaults where it is wrong (which was said already)."""
+    try:
+        return model.model_validate(value if value is not None else {})
+    except ValidationError:
+        return model()
+
+
+def _unwritable(path: Path, capture: Path | None) -> str:
+    if path.is_dir():
+        return f"'{path}' is a directory; expected a capture file to write"
+    if not path.parent.is_dir():
+        return f"'{path.parent}' is no directory; expected a capture file to write in one"
+    if capture is not None and path.exists() and path.samefile(capture):
+        return f"'{path}' is the input; expected another file to write"
+    return ""
+
+
+def _hint_for(fault: Mapping[str, Any], expected: str) -> str:
+    came = fault["input"]
+    if fault["type"] == "literal_error" and isinstance(came, str):
+        return did_you_mean(came, expected.replace(",", "").split())
+    if "duration" in expected and isinstance(came, int) and not isinstance(came, bool):
+        return f"did you mean '{came}s'?"
+    return ""
+
+
+def _models_along(location: Location) -> type[BaseModel] | None:
+    """The model of the mapping at `location`."""
+    sections: dict[str, type[BaseModel]] = {
+        "stack": StackSettings,
+        "log": LogSettings,
+        "logs": LogsSettings,
+        "chain": NetworkFunctionEntry,
+    }
+    return sections.get(str(location[0])) if location else ChainFile
+
+
+def _keys_at(location: Location) -> tuple[str, ...]:
+    model = _models_along(location)
+    return tuple(model.model_fields) if model else ()
+
+
+def _description(location: Location) -> str:
+    model: type[BaseModel] | None = ChainFile
+    name = str(location[0]) if location else ""
+    if len(location) > 1 and isinstance(location[-1], str):
+        model, name = _models_along(location[:-1]), location[-1]
+    elif len(location) > 1:
+        return "the name or path of an NF, or {nf: NAME, PARAMETER: VALUE}"
+    field = model.model_fields.get(name) if model else None
+    return (field.description or "") if field else "another value"
+
+
+def _spelled(location: Location) -> str:
+    """The location as a path: stack.tcp_timeout, chain[2].name."""
+    spelled = ""
+    for part in location:
+        if isinstance(part, int):
+            spelled += f"[{part}]"
+        else:
+            spelled += f".{part}" if spelled else part
+    return spelled

@@ -1,0 +1,197 @@
+"""What a chain file may say, and the checked chain that comes of it.
+
+The pydantic models are the file's schema. A field's description is the second half of its error
+message ("what was expected") and its sentence in the documentation.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from microbox.chain.errors import NOWHERE, Position
+from microbox.chain.units import parse_duration, parse_size
+
+LOG_SLOTS_DEFAULT = 65_536
+LOG_SLOTS_MIN = 4096  # MB_LOG_SLOTS_MIN
+LOG_SLOTS_MAX = 1 << 24
+CHECKSUMS = {"off": 0, "event": 1, "drop": 2}  # enum mb_checksums
+_INSTANCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+
+_U32_MAX = (1 << 32) - 1
+_DURATION_MAX = 365 * 24 * 3600 * 1_000_000_000
+
+
+def instance_name(name: str) -> str:
+    """The name itself, fit for a log file's name. Raises ValueError."""
+    if not _INSTANCE_NAME.fullmatch(name):
+        raise ValueError("not fit for a file name")
+    return name
+
+
+Duration = Annotated[int, BeforeValidator(parse_duration), Field(gt=0, le=_DURATION_MAX)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0, le=1 << 40)]
+
+
+class Section(BaseModel):
+    """A mapping in which every key is known and no value is bent into another type."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class StackSettings(Section):
+    """`stack`: limits and timeouts of the µStack (struct mb_stack_config)."""
+
+    flows_max: Annotated[int, Field(ge=1, le=1 << 26)] = Field(
+        default=1_000_000, description="how many flows are tracked at once, 1 to 67108864"
+    )
+    held_segments_per_flow: Annotated[int, Field(ge=1, le=500)] = Field(
+        default=256, description="how many out-of-order segments a flow may hold, 1 to 500"
+    )
+    held_segments_max: Annotated[int, Field(ge=1, le=_U32_MAX)] = Field(
+        default=262_144,
+        description="how many out-of-order segments all flows may hold together, from 1",
+    )
+    held_bytes_per_flow: Size = Field(
+        default=1 << 20,
+        description="how much a flow may hold out of order, a size such as 1MiB or 64KiB",
+    )
+    tcp_timeout: Duration = Field(
+        default=300_000_000_000, description="a duration with its unit, such as 300s or 5m"
+    )
+    tcp_opening_timeout: Duration = Field(
+        default=30_000_000_000, description="a duration with its unit, such as 30s or 500ms"
+    )
+    tcp_closed_timeout: Duration = Field(
+        default=10_000_000_000, description="a duration with its unit, such as 10s or 500ms"
+    )
+    udp_timeout: Duration = Field(
+        default=60_000_000_000, description="a duration with its unit, such as 60s or 1m"
+    )
+    icmp_timeout: Duration = Field(
+        default=30_000_000_000, description="a duration with its unit, such as 30s or 500ms"
+    )
+    checksums: Literal["off", "event", "drop"] = Field(
+        default="off", description="off, event or drop"
+    )
+
+    def as_settings(self) -> dict[str, int]:
+        """The fields of struct mb_stack_config."""
+        settings: dict[str, Any] = self.model_dump()
+        settings["checksums"] = CHECKSUMS[self.checksums]
+        return settings
+
+
+class LogSettings(Section):
+    """`log`: the shared event log."""
+
+    slots: Annotated[int, Field(ge=LOG_SLOTS_MIN, le=LOG_SLOTS_MAX)] = Field(
+        default=LOG_SLOTS_DEFAULT, description="a power of two from 4096 to 16777216"
+    )
+
+    @field_validator("slots")
+    @classmethod
+    def _is_power_of_two(cls, slots: int) -> int:
+        if slots & (slots - 1):
+            raise ValueError("no power of two")
+        return slots
+
+
+class LogsSettings(Section):
+    """`logs`: the files that NFs write."""
+
+    directory: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="the directory for the NFs' logs"
+    )
+    utc: bool = Field(default=False, description="true or false")
+
+
+class NetworkFunctionEntry(BaseModel):
+    """One entry of `chain`. All other keys are parameters of the NF."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    nf: Annotated[str, Field(min_length=1)] = Field(
+        description="the name of a built-in NF, or the path of a Python file such as ./my_nf.py"
+    )
+    name: Annotated[str, AfterValidator(instance_name)] | None = Field(
+        default=None,
+        description="a name of letters, digits and _ . - that no other NF of the chain has",
+    )
+    on_error: Literal["stop", "skip"] = Field(default="stop", description="stop or skip")
+    on_failure: Literal["open", "closed"] | None = Field(default=None, description="open or closed")
+
+
+class ChainFile(Section):
+    """The whole file."""
+
+    input: Annotated[str, Field(min_length=1)] = Field(
+        description="the path of a capture file (pcap or pcapng)"
+    )
+    output: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="the path of a capture file to write"
+    )
+    chain: Annotated[list[NetworkFunctionEntry], Field(min_length=1)] = Field(
+        description="a list of NFs: names, paths, or {nf: NAME, PARAMETER: VALUE}"
+    )
+    stack: StackSettings = Field(
+        default=StackSettings(),
+        description="a mapping of limits and timeouts",
+    )
+    log: LogSettings = Field(default=LogSettings(), description="a mapping such as {slots: 65536}")
+    logs: LogsSettings = Field(
+        default=LogsSettings(),
+        description="a mapping such as {directory: logs, utc: true}",
+    )
+
+
+ENTRY_KEYS = tuple(NetworkFunctionEntry.model_fields)
+"""Keys of an entry of `chain` that are no parameters."""
+
+
+@dataclass(frozen=True)
+class ChainNF:
+    """One NF of a chain: which, with what, and where the file says so."""
+
+    name: str  # of the instance, unique in the chain
+    source: Path  # its Python file
+    parameters: dict[str, Any] = field(default_factory=dict)
+    on_error: str = "stop"  # "stop" | "skip"
+    on_failure: str | None = None  # "open" | "closed"; None: as its being inline suggests
+    written: str = ""  # as the file has it: "flow_log", "./my_nf.py"
+    position: Position = NOWHERE
+    key_positions: dict[str, Position] = field(default_factory=dict)
+    value_positions: dict[str, Position] = field(default_factory=dict)
+    added_because: str = ""  # why it is in the chain though the file does not name it
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A chain file whose every part is well-formed, defaults and overrides filled in."""
+
+    file: str  # as the user wrote its path: messages begin with it
+    input: Path
+    output: Path | None
+    nfs: tuple[ChainNF, ...]
+    settings: dict[str, int] = field(default_factory=lambda: StackSettings().as_settings())
+    log_slots: int = LOG_SLOTS_DEFAULT
+    log_directory: Path | None = None  # None: the file does not say
+    utc: bool = False
+
+    def inserting(self, before: int, nf: ChainNF) -> Chain:
+        """This chain with one more NF, in front of the NF that is at `before` now."""
+        return replace(self, nfs=(*self.nfs[:before], nf, *self.nfs[before:]))
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line says instead of the file. Paths count from the working directory."""
+
+    input: Path | None = None
+    output: Path | None = None
+    log_directory: Path | None = None
+    utc: bool | None = None
