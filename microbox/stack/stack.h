@@ -54,13 +54,16 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
                                  char error[MB_ERROR_SIZE]);
 void mb_stack_destroy(struct mb_stack *stack);
 
-/* What a handled packet left in the log: its entries are [first, end). `flow` for the gate:
- * index of its slot and a token that changes when the slot is used for another flow. */
+/* What a handled packet left in the log: its entries are [first, end). For the gate: the flow's
+ * identity, and where in the flow table it is (below flows_max + 1), so that what the gate keeps of
+ * flows is an array that needs no clearing. */
 struct mb_handled {
     uint64_t first;
     uint64_t end;
     uint64_t packet;
-    uint64_t flow; /* identity, 0: none */
+    uint64_t flow;      /* number of the flow's first packet, as in mb_entry; 0: none */
+    uint32_t flow_slot; /* index in the flow table; meaningless where `flow` is 0 */
+    uint32_t reserved;
 };
 
 /* Handles up to `count` frames (at most MB_BATCH), stops early when the log has no room for
@@ -76,7 +79,7 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason);
 /* NF `nf` is gone: none of its bits is set any more. */
 void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status);
 
-/* Counters, in the order of counters.def. */
+/* All that the stack counts (counters.h), as of now. Lives as long as the stack. */
 struct mb_stack_counters;
 const struct mb_stack_counters *mb_stack_counters(const struct mb_stack *stack);
 
