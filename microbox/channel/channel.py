@@ -44,7 +44,7 @@ class ChannelError(Exception):
     """A message cannot be sent, or what came is not one."""
 
 
-class ChannelClosed(ChannelError):  # noqa: N818 (an ordinary end, not always an error)
+class ChannelClosed(ChannelError):
     """The other end is gone."""
 
 
@@ -134,6 +134,14 @@ class AsyncChannel:
                 return _receive(self._socket, self._buffer, self._decode)
             except BlockingIOError:
                 await self._ready(loop.add_reader, loop.remove_reader)
+
+    def stop_receiving(self) -> None:
+        """What has come is still received, then ChannelClosed: for when the peer is known gone.
+
+        Its own children may hold the other end open, so the kernel need not say so.
+        """
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
 
     async def _ready(self, add: Callable[..., Any], remove: Callable[..., Any]) -> None:
         ready = asyncio.Event()

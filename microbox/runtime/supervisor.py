@@ -55,7 +55,7 @@ class ChildError(Exception):
         self.name = name
 
 
-class ChildDied(ChildError):  # noqa: N818 (the family is named by its base)
+class ChildDied(ChildError):
     """It is gone without a word."""
 
     def __init__(self, name: str, how: Exit) -> None:
@@ -64,7 +64,7 @@ class ChildDied(ChildError):  # noqa: N818 (the family is named by its base)
         self.how = how
 
 
-class ChildFailed(ChildError):  # noqa: N818
+class ChildFailed(ChildError):
     """It said itself that it cannot go on."""
 
     def __init__(self, name: str, failed: Failed) -> None:
@@ -73,11 +73,11 @@ class ChildFailed(ChildError):  # noqa: N818
         self.failed = failed
 
 
-class ChildHangs(ChildError):  # noqa: N818
+class ChildHangs(ChildError):
     """It did not answer in time."""
 
 
-class ChildBreaksProtocol(ChildError):  # noqa: N818
+class ChildBreaksProtocol(ChildError):
     """It said what no such child says."""
 
 
@@ -91,6 +91,7 @@ class Child:
     pidfd: int
     on_problem: OnProblem
     printing: list[asyncio.Task[None]] = field(default_factory=list)
+    watch: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(cls, name: str, module: str, on_line: OnLine, on_problem: OnProblem) -> Self:
@@ -116,7 +117,13 @@ class Child:
             for stream, which in ((process.stdout, "stdout"), (process.stderr, "stderr"))
             if stream is not None
         ]
+        child.watch = asyncio.create_task(child.stop_receiving_at_exit())
         return child
+
+    async def stop_receiving_at_exit(self) -> None:
+        """Makes a waiting `receive` return even where a grandchild holds the channel open."""
+        await self.process.wait()
+        self.channel.stop_receiving()
 
     async def send(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Sends a message; raises ChildDied when nobody is there any more."""
@@ -182,6 +189,8 @@ class Child:
         """Ends the process if it lives, reads its last lines, closes what belongs to it."""
         self.kill()
         await self.process.wait()
+        if self.watch is not None:
+            await self.watch
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):  # its own children may hold the pipes open
                 await asyncio.gather(*self.printing)

@@ -37,7 +37,7 @@ class WorkerError(Exception):
     """The worker cannot go on; says why in a sentence."""
 
 
-class Stopped(Exception):  # noqa: N818 (an ordinary end)
+class Stopped(Exception):
     """The controller said Stop before packets flowed."""
 
 

@@ -1,11 +1,12 @@
 """Children are started, watched and ended; whatever they do, the controller can say it."""
 
-import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from microbox.channel.messages import Begin, Failed, Manifest, Problem, Ready
 from microbox.runtime.supervisor import (
@@ -55,7 +56,7 @@ class Watched:
             finally:
                 await child.close()
 
-        asyncio.run(run())
+        uvloop.run(run())
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +147,23 @@ def test_closing_ends_a_child_that_ignores_everything(tmp_path: Path) -> None:
     watched.run(talk)
     assert seen[0].process.returncode == -signal.SIGKILL
     assert not Path(f"/proc/{seen[0].process.pid}").exists()
+
+
+def test_a_grandchild_that_holds_channel_and_pipes_holds_nothing_up(tmp_path: Path) -> None:
+    watched = Watched(
+        tmp_path,
+        "grandchild = os.fork()\n"
+        "if not grandchild: time.sleep(30); os._exit(0)\n"
+        "print(grandchild); channel.send(Ready()); os.kill(os.getpid(), signal.SIGKILL)",
+    )
+
+    async def talk(child: Child) -> None:
+        await child.expect(Ready, 30, "starting")
+        with pytest.raises(ChildDied, match="SIGKILL"):
+            await child.expect(Ready, 30, "running")
+
+    watched.run(talk)
+    os.kill(int(watched.lines[0][2]), signal.SIGKILL)
 
 
 def test_an_exit_in_words() -> None:

@@ -1,0 +1,120 @@
+"""Progress on a terminal, with what NFs print above it; without a terminal just the lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from microbox.channel.messages import Problem
+from microbox.runtime.observer import Reading
+
+RATE_WINDOW = 1.0
+"""Seconds that the shown rates are averaged over."""
+
+
+class Rate:
+    """Events a second over the last moments."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds."""
+        self._clock = clock
+        self._since = clock()
+        self._count = 0
+        self.value = 0.0
+
+    def update(self, count: int) -> float:
+        """The rate, given the count since the beginning."""
+        elapsed = self._clock() - self._since
+        if elapsed >= RATE_WINDOW or not self.value:
+            self.value = (count - self._count) / elapsed if elapsed > 0 else 0.0
+        if elapsed >= RATE_WINDOW:
+            self._since += elapsed
+            self._count = count
+        return self.value
+
+
+class Display:
+    """Shows a run as it goes: to be used as a context, and as the controller's observer."""
+
+    def __init__(self, *, is_quiet: bool, stdout_is_taken: bool) -> None:
+        """`stdout_is_taken`: a document for programs goes there, so nothing else does."""
+        self._errors = Console(file=sys.stderr, stderr=True, highlight=False)
+        self._stdout = sys.stderr if stdout_is_taken else sys.stdout
+        self._packets, self._events = Rate(), Rate()
+        self._task: TaskID | None = None
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[rates]}"),
+            TimeElapsedColumn(),
+            console=self._errors,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=is_quiet or not self._errors.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        """Starts the display."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Takes the bar away: the summary says it all again."""
+        self._progress.stop()
+
+    def reading(self, reading: Reading) -> None:
+        """How far the run is."""
+        if self._task is None:
+            self._task = self._progress.add_task("replay", total=None, rates="")
+        rates = (
+            f"{self._packets.update(reading.packets):>11,.0f} packets/s "
+            f"{self._events.update(reading.events):>11,.0f} events/s"
+        )
+        self._progress.update(
+            self._task,
+            description=reading.doing,
+            total=max(reading.file_size, 1),
+            completed=min(reading.file_read, reading.file_size),
+            rates=rates,
+        )
+
+    def line(self, name: str, stream: str, line: str) -> None:
+        """A line that an NF printed."""
+        target = self._stdout if stream == "stdout" else sys.stderr
+        if target.isatty() and not self._progress.disable:
+            self._progress.console.print(Text(f"{name}: {line}"), soft_wrap=True)
+            return
+        print(f"{name}: {line}", file=target, flush=True)
+
+    def problem(self, name: str, problem: Problem) -> None:
+        """What went wrong in a child."""
+        for line in problem_lines(name, problem):
+            self.line("microbox", "stderr", line)
+
+    def note(self, text: str) -> None:
+        """A sentence of the controller's own."""
+        self.line("microbox", "stderr", text)
+
+
+def problem_lines(name: str, problem: Problem) -> list[str]:
+    """A problem as lines: what, where, which event, and the traceback."""
+    where = f" in {problem.handler}()" if problem.handler else ""
+    lines = [f"{problem.severity}: {name}{where}: {problem.error}"]
+    if problem.event:
+        lines.append(f"  while handling {problem.event}")
+    lines += [f"  {line}" for line in problem.traceback.splitlines()]
+    return lines

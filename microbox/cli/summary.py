@@ -1,0 +1,198 @@
+"""The summary of a run, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from microbox.runtime.report import Balance, NFReport, RunReport, Term, event_counts
+from microbox.runtime.supervisor import printable
+
+SEVERITIES = {1: "information", 2: "notice", 3: "warning", 4: "critical"}
+
+
+def print_summary(report: RunReport, console: Console) -> None:
+    """Prints all of it. Text of NFs and of the wire is never taken for markup."""
+    for section in (_head, _nfs, _flows, _alerts, _events, _losses, _warnings, _logs):
+        section(report, console)
+
+
+def _title(console: Console, text: str) -> None:
+    console.print()
+    console.print(Text(text, style="bold"))
+
+
+def _show(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(Padding(Text(line), (0, 0, 0, 2)), soft_wrap=True)
+
+
+def _table(*columns: str, numbers: Iterable[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left")
+    return table
+
+
+def _cell(value: object) -> Text:
+    return Text(f"{value:,}" if isinstance(value, int) else printable(str(value)))
+
+
+def _print_table(console: Console, table: Table) -> None:
+    console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _head(report: RunReport, console: Console) -> None:
+    _title(console, f"{report.chain}: {report.ended}")
+    source = report.input
+    flows = ", ".join(f"{count:,} {kind}" for kind, count in source.flows.items() if count)
+    _show(
+        console,
+        f"input    {source.file}: {source.format}, {source.packets:,} packets, "
+        f"{_size(source.bytes)}" + (f"; flows: {flows}" if flows else ""),
+    )
+    if report.output:
+        output = report.output
+        _show(console, f"output   {output.file}: {output.packets:,} packets, {_size(output.bytes)}")
+    if report.timing:
+        timing = report.timing
+        _show(
+            console,
+            f"time     {timing.seconds:.2f} s: {timing.packets_per_second:,.0f} packets/s, "
+            f"{timing.events_per_second:,.0f} events/s",
+        )
+
+
+def _nfs(report: RunReport, console: Console) -> None:
+    _title(console, "Network functions")
+    names = ("saw", "handled", "published", "alerts", "dropped", "records")
+    table = _table("name", *names, "ended", numbers=names)
+    for nf in report.nfs:
+        dropped = nf.verdicts.get("drop", 0) + nf.verdicts.get("drop_flow", 0)
+        published = sum(nf.published.values())
+        row = (nf.matched, nf.handled, published, nf.alerts, dropped, nf.records)
+        table.add_row(_cell(nf.name), *map(_cell, row), _cell(nf.outcome))
+    _print_table(console, table)
+    for nf in report.nfs:
+        _show(console, *_nf_summary(nf))
+
+
+def _nf_summary(nf: NFReport) -> list[str]:
+    values = {key: value for key, value in nf.summary.items() if key != "top_flows"}
+    if not values:
+        return []
+    return [f"{nf.name}: " + ", ".join(f"{key} {_value(each)}" for key, each in values.items())]
+
+
+def _value(value: Any) -> str:
+    """A value of a summary in words; what is nested is cut after some items."""
+    match value:
+        case bool() | None:
+            return str(value).lower()
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.3f}"
+        case dict():
+            shown = [f"{printable(str(key))} {_value(each)}" for key, each in value.items()]
+            return f"({_some(shown)})"
+        case list():
+            return f"({_some([_value(each) for each in value])})"
+        case _:
+            return printable(str(value))
+
+
+def _some(words: list[str], most: int = 8) -> str:
+    return ", ".join(words[:most]) + (f", … {len(words) - most:,} more" if words[most:] else "")
+
+
+def _flows(report: RunReport, console: Console) -> None:
+    if not report.top_flows:
+        return
+    _title(console, "Top flows")
+    names = ("packets", "bytes", "seconds")
+    table = _table("protocol", "originator", "responder", *names, "ended", numbers=names)
+    for flow in report.top_flows:
+        row = (flow.protocol, flow.source, flow.destination, flow.packets, flow.bytes)
+        table.add_row(*map(_cell, row), f"{flow.duration:.3f}", _cell(flow.reason))
+    _print_table(console, table)
+
+
+def _alerts(report: RunReport, console: Console) -> None:
+    _title(console, f"Alerts: {report.alerts:,}")
+    if not report.first_alerts:
+        return
+    table = _table("severity", "by", "signature", "message", "flow")
+    for alert in report.first_alerts:
+        severity = SEVERITIES.get(alert.severity, str(alert.severity))
+        row = (severity, alert.nf, alert.signature, alert.message, alert.flow)
+        table.add_row(*map(_cell, row))
+    _print_table(console, table)
+    more = report.alerts - len(report.first_alerts)
+    if more > 0:
+        _show(console, f"… and {more:,} more in alert_log.jsonl")
+
+
+def _events(report: RunReport, console: Console) -> None:
+    sums = event_counts(report)
+    total = sum(report.events.values())
+    tree = Tree(Text(f"event  {total:,}"), guide_style="dim")
+    nodes: dict[str, Tree] = {"": tree}
+    for name in sorted(sums):
+        parent, _, label = name.rpartition(".")
+        nodes[name] = nodes[parent].add(Text(f"{label}  {sums[name]:,}"))
+    _title(console, "Events")
+    console.print(Padding(tree, (0, 0, 0, 2)))
+
+
+def _losses(report: RunReport, console: Console) -> None:
+    unexplained = [balance for balance in report.balances if balance.difference]
+    adds_up = "and it adds up" if not unexplained else "and it does NOT add up"
+    what = "nothing" if report.lost == 0 else f"{report.lost:,}"
+    _title(console, f"Lost: {what}, {adds_up}")
+    for balance in report.balances:
+        _show(console, equation(balance))
+
+
+def equation(balance: Balance) -> str:
+    """`packets: 10 in the file = 7 TCP + 3 UDP`; parts that are 0 are left out, losses are not."""
+    parts = [part for part in balance.parts if part.count or part.is_loss]
+    right = " + ".join(map(_term, parts)) or "0"
+    unexplained = f" + {balance.difference:,} UNACCOUNTED FOR" if balance.difference else ""
+    return f"{balance.name}: {_term(balance.total)} = {right}{unexplained}"
+
+
+def _term(term: Term) -> str:
+    return f"{term.count:,} {term.what}"
+
+
+def _warnings(report: RunReport, console: Console) -> None:
+    if not report.warnings and not report.error:
+        return
+    _title(console, "Warnings" if not report.error else "Errors and warnings")
+    _show(console, *([report.error] if report.error else []), *report.warnings)
+
+
+def _logs(report: RunReport, console: Console) -> None:
+    if not report.directory:
+        return
+    _title(console, f"Logs in {report.directory}")
+    table = _table("file", "lines", numbers=("lines",))
+    for name, lines in report.logs.items():
+        table.add_row(_cell(name), _cell(lines))
+    table.add_row("summary.json", "")
+    _print_table(console, table)
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":  # noqa: PLR2004
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1000
+    raise AssertionError

@@ -1,0 +1,192 @@
+"""What a run did, as plain data: the summary on the terminal, `--json` and `summary.json`.
+
+Everything but `timing` and `directory` follows from capture and chain alone, so that two replays
+leave the same `summary.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+REPORT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A count in an equation. `is_loss`: these are not where they should be."""
+
+    count: int
+    what: str
+    is_loss: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """`total` is the sum of `parts`, or something is wrong."""
+
+    name: str
+    total: Term
+    parts: list[Term]
+
+    @property
+    def difference(self) -> int:
+        """What is unaccounted for; 0 where it adds up."""
+        return self.total.count - sum(part.count for part in self.parts)
+
+    @property
+    def lost(self) -> int:
+        """How many did not get where they should be, the unaccounted ones included."""
+        losses = sum(part.count for part in self.parts if part.is_loss)
+        return losses + abs(self.difference)
+
+
+@dataclass(frozen=True, slots=True)
+class InputReport:
+    """The capture."""
+
+    file: str
+    format: str  # "pcap", "pcapng", ...
+    file_size: int  # bytes
+    packets: int
+    bytes: int  # captured bytes of these packets
+    flows: dict[str, int] = field(default_factory=dict)  # "tcp", "udp", "icmp", "other"
+    warning: str = ""  # it ends inside a packet, ...
+
+
+@dataclass(frozen=True, slots=True)
+class OutputReport:
+    """The capture of what passed all inline NFs."""
+
+    file: str
+    packets: int
+    bytes: int
+    lost: int  # could not be written
+
+
+@dataclass(frozen=True, slots=True)
+class NFReport:
+    """What one NF saw and reported."""
+
+    name: str
+    source: str
+    added_because: str  # "" where the chain file names it
+    outcome: str  # "finished", "killed by SIGKILL", ...
+    matched: int  # entries that its subscriptions named
+    handled: int  # handler calls that returned
+    raised: int  # handler calls that raised
+    published: dict[str, int]  # by type
+    alerts: int
+    verdicts: dict[str, int]  # "drop", "drop_flow", "pass_flow"; passing is not counted here
+    records: int
+    records_lost: int
+    log: str  # its log file's name in the log directory; "" for none
+    summary: dict[str, Any]  # what its finish() returned
+
+    @property
+    def is_well(self) -> bool:
+        """True where it ended as it should."""
+        return self.outcome == "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowReport:
+    """One of the largest flows."""
+
+    protocol: str
+    source: str  # "10.0.0.1:1234", "[2001:db8::1]:53"
+    destination: str
+    packets: int
+    bytes: int
+    duration: float  # seconds
+    reason: str  # why it ended
+
+
+@dataclass(frozen=True, slots=True)
+class AlertReport:
+    """One alert."""
+
+    nf: str
+    signature: str
+    message: str
+    severity: int  # 1 information to 4 critical
+    flow: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemReport:
+    """Something that went wrong in a child, as it told it."""
+
+    nf: str
+    severity: str  # "warning", "error"
+    error: str
+    handler: str = ""
+    event: str = ""
+    traceback: str = ""
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long it took on this machine. Seconds of wall-clock time."""
+
+    seconds: float
+    packets_per_second: float
+    events_per_second: float
+
+
+@dataclass(slots=True)
+class RunReport:
+    """A run. `status` is the exit status of `microbox run`."""
+
+    status: int
+    ended: str  # "finished", "interrupted", "failed"
+    error: str  # why it failed, "" otherwise
+    chain: str
+    input: InputReport
+    output: OutputReport | None
+    nfs: list[NFReport]
+    events: dict[str, int]  # by full name of the type, the stack's and the NFs'
+    reasons: dict[str, int]  # drops, malformed packets, anomalies, ends of flows; by name
+    alerts: int
+    first_alerts: list[AlertReport]
+    top_flows: list[FlowReport]
+    balances: list[Balance]
+    warnings: list[str]
+    problems: list[ProblemReport]
+    logs: dict[str, int]  # lines by file name
+    directory: str = ""
+    timing: Timing | None = None
+    version: int = REPORT_VERSION
+
+    @property
+    def lost(self) -> int:
+        """Everything that is not where it should be; 0 when all is well."""
+        return sum(balance.lost for balance in self.balances)
+
+    def to_json(self) -> str:
+        """The whole report as one JSON document."""
+        return _json({**dataclasses.asdict(self), "lost": self.lost})
+
+    def to_summary_json(self) -> str:
+        """What is kept beside the logs: without what differs from replay to replay."""
+        report = dataclasses.asdict(self)
+        del report["timing"], report["directory"]
+        return _json({**report, "lost": self.lost})
+
+
+def _json(report: dict[str, Any]) -> str:
+    return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+
+
+def event_counts(report: RunReport) -> dict[str, int]:
+    """Counts by type with each abstract or concrete ancestor's sum, for the tree."""
+    sums: dict[str, int] = {}
+    for name, count in report.events.items():
+        labels = name.split(".")
+        for end in range(1, len(labels) + 1):
+            ancestor = ".".join(labels[:end])
+            sums[ancestor] = sums.get(ancestor, 0) + count
+    return sums

@@ -1,0 +1,110 @@
+"""The summary is readable, complete, and shows foreign text as text."""
+
+import io
+
+from rich.console import Console
+
+from microbox.cli.summary import equation, print_summary
+from microbox.runtime.report import (
+    AlertReport,
+    Balance,
+    FlowReport,
+    InputReport,
+    NFReport,
+    OutputReport,
+    RunReport,
+    Term,
+    Timing,
+)
+
+FLOW_LOG = NFReport(
+    name="flow_log",
+    source="flow_log.py",
+    added_because="",
+    outcome="finished",
+    matched=1234,
+    handled=1200,
+    raised=0,
+    published={},
+    alerts=0,
+    verdicts={"drop": 3},
+    records=21,
+    records_lost=0,
+    log="flow_log.jsonl",
+    summary={"flows": 21, "share": 0.5, "ports": [80, 443], "top_flows": [{"x": 1}]},
+)
+
+REPORT = RunReport(
+    status=1,
+    ended="finished",
+    error="ids was killed by SIGKILL",
+    chain="chain.yaml",
+    input=InputReport("in.pcap", "pcap", 2_000_000, 12_345, 1_900_000, {"tcp": 21, "udp": 0}),
+    output=OutputReport("out.pcap", 12_342, 1_800_000, 0),
+    nfs=[FLOW_LOG],
+    events={"packet": 3, "flow.tcp.data": 5},
+    reasons={},
+    alerts=3,
+    first_alerts=[AlertReport("ids", "[red]sig", "GET /\x1b[2J", 3, "10.0.0.1:1 → 10.0.0.2:80")],
+    top_flows=[FlowReport("TCP", "10.0.0.1:1", "10.0.0.2:80", 10, 5000, 0.25, "fin")],
+    balances=[Balance("packets", Term(12_345, "in the file"), [Term(12_345, "TCP")])],
+    warnings=["in.pcap: ends inside a packet"],
+    problems=[],
+    logs={"flow_log.jsonl": 21},
+    directory="microbox-logs.1",
+    timing=Timing(2.0, 6172.5, 4.0),
+)
+
+
+def printed(report: RunReport, *, terminal: bool = False) -> str:
+    out = io.StringIO()
+    print_summary(report, Console(file=out, width=100, force_terminal=terminal, highlight=False))
+    return out.getvalue()
+
+
+def test_the_summary_shows_every_part() -> None:
+    text = printed(REPORT)
+    for expected in (
+        "chain.yaml: finished",
+        "in.pcap: pcap, 12,345 packets, 1.9 MB; flows: 21 tcp",
+        "out.pcap: 12,342 packets, 1.8 MB",
+        "2.00 s: 6,172 packets/s, 4 events/s",
+        "flow_log: flows 21, share 0.500, ports (80, 443)",
+        "10.0.0.1:1",
+        "Alerts: 3",
+        "… and 2 more in alert_log.jsonl",
+        "data  5",
+        "Lost: nothing, and it adds up",
+        "packets: 12,345 in the file = 12,345 TCP",
+        "ids was killed by SIGKILL",
+        "in.pcap: ends inside a packet",
+        "Logs in microbox-logs.1",
+    ):
+        assert expected in text, expected
+
+
+def test_a_pipe_gets_no_control_codes() -> None:
+    assert "\x1b" not in printed(REPORT)
+
+
+def test_foreign_text_neither_steers_the_terminal_nor_is_markup() -> None:
+    text = printed(REPORT, terminal=True)
+    assert "[red]sig" in text
+    assert "\x1b[2J" not in text
+
+
+def test_what_does_not_add_up_is_said() -> None:
+    balance = Balance("packets", Term(10, "in the file"), [Term(7, "TCP"), Term(0, "UDP")])
+    assert equation(balance) == "packets: 10 in the file = 7 TCP + 3 UNACCOUNTED FOR"
+    REPORT.balances.append(balance)
+    try:
+        assert "Lost: 3, and it does NOT add up" in printed(REPORT)
+    finally:
+        REPORT.balances.remove(balance)
+
+
+def test_a_loss_of_nothing_is_still_shown() -> None:
+    parts = [Term(10, "written"), Term(0, "lost", is_loss=True)]
+    assert equation(Balance("output", Term(10, "packets"), parts)) == (
+        "output: 10 packets = 10 written + 0 lost"
+    )
