@@ -1,1 +1,69 @@
-"""Chains of network functions over one shared protocol stack."""
+"""Chains of network functions over one shared protocol stack.
+
+What an NF's author needs is here: derive from `NetworkFunction`, mark methods with `on`, `on_batch`
+and `every`, return a verdict. The names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from microbox.nf.batch import Batch
+    from microbox.nf.decorators import every, on, on_batch
+    from microbox.nf.event import Event, Flow, TcpState
+    from microbox.nf.function import NetworkFunction
+    from microbox.nf.parameters import parameter
+    from microbox.nf.verdict import DROP, DROP_FLOW, PASS, PASS_FLOW, Verdict
+
+    __version__: str
+
+__all__ = [
+    "DROP",
+    "DROP_FLOW",
+    "PASS",
+    "PASS_FLOW",
+    "Batch",
+    "Event",
+    "Flow",
+    "NetworkFunction",
+    "TcpState",
+    "Verdict",
+    "__version__",
+    "every",
+    "on",
+    "on_batch",
+    "parameter",
+]
+
+_HOMES = {
+    "Batch": "microbox.nf.batch",
+    "Event": "microbox.nf.event",
+    "Flow": "microbox.nf.event",
+    "TcpState": "microbox.nf.event",
+    "NetworkFunction": "microbox.nf.function",
+    "on": "microbox.nf.decorators",
+    "on_batch": "microbox.nf.decorators",
+    "every": "microbox.nf.decorators",
+    "parameter": "microbox.nf.parameters",
+    "Verdict": "microbox.nf.verdict",
+    "PASS": "microbox.nf.verdict",
+    "DROP": "microbox.nf.verdict",
+    "DROP_FLOW": "microbox.nf.verdict",
+    "PASS_FLOW": "microbox.nf.verdict",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("microbox")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'microbox' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

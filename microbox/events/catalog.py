@@ -40,11 +40,16 @@ class TypeDeclaration(Protocol):
     """A user's type: `fields` (name → one of `USER_FIELD_TYPES`) follow the parent's payload."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its full dotted name."""
+
     @property
-    def fields(self) -> Mapping[str, str]: ...
+    def fields(self) -> Mapping[str, str]:
+        """Fields after the parent's, in the order of the layout."""
+
     @property
-    def doc(self) -> str: ...
+    def doc(self) -> str:
+        """A sentence about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +301,7 @@ def payload_fields(
         here = (*path, member.name)
         if member.name == "reserved":
             continue
-        if inner != member.c_type and inner != "text":
+        if inner not in (member.c_type, "text"):
             yield from payload_fields(structs, inner, here)
             continue
         yield Field(member.name, member.c_type, here, member.doc, struct)

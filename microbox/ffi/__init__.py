@@ -1,1 +1,1 @@
-"""The one door from Python to C: the cffi module `microbox._core` and numpy views of its structs."""
+"""The one door from Python to C: the cffi module `microbox._core`, and views of its structs."""

@@ -18,6 +18,11 @@ import cffi
 HEADERS = (
     "microbox/events/payloads.h",
     "microbox/bus/layout.h",
+    "microbox/bus/area.h",
+    "microbox/bus/wait.h",
+    "microbox/io/source.h",
+    "microbox/io/sink.h",
+    "microbox/io/filter.h",
     "microbox/ffi/process.h",
 )
 

@@ -11,16 +11,9 @@ from typing import Any
 import numpy as np
 
 from microbox._core import ffi
-from microbox.events.catalog import EventType, Field
+from microbox.events.catalog import EventType
+from microbox.ffi.layout import PAYLOAD_SIZE, Place, payload_layout
 
-USER_FIELD_FORMATS = {
-    "u8": "u1",
-    "u16": "u2",
-    "u32": "u4",
-    "u64": "u8",
-    "i64": "i8",
-    "f64": "f8",
-}
 TEXT_DTYPE = np.dtype([("offset", "u4"), ("length", "u4")])
 PADDING = ("reserved", "line")
 
@@ -71,51 +64,25 @@ def nf_entry_dtype() -> np.dtype[Any]:
 def payload_dtype(of: EventType) -> np.dtype[Any]:
     """The whole payload of a type, laid flat, with the names of `of.fields`.
 
-    A user's fields follow the parent's struct, each naturally aligned. Addresses are 16 bytes,
-    texts `offset` and `length`.
+    Addresses are 16 bytes; texts are `offset` and `length`.
     """
-    names, formats, offsets = [], [], []
-    size, alignment = _struct_size(of), _struct_alignment(of)
-    for one in of.fields:
-        if one in of.extra_fields:
-            continue
-        dtype, offset = _built_in_field(of, one)
-        names.append(one.name)
-        formats.append(dtype)
-        offsets.append(offset)
-    for one in of.extra_fields:
-        dtype = _user_dtype(one)
-        wanted = 4 if one.c_type == "text" else dtype.itemsize
-        size += -size % wanted
-        alignment = max(alignment, wanted)
-        names.append(one.name)
-        formats.append(dtype)
-        offsets.append(size)
-        size += dtype.itemsize
-    size += -size % alignment
-    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
+    layout = payload_layout(of)
+    return np.dtype(
+        {
+            "names": [place.field.name for place in layout.places],
+            "formats": [_field_dtype(place) for place in layout.places],
+            "offsets": [place.offset for place in layout.places],
+            "itemsize": layout.size,
+        }
+    )
 
 
-def _struct_size(of: EventType) -> int:
-    return 0 if of.struct == "none" else ffi.sizeof(f"struct mb_{of.struct}")
-
-
-def _struct_alignment(of: EventType) -> int:
-    return 1 if of.struct == "none" else ffi.alignof(f"struct mb_{of.struct}")
-
-
-def _user_dtype(one: Field) -> np.dtype[Any]:
-    return TEXT_DTYPE if one.c_type == "text" else np.dtype(USER_FIELD_FORMATS[one.c_type])
-
-
-def _built_in_field(of: EventType, one: Field) -> tuple[np.dtype[Any], int]:
-    c_type = ffi.typeof(f"struct mb_{of.struct}")
-    offset = 0
-    for member in one.path:
-        found = dict(c_type.fields)[member]
-        offset += found.offset
-        c_type = found.type
-    return _dtype(c_type), offset
+def _field_dtype(place: Place) -> np.dtype[Any]:
+    if place.format == "II":
+        return TEXT_DTYPE
+    if place.format == "16s":
+        return np.dtype(("u1", (16,)))
+    return np.dtype(place.format)
 
 
 @functools.cache
@@ -132,10 +99,9 @@ def row_dtype(of: EventType) -> np.dtype[Any]:
         fields[name] = dtype, offset
     base = fields.pop("payload")[1]
     payload = payload_dtype(of)
-    room = ffi.sizeof("union mb_payload")
     for name in payload.names or ():
         dtype, offset = payload.fields[name][:2]  # type: ignore[index]
-        if offset + dtype.itemsize <= room:
+        if offset + dtype.itemsize <= PAYLOAD_SIZE:
             fields[name] = dtype, base + offset
     return np.dtype(
         {

@@ -1,0 +1,114 @@
+"""`NetworkFunction`: the class that a user derives from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from microbox.nf.errors import UsageError
+
+if TYPE_CHECKING:
+    from microbox.nf.event import Event
+
+
+class Runtime(Protocol):
+    """What runs an NF, as the NF sees it."""
+
+    @property
+    def time(self) -> int:
+        """As NetworkFunction.time."""
+
+    def publish(self, type_name: str, cause: Event | None, fields: Mapping[str, Any]) -> None:
+        """As NetworkFunction.publish."""
+
+    def alert(self, event: Event | None, message: str, *, signature: str, severity: int) -> None:
+        """As NetworkFunction.alert."""
+
+    def record(self, event: Event | None, fields: Mapping[str, Any]) -> None:
+        """As NetworkFunction.record."""
+
+
+class NetworkFunction:
+    """One network function. Derive a class, annotate its parameters, mark its handlers::
+
+        class BlockTelnet(NetworkFunction):
+            '''Drop new connections to port 23.'''
+
+            @on("tcp.start", filter="tcp dst port 23")
+            def refuse(self, event):
+                self.alert(event, "telnet refused")
+                return DROP
+
+    The class is checked when it is made. Its instance lives in a process of its own; all handlers
+    run in one thread, one at a time, in the order of the log.
+    """
+
+    __microbox_base__ = True
+
+    publishes: ClassVar[Sequence[str]] = ()
+    """Names of the event types that it publishes. `alert` needs no mention."""
+
+    declares: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """Event types of its own, parents first: full name → field → u8 u16 u32 u64 i64 f64 text."""
+
+    inline: ClassVar[bool | None] = None
+    """Whether it may drop packets. None: it may if its code mentions DROP or DROP_FLOW."""
+
+    flow_state: ClassVar[Callable[[], Any]] = SimpleNamespace
+    """Makes the object that `event.flow.state` is, once a flow; it goes when the flow ends."""
+
+    name: str = ""
+    """The instance's name in its chain."""
+
+    _runtime: Runtime | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Checks handlers, types, parameters: what is wrong is said before anything runs."""
+        super().__init_subclass__(**options)
+        # Here, since that module derives what it checks from this one.
+        from microbox.nf.manifest import check_class
+
+        check_class(cls)
+
+    def start(self) -> None:
+        """Called once before the first event; parameters are set."""
+
+    def finish(self) -> Mapping[str, Any] | None:
+        """Called once after the last event. What it returns is shown in the summary."""
+        return None
+
+    @property
+    def time(self) -> int:
+        """Packet time of the event that is being handled, nanoseconds since the epoch."""
+        return self._running().time
+
+    def alert(
+        self, event: Event | None, message: str, *, signature: str = "", severity: int = 2
+    ) -> None:
+        """Reports to people. `severity`: 1 information, 2 notice, 3 warning, 4 critical.
+
+        `signature` is a short stable name of what was found. `event` is what it was seen in;
+        None in `finish`.
+        """
+        self._running().alert(event, message, signature=signature, severity=severity)
+
+    def publish(self, type_name: str, cause: Event | None = None, **fields: Any) -> None:
+        """Publishes an event, caused by `cause`, the event that is being handled.
+
+        Time, flow, data and snapshot are the cause's. Fields that are not given are taken from the
+        cause where it has them, else they are 0 or empty.
+        """
+        self._running().publish(type_name, cause, fields)
+
+    def record(self, event: Event | None, **fields: Any) -> None:
+        """Writes one line to this NF's log: time and flow of `event`, then the fields, in order."""
+        self._running().record(event, fields)
+
+    def _running(self) -> Runtime:
+        if self._runtime is None:
+            raise UsageError(
+                f"{type(self).__name__} does not run yet: alert, publish, record and time work "
+                "in handlers and in finish()"
+            )
+        return self._runtime

@@ -1,0 +1,208 @@
+"""From a class to its manifest: what it subscribes to, publishes, may do."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterator, Mapping
+from types import CodeType
+from typing import Any
+
+from microbox.channel.messages import (
+    HandlerDeclaration,
+    Manifest,
+    TimerDeclaration,
+    TypeDeclaration,
+)
+from microbox.events.catalog import (
+    Catalog,
+    DeclarationError,
+    EventType,
+    UnknownEventType,
+    built_in,
+)
+from microbox.nf.decorators import Subscription, Timer, check_types, handlers_of
+from microbox.nf.errors import DefinitionError
+from microbox.nf.function import NetworkFunction
+from microbox.nf.parameters import declared_by
+from microbox.nf.verdict import DROP, DROP_FLOW
+
+FLOW_STATE_HANDLER = "(flow state)"
+"""The handler's name of the subscription that says when `event.flow.state` may go."""
+
+FLOW_KIND_OF_PACKETS = {
+    "packet.ip.tcp": "flow.tcp",
+    "packet.ip.udp": "flow.udp",
+    "packet.ip.icmp": "flow.icmp",
+}
+FLOW_KINDS = tuple(FLOW_KIND_OF_PACKETS.values())
+
+
+def check_class(owner: type[NetworkFunction]) -> None:
+    """Raises DefinitionError with what came, why it is wrong, what to write."""
+    declared_by(owner)
+    catalog = _catalog_of(owner)
+    handlers = list(handlers_of(owner))
+    check_types(owner, handlers, catalog)
+    for name in _publishes(owner):
+        _check_published(owner, name, catalog)
+    if owner.inline not in (None, True, False):
+        raise DefinitionError(
+            f"{owner.__name__}.inline is True, False or None, not {owner.inline!r}"
+        )
+
+
+def manifest_of(owner: type[NetworkFunction]) -> Manifest:
+    """The manifest of an NF's class."""
+    catalog = _catalog_of(owner)
+    handlers, timers = [], []
+    for one in handlers_of(owner):
+        if isinstance(one.mark, Timer):
+            timers.append(TimerDeclaration(one.name, one.mark.period, one.line))
+            continue
+        handlers.append(_handler(one.name, one.mark, one.line))
+    handlers += _flow_state_handlers(owner, handlers, catalog)
+    return Manifest(
+        class_name=owner.__name__,
+        file=_file_of(owner),
+        doc=inspect.cleandoc(owner.__doc__ or ""),
+        parameters=declared_by(owner),
+        handlers=handlers,
+        timers=timers,
+        publishes=[catalog.resolve(name).name for name in _publishes(owner)],
+        declares=declarations_of(owner),
+        is_inline=is_inline(owner),
+    )
+
+
+def declarations_of(owner: type[NetworkFunction]) -> list[TypeDeclaration]:
+    """The types that the class declares, by their full names."""
+    return [
+        TypeDeclaration(_full_name(name), dict(fields)) for name, fields in owner.declares.items()
+    ]
+
+
+def is_inline(owner: type[NetworkFunction]) -> bool:
+    """As the class says; else whether a verdict that drops can be reached by name."""
+    if owner.inline is not None:
+        return owner.inline
+    if names_in_code(owner) & {"DROP", "DROP_FLOW"}:
+        return True
+    modules = (inspect.getmodule(base) for base in _own_classes(owner))
+    values = (value for module in modules for value in vars(module).values())
+    return any(value is DROP or value is DROP_FLOW for value in values)
+
+
+def uses_flow_state(owner: type[NetworkFunction]) -> bool:
+    """Whether the code mentions `flow` and `state`, as in `event.flow.state`."""
+    return {"flow", "state"} <= names_in_code(owner)
+
+
+@functools.cache
+def names_in_code(owner: type[NetworkFunction]) -> frozenset[str]:
+    """All names and attributes in the methods of the class, inner functions included, and in the
+    functions of its module."""
+    codes: list[CodeType] = []
+    for base in _own_classes(owner):
+        module = inspect.getmodule(base)
+        values = [*vars(base).values(), *(vars(module).values() if module else ())]
+        codes += [
+            value.__code__
+            for value in values
+            if inspect.isfunction(value) and value.__module__ == base.__module__
+        ]
+    return frozenset(name for code in codes for name in _names(code))
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _own_classes(owner: type) -> list[type]:
+    return [
+        base
+        for base in owner.__mro__
+        if issubclass(base, NetworkFunction) and base is not NetworkFunction
+    ]
+
+
+def _publishes(owner: type[NetworkFunction]) -> list[str]:
+    publishes: Any = owner.publishes
+    if isinstance(publishes, str):
+        raise DefinitionError(
+            f'{owner.__name__}.publishes is a list of names: write publishes = ["{publishes}"]'
+        )
+    names = list(dict.fromkeys(publishes))
+    if "alert" in names_in_code(owner) and "alert" not in names:
+        names.append("alert")
+    return names
+
+
+def _check_published(owner: type, name: Any, catalog: Catalog) -> None:
+    try:
+        found = catalog.resolve(name)
+    except UnknownEventType as error:
+        raise DefinitionError(f"{owner.__name__}.publishes: {error}") from None
+    if found.producer in ("nf", "user") or found.producer.startswith("parser_"):
+        return
+    raise DefinitionError(
+        f"{owner.__name__}.publishes: '{found.name}' cannot be published by an NF "
+        f"(producer: {found.producer}); declare a type of your own below it in `declares`"
+    )
+
+
+def _catalog_of(owner: type[NetworkFunction]) -> Catalog:
+    declares: Any = owner.declares
+    if not isinstance(declares, Mapping) or not all(
+        isinstance(fields, Mapping) for fields in declares.values()
+    ):
+        raise DefinitionError(
+            f"{owner.__name__}.declares maps names to fields: write "
+            'declares = {"tcp.data.smtp": {"command": "text"}}'
+        )
+    try:
+        return built_in().with_user_types(declarations_of(owner))
+    except DeclarationError as error:
+        raise DefinitionError(f"{owner.__name__}.declares: {error}") from None
+
+
+def _full_name(name: str) -> str:
+    """Users may leave out the leading `flow.`, as everywhere."""
+    first = name.split(".", maxsplit=1)[0]
+    return f"flow.{name}" if f"flow.{first}" in built_in().by_name else name
+
+
+def _handler(name: str, mark: Subscription, line: int) -> HandlerDeclaration:
+    return HandlerDeclaration(name, list(mark.types), mark.filter, mark.batch, line)
+
+
+def _flow_state_handlers(
+    owner: type[NetworkFunction], handlers: list[HandlerDeclaration], catalog: Catalog
+) -> list[HandlerDeclaration]:
+    """The ends of the flows that it sees, so that their state can go. No filter: a filter on one
+    direction may miss the end."""
+    if not uses_flow_state(owner):
+        return []
+    seen = [catalog.resolve(name) for one in handlers for name in one.types]
+    ends = dict.fromkeys(end for one in seen for end in _ends_of(one, catalog))
+    return [HandlerDeclaration(FLOW_STATE_HANDLER, list(ends))] if ends else []
+
+
+def _ends_of(seen: EventType, catalog: Catalog) -> list[str]:
+    """Full names of the types that end flows which an event of this type may belong to."""
+    kinds = [one.name for one in seen.ancestors() if one.name in FLOW_KINDS]
+    if kinds:
+        return [f"{kinds[0]}.end"]
+    if seen.name in FLOW_KIND_OF_PACKETS:
+        return [f"{FLOW_KIND_OF_PACKETS[seen.name]}.end"]
+    return [one.name for one in catalog.types if one.is_built_in and one.name.endswith(".end")]
+
+
+def _file_of(owner: type) -> str:
+    try:
+        return inspect.getfile(owner)
+    except (OSError, TypeError):
+        return ""
