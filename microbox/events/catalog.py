@@ -313,6 +313,10 @@ def _read_types(table: str, structs: Mapping[str, tuple[Member, ...]]) -> tuple[
         symbol, name, parent, payload, producer, doc = row
         if payload != "none" and payload not in structs:
             raise ValueError(f"types.def: {name} has the unknown payload '{payload}'")
+        fields = tuple(payload_fields(structs, payload))
+        hidden = EVENT_ATTRIBUTES.intersection(one.name for one in fields)
+        if hidden:
+            raise ValueError(f"payloads.h: {payload} hides what every event has: {hidden}")
         by_symbol[symbol] = EventType(
             number,
             name,
@@ -320,7 +324,7 @@ def _read_types(table: str, structs: Mapping[str, tuple[Member, ...]]) -> tuple[
             payload,
             producer,
             doc,
-            tuple(payload_fields(structs, payload)),
+            fields,
         )
     return tuple(by_symbol.values())
 

@@ -10,6 +10,9 @@
  * data ring, and its first MB_PAYLOAD_SIZE bytes lie in the entry as well, so that a reader who
  * knows only the parent need not follow the reference.
  *
+ * A field's name is an attribute of the event in Python, beside those that every event has (`type`,
+ * `name`, `time`, `data`, ...): the catalog refuses a field that would hide one of them.
+ *
  * Integers are in host byte order; addresses are in network byte order.
  */
 #ifndef MICROBOX_EVENTS_PAYLOADS_H
@@ -68,7 +71,7 @@ struct mb_flow_end {
 struct mb_tcp_state_change {
     struct mb_flow flow;
     uint8_t before; /* enum mb_tcp_state */
-    uint8_t after;
+    uint8_t after;  /* enum mb_tcp_state */
     uint8_t reserved[14];
 };
 
@@ -97,7 +100,7 @@ struct mb_tcp_anomaly {
 
 struct mb_icmp_message {
     struct mb_flow flow;
-    uint8_t type;
+    uint8_t message_type;
     uint8_t code;
     uint16_t identifier;
     uint16_t sequence_number;
@@ -170,9 +173,9 @@ struct mb_tls_client_hello {
 /* A DNS message, over UDP or TCP. */
 struct mb_dns_message {
     struct mb_flow flow;
-    struct mb_text name; /* of the first question */
+    struct mb_text question; /* name that the first question asks about */
     uint16_t identifier;
-    uint16_t question_type;
+    uint16_t question_type; /* of the first question */
     uint16_t response_code;
     uint16_t answers;
     uint32_t questions;

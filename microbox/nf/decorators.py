@@ -154,8 +154,8 @@ def check_types(owner: type, handlers: list[MarkedHandler], catalog: Catalog) ->
                 catalog.resolve(name)
             except UnknownEventType as error:
                 raise DefinitionError(
-                    f"{where(owner, one.name)}: {error}. A type that no release of microbox has "
-                    "belongs in `declares`, in every NF that uses it"
+                    f"{where(owner, one.name)}: {error} (a type of your own belongs in "
+                    "`declares`, in every NF that uses it)"
                 ) from None
 
 
