@@ -76,8 +76,10 @@ size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct
  * publishes system.end_of_input. Call until true; commit between calls. */
 bool mb_stack_finish(struct mb_stack *stack, uint8_t reason);
 
-/* NF `nf` is gone: none of its bits is set any more. */
-void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status);
+/* NF `nf` is gone: publishes system.nf_exited, for which there must be room in the log. From now on
+ * none of its bits is set, except where `keeps_bits`: an NF that fails closed goes on being named,
+ * since its packets must not pass. */
+void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status, bool keeps_bits);
 
 /* All that the stack counts (counters.h), as of now. Lives as long as the stack. */
 struct mb_stack_counters;
