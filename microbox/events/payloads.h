@@ -155,17 +155,25 @@ struct mb_http_response {
     struct mb_text reason_phrase;
     struct mb_text content_type;
     struct mb_text version;
-    uint64_t body_length; /* bytes of body seen */
+    uint64_t body_length; /* bytes of body seen, after chunked coding was taken off */
     uint16_t status;
-    uint16_t reserved;
-    uint32_t number; /* of the request that this answers, from 1 */
+    uint8_t is_complete; /* 0: the connection ended, or bytes are missing, before the body's end */
+    uint8_t reserved;
+    uint32_t number; /* of the request that this answers, from 1; 0: not known */
+};
+
+/* The last event of a connection with HTTP on it. */
+struct mb_http_end {
+    struct mb_tcp_data data;
+    uint32_t requests;
+    uint32_t responses;
 };
 
 struct mb_tls_client_hello {
     struct mb_tcp_data data;
     struct mb_text server_name;
     struct mb_text application_protocols; /* comma-separated, as offered */
-    uint16_t version;
+    uint16_t version;       /* the highest offered */
     uint16_t cipher_suites; /* how many were offered */
     uint32_t reserved;
 };

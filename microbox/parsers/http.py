@@ -1,0 +1,117 @@
+"""HTTP/1: requests and responses out of the bytes of any TCP connection, whatever its ports."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from microbox import PASS, PASS_FLOW, Event, NetworkFunction, Verdict, on, parameter
+from microbox.parsers.http_stream import HEAD_LIMIT, Connection, Message
+
+
+class Http(NetworkFunction):
+    """Publish HTTP/1 requests and responses.
+
+    A connection whose first bytes are no HTTP is left alone at once, as is one that becomes a
+    tunnel. After missing bytes, a side is read again from where a segment begins with a message.
+    """
+
+    publishes: ClassVar = [
+        "tcp.data.http.request",
+        "tcp.data.http.response",
+        "tcp.data.http.end",
+    ]
+    inline: ClassVar = False
+
+    head_limit: int = parameter(HEAD_LIMIT, "bytes that the head of a message may have")
+
+    def start(self) -> None:
+        """Begin to count."""
+        self.connections = 0
+        self.requests = 0
+        self.responses = 0
+        self.other_protocols = 0
+
+    @on("tcp.data")
+    def data(self, event: Event) -> Verdict:
+        """Read the next bytes of one side."""
+        connection = event.flow.state
+        if connection is None:
+            connection = event.flow.state = Connection(self.head_limit)
+        connection.feed(event.direction, event.data, event.offset)
+        return self.publish_found(event, connection)
+
+    @on("tcp.gap")
+    def gap(self, event: Event) -> Verdict:
+        """Find out whether the missing bytes are all of one body."""
+        connection = event.flow.state
+        if connection is None:
+            connection = event.flow.state = Connection(self.head_limit)
+        connection.gap(event.direction, event.length)
+        return self.publish_found(event, connection)
+
+    @on("tcp.end")
+    def end(self, event: Event) -> None:
+        """End what lasts until the connection is closed."""
+        connection = event.flow.state
+        if connection is None:
+            return
+        connection.close()
+        self.publish_found(event, connection)
+
+    def publish_found(self, event: Event, connection: Connection) -> Verdict:
+        """Publish the messages that are complete; say whether more may come."""
+        for message in connection.take():
+            self.publish_message(event, message)
+        if not connection.is_over:
+            return PASS
+        if connection.requests or connection.responses:
+            self.connections += 1
+            self.requests += connection.requests
+            self.responses += connection.responses
+            self.publish(
+                "tcp.data.http.end",
+                cause=event,
+                requests=connection.requests,
+                responses=connection.responses,
+            )
+        else:
+            self.other_protocols += 1
+        return PASS_FLOW
+
+    def publish_message(self, event: Event, message: Message) -> None:
+        """Publish one message."""
+        headers = message.headers
+        if message.is_request:
+            self.publish(
+                "tcp.data.http.request",
+                cause=event,
+                offset=message.offset,
+                method=message.method,
+                target=message.target,
+                host=headers.get("host", ""),
+                user_agent=headers.get("user-agent", ""),
+                version=message.version,
+                number=message.number,
+            )
+        else:
+            self.publish(
+                "tcp.data.http.response",
+                cause=event,
+                offset=message.offset,
+                reason_phrase=message.reason_phrase,
+                content_type=headers.get("content-type", ""),
+                version=message.version,
+                body_length=message.body_length,
+                status=message.status,
+                is_complete=message.is_complete,
+                number=message.number,
+            )
+
+    def finish(self) -> dict[str, Any]:
+        """Say how much there was."""
+        return {
+            "connections": self.connections,
+            "requests": self.requests,
+            "responses": self.responses,
+            "other_protocols": self.other_protocols,
+        }
