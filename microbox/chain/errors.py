@@ -38,7 +38,7 @@ class ChainError:
         return f"{place}: {self.message}" + (f"; {self.hint}" if self.hint else "")
 
 
-class ChainErrors(Exception):  # noqa: N818 (several errors in one exception)
+class ChainErrors(Exception):
     """All that is wrong, in the order of the files."""
 
     def __init__(self, errors: Iterable[ChainError]) -> None:

@@ -1,0 +1,396 @@
+"""From a chain and the manifests of its NFs to all that is decided before the first packet.
+
+Pure functions: no process is started, no file but the NFs' sources is read (for the column of an
+error). What is derived here, and from what:
+
+bits      One per NF and distinct filter; the first has no filter and always exists, since timers
+          and system events come on it.
+wanted    What the worker sets a bit for. First, what the bit delivers of the stack's types. Second,
+          where an NF j reads what an NF i publishes, all that i is named for, under i's filters: so
+          an entry that names i names j, and i may keep its own entries until j has passed. By
+          induction along the chain this holds for publishers of publishers too. Third, under a
+          filter of j that delivers i's events, all that i is named for: so the mask of the entry
+          that an event was published from says whether j's filter matches.
+barrier   The earlier NFs that an NF waits for: those whose events it reads, and those that may drop
+          packets that it reads of. All others run beside it.
+modules   What the stack has to do, from the types that some bit delivers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from microbox.chain.errors import ChainError, ChainErrors
+from microbox.chain.filters import FilterFacts, FilterJudge, judge_filter
+from microbox.chain.model import Chain, ChainNF
+from microbox.chain.plan_errors import check_plan_inputs, limit_errors
+from microbox.chain.protocols import protocols_of
+from microbox.chain.subscriptions import (
+    END_OF_INPUT,
+    TIMER,
+    Reader,
+    by_stack,
+    has_packet,
+    publishers_in_front,
+)
+from microbox.chain.user_types import user_catalog
+from microbox.channel.messages import (
+    AreaShape,
+    Bit,
+    Manifest,
+    TypeDeclaration,
+    WorkerSubscription,
+    WorkerTimer,
+)
+from microbox.events.catalog import Catalog, EventType
+
+OWN_SLOTS = 16_384  # of a publisher's own log
+RING_BYTES = 4 << 20  # of its data ring: a payload may have a quarter of it
+BATCH_CUT = 4096  # log positions that batches end at
+
+_PAGE = 4096
+_ENTRY_SIZE = 192  # MB_ENTRY_SIZE
+_NF_ENTRY_SIZE = 256  # MB_NF_ENTRY_SIZE
+_COUNTER_PAGES = 2
+
+# producer → module of the stack as users write it, and the modules that it builds on
+MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "tcp_monitor": ("tcp.monitor", ()),
+    "tcp_stream": ("tcp.stream", ("tcp_monitor",)),
+    "udp": ("udp", ()),
+    "icmp": ("icmp", ()),
+    "core": ("flow", ()),
+}
+
+
+@dataclass(frozen=True)
+class PlannedNF:
+    """One NF's place in the plan."""
+
+    index: int
+    name: str
+    source: str
+    parameters: dict[str, Any]
+    manifest: Manifest
+    bits: list[Bit]
+    periods: list[int]  # nanoseconds; timers that it is named for: its own and followed ones
+    shape: AreaShape
+    barrier: list[int]  # earlier NFs that it waits for
+    barrier_because: dict[int, str]
+    reads: list[int]  # earlier NFs whose events it merges in
+    stage: int  # longest way through barriers from the start of the chain
+    cut: int  # log positions that batches end at; 0: no batches
+    added_because: str  # "" where the chain file names it
+    on_error: str  # "stop" | "skip"
+    fails_closed: bool
+    written: str
+    filters: dict[str, FilterFacts] = field(default_factory=dict)
+
+    @property
+    def is_inline(self) -> bool:
+        """True where it may drop packets."""
+        return self.manifest.is_inline
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleNeed:
+    """A module of the stack, and who causes it to run."""
+
+    name: str
+    because: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is decided before the first packet."""
+
+    chain: Chain
+    nfs: list[PlannedNF]
+    user_types: list[TypeDeclaration]  # numbered from the count of built-in types on
+    catalog: Catalog  # with the users' types
+    modules: list[ModuleNeed]
+    log_slots: int
+    settings: dict[str, int]  # fields of struct mb_stack_config
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all NFs, by index."""
+        return [nf.name for nf in self.nfs]
+
+    def stages(self) -> list[list[PlannedNF]]:
+        """The NFs by stage; those of one stage run in parallel."""
+        last = max((nf.stage for nf in self.nfs), default=-1)
+        return [[nf for nf in self.nfs if nf.stage == stage] for stage in range(last + 1)]
+
+    def worker_subscriptions(self) -> list[WorkerSubscription]:
+        """What the worker sets the bits for, in the order of the bits."""
+        return [
+            WorkerSubscription(nf.index, bit.bit, bit.filter, bit.wanted)
+            for nf in self.nfs
+            for bit in nf.bits
+        ]
+
+    def worker_timers(self) -> list[WorkerTimer]:
+        """Each period once, with the bits that it is to be told on."""
+        periods = sorted({period for nf in self.nfs for period in nf.periods})
+        return [
+            WorkerTimer(period, [nf.bits[0].bit for nf in self.nfs if period in nf.periods])
+            for period in periods
+        ]
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of shared memory by holder: the log, then each NF's area."""
+        sizes = {"log": _PAGE + self.log_slots * _ENTRY_SIZE}
+        for nf in self.nfs:
+            sizes[nf.name] = area_size(nf.shape)
+        return sizes
+
+
+def area_size(shape: AreaShape) -> int:
+    """Bytes of an NF's area (mb_nf_area_size)."""
+    verdicts = shape.log_slots if shape.is_inline else 0
+    own = shape.own_slots * _NF_ENTRY_SIZE + shape.ring_bytes
+    return (1 + _COUNTER_PAGES) * _PAGE + verdicts + own
+
+
+def make_plan(
+    chain: Chain,
+    manifests: Sequence[Manifest],
+    catalog: Catalog,
+    judge: FilterJudge = judge_filter,
+) -> Plan:
+    """The plan of a chain whose NFs are described by `manifests`, one each, in order.
+
+    `catalog` has the built-in types; the manifests' own are added. Raises ChainErrors with all
+    that is wrong.
+    """
+    catalog, user_types, errors = user_catalog(chain, manifests, catalog)
+    readers = [Reader(manifest, catalog) for manifest in manifests]
+    facts = _judged_filters(manifests, judge)
+    errors += check_plan_inputs(chain, readers, facts)
+    if errors:
+        raise ChainErrors(errors)
+    nfs = _Planner(chain, readers, catalog, facts).planned()
+    too_much = limit_errors(chain, [len(nf.bits) for nf in nfs])
+    if too_much:
+        raise ChainErrors(too_much)
+    return Plan(
+        chain=chain,
+        nfs=nfs,
+        user_types=user_types,
+        catalog=catalog,
+        modules=needed_modules(nfs, catalog),
+        log_slots=chain.log_slots,
+        settings=dict(chain.settings),
+    )
+
+
+def plan_errors(
+    chain: Chain,
+    manifests: Sequence[Manifest],
+    catalog: Catalog,
+    judge: FilterJudge = judge_filter,
+) -> list[ChainError]:
+    """What `make_plan` would complain of."""
+    try:
+        make_plan(chain, manifests, catalog, judge)
+    except ChainErrors as errors:
+        return list(errors.errors)
+    return []
+
+
+def _judged_filters(manifests: Iterable[Manifest], judge: FilterJudge) -> dict[str, FilterFacts]:
+    filters = {handler.filter for one in manifests for handler in one.handlers if handler.filter}
+    return {expression: judge(expression) for expression in sorted(filters)}
+
+
+@dataclass
+class _Draft:
+    """A bit that is being worked out."""
+
+    types: set[EventType] = field(default_factory=set)
+    wanted: set[EventType] = field(default_factory=set)
+
+
+class _Planner:
+    def __init__(
+        self,
+        chain: Chain,
+        readers: Sequence[Reader],
+        catalog: Catalog,
+        facts: Mapping[str, FilterFacts],
+    ) -> None:
+        self._chain = chain
+        self._readers = readers
+        self._catalog = catalog
+        self._facts = {" ".join(written.split()): fact for written, fact in facts.items()}
+        self._drafts: list[dict[str, _Draft]] = []
+        self._protocols: list[frozenset[str]] = []
+        self._periods: list[set[int]] = []
+        self._next_bit = 0
+        self._timer = catalog.resolve(TIMER)
+        self._end = catalog.resolve(END_OF_INPUT)
+
+    def planned(self) -> list[PlannedNF]:
+        """All NFs. Each builds on those in front of it."""
+        nfs: list[PlannedNF] = []
+        for index, nf in enumerate(self._chain.nfs):
+            nfs.append(self._planned(index, nf, nfs))
+        closed = _failing_closed(nfs)
+        return [nf if nf.index not in closed else _closed(nf) for nf in nfs]
+
+    def _planned(self, index: int, nf: ChainNF, front: list[PlannedNF]) -> PlannedNF:
+        reader = self._readers[index]
+        manifest = reader.manifest
+        drafts = self._own_drafts(index, reader)
+        delivered = {one for draft in drafts.values() for one in draft.types}
+        reads = [one.index for one in front if self._readers[one.index].publishes & delivered]
+        self._follow(drafts, reads)
+        self._drafts.append(drafts)
+        self._periods.append(
+            {timer.period for timer in manifest.timers}.union(*(self._periods[i] for i in reads))
+        )
+        self._protocols.append(self._protocols_read(delivered, reads))
+        because = self._barrier(index, delivered, reads)
+        batches = any(handler.batch for handler in manifest.handlers)
+        return PlannedNF(
+            index=index,
+            name=nf.name,
+            source=str(nf.source),
+            parameters=self._parameters(nf, manifest),
+            manifest=manifest,
+            bits=[self._bit(expression, draft) for expression, draft in drafts.items()],
+            periods=sorted(self._periods[index]),
+            shape=AreaShape(
+                log_slots=self._chain.log_slots,
+                own_slots=OWN_SLOTS if reader.publishes else 0,
+                ring_bytes=RING_BYTES if reader.publishes else 0,
+                is_inline=manifest.is_inline,
+            ),
+            barrier=sorted(because),
+            barrier_because=because,
+            reads=reads,
+            stage=1 + max((front[one].stage for one in because), default=-1),
+            cut=min(BATCH_CUT, self._chain.log_slots // 4) if batches else 0,
+            added_because=nf.added_because,
+            on_error=nf.on_error,
+            fails_closed=manifest.is_inline and nf.on_failure != "open",
+            written=nf.written or nf.name,
+            filters={one: self._facts[one] for one in drafts if one},
+        )
+
+    def _own_drafts(self, index: int, reader: Reader) -> dict[str, _Draft]:
+        """By filter, "" first: what the handlers get."""
+        published = publishers_in_front(self._readers, index)
+        drafts = {"": _Draft(types={self._end}, wanted={self._end})}
+        if reader.manifest.timers:
+            drafts[""].types.add(self._timer)
+        for wish in reader.wishes:
+            draft = drafts.setdefault(wish.filter, _Draft())
+            available = reader.available(wish, published)
+            draft.types |= available
+            draft.wanted |= {one for one in available if by_stack(one) and one != self._timer}
+        return drafts
+
+    def _follow(self, drafts: dict[str, _Draft], reads: list[int]) -> None:
+        """What the module's docstring says under `wanted`, second and third."""
+        for publisher in reads:
+            published = self._readers[publisher].publishes
+            named_for = self._drafts[publisher]
+            packets = {
+                one for draft in named_for.values() for one in draft.wanted if has_packet(one)
+            }
+            for expression, draft in drafts.items():
+                if expression and draft.types & published:
+                    draft.wanted |= packets
+            for expression, followed in named_for.items():
+                drafts.setdefault(expression, _Draft()).wanted |= followed.wanted
+
+    def _bit(self, expression: str, draft: _Draft) -> Bit:
+        bit = self._next_bit
+        self._next_bit += 1
+        return Bit(bit, expression, _numbers(draft.types), _numbers(draft.wanted))
+
+    def _protocols_read(self, delivered: set[EventType], reads: list[int]) -> frozenset[str]:
+        own = (protocols_of(one.name) for one in delivered if by_stack(one))
+        return frozenset().union(*own, *(self._protocols[i] for i in reads))
+
+    def _barrier(self, index: int, delivered: set[EventType], reads: list[int]) -> dict[int, str]:
+        """Who is waited for, and why."""
+        because: dict[int, str] = {}
+        for earlier in range(index):
+            reasons = []
+            if earlier in reads:
+                shared = sorted(one.name for one in self._readers[earlier].publishes & delivered)
+                reasons.append(f"reads its {', '.join(shared)}")
+            common = self._protocols[earlier] & self._protocols[index]
+            if self._readers[earlier].manifest.is_inline and common:
+                reasons.append(f"it may drop {', '.join(sorted(common))}")
+            if reasons:
+                because[earlier] = "; ".join(reasons)
+        return because
+
+    def _parameters(self, nf: ChainNF, manifest: Manifest) -> dict[str, Any]:
+        """As given, but with paths counted from the chain file's directory."""
+        base = Path(self._chain.file).absolute().parent
+        paths = {one.name for one in manifest.parameters if "Path" in one.annotation}
+        return {
+            name: _from(base, value) if name in paths else value
+            for name, value in nf.parameters.items()
+        }
+
+
+def _numbers(types: Iterable[EventType]) -> list[int]:
+    return sorted(one.number for one in types)
+
+
+def _from(base: Path, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_from(base, one) for one in value]
+    return str(base / value) if isinstance(value, str) else value
+
+
+def _failing_closed(nfs: Sequence[PlannedNF]) -> set[int]:
+    """Those whose death must stop packets: an NF that may drop by what a dead publisher would
+    have told it is blind, which is no better than its being dead itself."""
+    closed = {nf.index for nf in nfs if nf.fails_closed}
+    for nf in reversed(nfs):
+        if nf.index in closed:
+            closed.update(nf.reads)
+    return closed
+
+
+def _closed(nf: PlannedNF) -> PlannedNF:
+    return replace(nf, fails_closed=True)
+
+
+def needed_modules(nfs: Sequence[PlannedNF], catalog: Catalog) -> list[ModuleNeed]:
+    """The stack's modules in the order in which they run, with the subscriptions behind each."""
+    causes: dict[str, list[str]] = {producer: [] for producer in MODULES}
+    for nf in nfs:
+        for producer, cause in _module_causes(nf, catalog):
+            for needed in (*MODULES[producer][1], producer):
+                if cause not in causes[needed]:
+                    causes[needed].append(cause)
+    return [
+        ModuleNeed(MODULES[producer][0], tuple(because))
+        for producer, because in causes.items()
+        if because
+    ]
+
+
+def _module_causes(nf: PlannedNF, catalog: Catalog) -> list[tuple[str, str]]:
+    """Pairs of a producer and the subscription that needs it. Packets need no module."""
+    numbers = {number for bit in nf.bits for number in bit.types}
+    return [
+        (one.producer, f"{nf.name}: {written}")
+        for handler in nf.manifest.handlers
+        for written in handler.types
+        for one in catalog.descendants(catalog.resolve(written))
+        if one.number in numbers
+        and one.producer in MODULES
+        and not (one.producer == "core" and one.name.startswith("packet"))
+    ]

@@ -1,0 +1,111 @@
+"""What each NF gets: its handlers' types, narrowed to what somebody in front of it publishes.
+
+A subscription to a type gets all types below it, whoever publishes them, stack or earlier NF.
+One exception: an NF that publishes types below one that it reads is a layer of its own, such as a
+parser. It gets that type as the layer below published it, and not what other layers made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from microbox.channel.messages import HandlerDeclaration, Manifest
+from microbox.events.catalog import Catalog, EventType, UnknownEventType
+
+ALERT = "alert"
+TIMER = "timer"
+END_OF_INPUT = "system.end_of_input"
+PARSER_PREFIX = "parser_"
+_NOT_BY_STACK = ("abstract", "nf", "user")
+
+
+def by_stack(event_type: EventType) -> bool:
+    """True where stack or worker publish this type, not an NF, and somebody does at all."""
+    producer = event_type.producer
+    return producer not in _NOT_BY_STACK and not producer.startswith(PARSER_PREFIX)
+
+
+def parser_of(event_type: EventType) -> str:
+    """Name of the parser that publishes this type: "http"; "" where none does."""
+    producer = event_type.producer
+    return producer.removeprefix(PARSER_PREFIX) if producer.startswith(PARSER_PREFIX) else ""
+
+
+def has_packet(event_type: EventType) -> bool:
+    """True where a filter can match such an event: timers and system events have no packet."""
+    return not event_type.name.startswith((TIMER, "system"))
+
+
+def normal_filter(expression: str) -> str:
+    """One spelling for filters that differ in white space alone."""
+    return " ".join(expression.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One type name of one handler, resolved."""
+
+    handler: HandlerDeclaration
+    written: str
+    type: EventType
+
+    @property
+    def filter(self) -> str:
+        """The handler's filter in its normal spelling."""
+        return normal_filter(self.handler.filter)
+
+
+class Reader:
+    """What one NF of a chain reads and publishes, in terms of the catalog.
+
+    Unknown names are left out here; whoever reports errors finds them in `unknown`.
+    """
+
+    def __init__(self, manifest: Manifest, catalog: Catalog) -> None:
+        self.manifest = manifest
+        self._catalog = catalog
+        self.unknown: list[tuple[HandlerDeclaration | None, UnknownEventType, str]] = []
+        self.publishes = frozenset(
+            found for name in manifest.publishes if (found := self._resolve(name, None))
+        )
+        self.wishes = tuple(
+            Wish(handler, name, found)
+            for handler in manifest.handlers
+            for name in handler.types
+            if (found := self._resolve(name, handler))
+        )
+
+    def _resolve(self, name: str, handler: HandlerDeclaration | None) -> EventType | None:
+        try:
+            return self._catalog.resolve(name)
+        except UnknownEventType as error:
+            self.unknown.append((handler, error, name))
+            return None
+
+    def available(self, wish: Wish, published: Iterable[EventType]) -> frozenset[EventType]:
+        """What the wish gets when the NFs in front publish `published`."""
+        below = frozenset(self._catalog.descendants(wish.type))
+        stack = {one for one in below if by_stack(one) and self._can_come(one, wish)}
+        return frozenset(stack | self.from_nfs(wish, published))
+
+    def _can_come(self, one: EventType, wish: Wish) -> bool:
+        if one.name == TIMER and not self.manifest.timers:
+            return False
+        return has_packet(one) or not wish.filter
+
+    def from_nfs(self, wish: Wish, published: Iterable[EventType]) -> set[EventType]:
+        """The part of `available` that NFs publish."""
+        below = set(self._catalog.descendants(wish.type))
+        if any(own in below and own != wish.type for own in self.publishes):
+            return set()
+        return below & set(published)
+
+    def reads_by_name(self, name: str) -> bool:
+        """True where a handler names this type or one below it."""
+        return any(one.name == name for wish in self.wishes for one in wish.type.ancestors())
+
+
+def publishers_in_front(readers: Sequence[Reader], index: int) -> frozenset[EventType]:
+    """All types that the NFs in front of `index` publish."""
+    return frozenset(one for reader in readers[:index] for one in reader.publishes)
