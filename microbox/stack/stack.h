@@ -55,7 +55,7 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
 void mb_stack_destroy(struct mb_stack *stack);
 
 /* What a handled packet left in the log: its entries are [first, end). For the gate: the flow's
- * identity, and where in the flow table it is (below flows_max + 1), so that what the gate keeps of
+ * identity, and where in the flow table it is, so that what the gate keeps of
  * flows is an array that needs no clearing. */
 struct mb_handled {
     uint64_t first;
@@ -80,6 +80,9 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason);
  * none of its bits is set, except where `keeps_bits`: an NF that fails closed goes on being named,
  * since its packets must not pass. */
 void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status, bool keeps_bits);
+
+/* Slots of the flow table: every mb_handled.flow_slot is below. */
+uint32_t mb_stack_flow_slots(const struct mb_stack *stack);
 
 /* All that the stack counts (counters.h), as of now. Lives as long as the stack. */
 struct mb_stack_counters;

@@ -24,13 +24,15 @@ struct mb_worker *mb_worker_create(const struct mb_worker_config *config, struct
                                    struct mb_sink *sink, char error[MB_ERROR_SIZE]);
 void mb_worker_destroy(struct mb_worker *worker);
 
+/* The areas' descriptors, to be sent to NFs and controller; the worker's. The counter page holds a
+ * struct mb_stack_counters (counters.h). */
 int mb_worker_log_fd(const struct mb_worker *worker);
 int mb_worker_counters_fd(const struct mb_worker *worker);
 size_t mb_worker_counters_size(void);
 
-/* Maps NF `index`'s area (its size checked against the geometry) and lets it hold the log.
- * All NFs are attached before subscribe. Returns 0 or -errno. */
-struct mb_nf_geometry;
+/* Maps NF `index`'s area (its size checked against the geometry), which is to hold the log from
+ * subscribe on. All NFs, numbered from 0, are attached before. Does not take `area_fd`. Returns 0
+ * or -errno. */
 int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd, bool is_inline,
                      bool fails_closed, uint64_t own_slots, uint64_t ring_bytes);
 
@@ -39,7 +41,9 @@ int mb_worker_subscribe(struct mb_worker *worker, const struct mb_subscription *
                         uint32_t count, const struct mb_timer_subscription *timers,
                         uint32_t timer_count, char error[MB_ERROR_SIZE]);
 
-/* NF `index` is dead (its process was seen to be gone). */
+/* NF `index` is dead (its process was seen to be gone). It holds nothing any more; what it should
+ * have judged passes, or is dropped where it fails closed. `status`: exit status, or the negative
+ * number of the signal. */
 void mb_worker_detach(struct mb_worker *worker, uint32_t index, int32_t status);
 
 enum mb_worker_status {
@@ -49,12 +53,14 @@ enum mb_worker_status {
 };
 
 /* Works for about `slice_ns`, then returns so that the caller can look for messages. Reads the
- * clock at most once a batch; sleeps within the slice when NFs hold everything up. */
+ * clock at most once a batch; sleeps within the slice when NFs hold everything up. Call after
+ * subscribe. */
 enum mb_worker_status mb_worker_run(struct mb_worker *worker, uint64_t slice_ns);
 
 /* No more input is read; flows end with reason shutdown; run goes on to MB_WORKER_DONE. */
 void mb_worker_stop(struct mb_worker *worker);
 
+/* Why the worker failed. Also set where it is done but the output lacks packets: why. Else "". */
 const char *mb_worker_complaint(const struct mb_worker *worker);
 /* A warning about the input (it ends inside a packet, ...), "" for none. */
 const char *mb_worker_warning(const struct mb_worker *worker);

@@ -1,0 +1,65 @@
+/*
+ * The gate: lets packets out in input order, once the inline NFs that they concern have passed
+ * them.
+ *
+ * A packet concerns the inline NFs that the masks of its entries name; one that names none waits
+ * for nothing but those before it. A DROP among its entries' verdicts drops the packet; a DROP_FLOW
+ * (or a DROP on an event of the byte stream, whose bytes a retransmission would bring back) drops
+ * it and all later packets of its flow. Where an NF died before it judged an entry, the packet
+ * passes or, if the NF fails closed, is dropped.
+ *
+ * Without a sink the gate counts verdicts all the same, so that a chain's summary does not depend
+ * on whether it has an output.
+ *
+ * Order of calls in a batch: handle, run, add, commit. A slot of the log is claimed anew when all
+ * NFs have passed what was in it; before the commit that shows the new entry to them, `run` reads
+ * the verdicts on the old one. So a verdict is read before its byte can mean another entry.
+ */
+#ifndef MICROBOX_STACK_GATE_H
+#define MICROBOX_STACK_GATE_H
+
+#include "microbox/bus/log.h"
+#include "microbox/io/sink.h"
+#include "microbox/stack/stack.h"
+
+struct mb_gate;
+
+struct mb_gate_config {
+    const struct mb_log *log;
+    struct mb_sink *sink; /* NULL: packets go nowhere */
+    const uint8_t *pool;
+    uint64_t capacity;   /* packets that may wait; a power of two, at least MB_BATCH */
+    uint32_t flow_slots; /* of the stack's flow table: past the largest mb_handled.flow_slot */
+};
+
+struct mb_gate_counters {
+    uint64_t waiting; /* packets, now */
+    uint64_t dropped; /* packets, for whatever reason: the sum of those below */
+    uint64_t verdict_drop;
+    uint64_t verdict_drop_flow;
+    uint64_t failed_closed;
+};
+
+/* Log, sink and pool must outlive the gate. Returns NULL where there is no memory. */
+struct mb_gate *mb_gate_create(const struct mb_gate_config *config);
+void mb_gate_destroy(struct mb_gate *gate);
+
+/* Verdicts of NF `index` count from now on. `verdicts` (a byte a slot of the log) must outlive the
+ * gate, also when the NF is gone. `mask`: all its bits. */
+void mb_gate_watch(struct mb_gate *gate, uint32_t index, const uint8_t *verdicts,
+                   const uint64_t mask[2], bool fails_closed);
+
+/* How many more packets may be added. */
+uint64_t mb_gate_room(const struct mb_gate *gate);
+
+/* A handled packet, not committed yet. There must be room. */
+void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
+                 const struct mb_handled *handled);
+
+/* Lets out all that may leave. What the sink cannot take it counts as lost. Returns how many
+ * packets left or were dropped. */
+uint64_t mb_gate_run(struct mb_gate *gate);
+
+struct mb_gate_counters mb_gate_counters(const struct mb_gate *gate);
+
+#endif
