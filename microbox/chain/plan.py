@@ -8,7 +8,8 @@ bits      One per NF and distinct filter; the first has no filter and always exi
 wanted    What the worker sets a bit for. First, what the bit delivers of the stack's types. Second,
           where an NF j reads what an NF i publishes, all that i is named for, under i's filters: so
           an entry that names i names j, and i may keep its own entries until j has passed. By
-          induction along the chain this holds for publishers of publishers too. Third, under a
+          induction along the chain this holds for publishers of publishers too. (Past a few
+          filters, under no filter at all: being named too often is only slower.) Third, under a
           filter of j that delivers i's events, all that i is named for: so the mask of the entry
           that an event was published from says whether j's filter matches.
 barrier   The earlier NFs that an NF waits for: those whose events it reads, and those that may drop
@@ -50,6 +51,7 @@ from microbox.events.catalog import Catalog, EventType
 OWN_SLOTS = 16_384  # of a publisher's own log
 RING_BYTES = 4 << 20  # of its data ring: a payload may have a quarter of it
 BATCH_CUT = 4096  # log positions that batches end at
+FOLLOWERS_MAX = 8  # bits of one NF that only follow publishers
 
 _PAGE = 4096
 _ENTRY_SIZE = 192  # MB_ENTRY_SIZE
@@ -308,6 +310,7 @@ class _Planner:
                     draft.wanted |= packets
             for expression, followed in named_for.items():
                 drafts.setdefault(expression, _Draft()).wanted |= followed.wanted
+        _fold_followers(drafts)
 
     def _bit(self, expression: str, draft: _Draft) -> Bit:
         bit = self._next_bit
@@ -341,6 +344,15 @@ class _Planner:
             name: _from(base, value) if name in paths else value
             for name, value in nf.parameters.items()
         }
+
+
+def _fold_followers(drafts: dict[str, _Draft]) -> None:
+    """Bits are few: an NF that follows many filters is named regardless of them instead."""
+    followers = [expression for expression, draft in drafts.items() if not draft.types]
+    if len(followers) <= FOLLOWERS_MAX:
+        return
+    for expression in followers:
+        drafts[""].wanted |= drafts.pop(expression).wanted
 
 
 def _numbers(types: Iterable[EventType]) -> list[int]:

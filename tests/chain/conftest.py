@@ -1,0 +1,108 @@
+"""Chains and manifests made by hand, so that the planner is tested without processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from microbox.chain.errors import Position
+from microbox.chain.filters import FilterFacts
+from microbox.chain.model import Chain, ChainNF
+from microbox.chain.plan import Plan, make_plan
+from microbox.channel.messages import (
+    HandlerDeclaration,
+    Manifest,
+    ParameterDeclaration,
+    TimerDeclaration,
+    TypeDeclaration,
+)
+from microbox.events.catalog import built_in
+
+
+@dataclass
+class HandMade:
+    """An NF as a test writes it. `on`: type names, or (type name, filter)."""
+
+    name: str
+    on: Sequence[str | tuple[str, str]] = ()
+    batch: Sequence[str] = ()
+    every: Sequence[int] = ()
+    publishes: Sequence[str] = ()
+    declares: dict[str, dict[str, str]] = field(default_factory=dict)
+    inline: bool = False
+    parameters: Sequence[ParameterDeclaration] = ()
+    given: dict[str, Any] = field(default_factory=dict)
+    on_failure: str | None = None
+
+    def manifest(self) -> Manifest:
+        handlers = [
+            HandlerDeclaration(f"on_{number}", [one], "")
+            if isinstance(one, str)
+            else HandlerDeclaration(f"on_{number}", [one[0]], one[1])
+            for number, one in enumerate(self.on)
+        ]
+        handlers += [HandlerDeclaration("batch", [one], "", batch=True) for one in self.batch]
+        return Manifest(
+            class_name=self.name.title(),
+            file=f"{self.name}.py",
+            doc="",
+            parameters=list(self.parameters),
+            handlers=handlers,
+            timers=[TimerDeclaration("tick", period) for period in self.every],
+            publishes=list(self.publishes),
+            declares=[TypeDeclaration(name, fields) for name, fields in self.declares.items()],
+            is_inline=self.inline,
+        )
+
+
+def any_filter(expression: str) -> FilterFacts:
+    """A judge without libpcap: filters that say `wrong` are."""
+    if "wrong" in expression:
+        return FilterFacts(error="syntax error")
+    return FilterFacts(is_per_flow="[" not in expression)
+
+
+def chain_of(nfs: Sequence[HandMade], **settings: Any) -> Chain:
+    """A chain whose n-th NF stands in line n + 2 of `chain.yaml`."""
+    return Chain(
+        file="chain.yaml",
+        input=Path("capture.pcap"),
+        output=None,
+        nfs=tuple(
+            ChainNF(
+                name=nf.name,
+                source=Path(f"{nf.name}.py"),
+                parameters=nf.given,
+                on_failure=nf.on_failure,
+                written=nf.name,
+                position=Position(line, 5),
+            )
+            for line, nf in enumerate(nfs, start=3)
+        ),
+        **settings,
+    )
+
+
+@pytest.fixture
+def nf() -> type[HandMade]:
+    return HandMade
+
+
+@pytest.fixture
+def chain() -> Callable[..., Chain]:
+    return lambda *nfs, **settings: chain_of(nfs, **settings)
+
+
+@pytest.fixture
+def plan() -> Callable[..., Plan]:
+    """Plans a chain of hand-made NFs."""
+
+    def planned(*nfs: HandMade, **settings: Any) -> Plan:
+        manifests = [one.manifest() for one in nfs]
+        return make_plan(chain_of(nfs, **settings), manifests, built_in(), any_filter)
+
+    return planned
