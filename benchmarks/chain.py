@@ -1,0 +1,122 @@
+"""Whole chains, as `microbox run` runs them: what each level of the stack costs, what several NFs
+gain from one stack, what order among them costs.
+
+The NFs only take numpy batches, so that the chain is measured and not what they do. Rates are
+packets of the capture by seconds between first packet and end, without the start of processes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from work import Work, write_capture
+
+NFS = 4
+WORK = Work(packets=400_000, flows=2000, payload=512)
+
+READER = '''
+from microbox import NetworkFunction, on_batch
+
+
+class Reader(NetworkFunction):
+    """Takes batches and does nothing with them."""
+
+    inline = {inline}
+
+    @on_batch("{event}")
+    def read(self, batch):
+        """Counts."""
+        self.seen = len(batch)
+'''
+
+# What the NF subscribes to → what the stack then does.
+LEVELS = {
+    "nothing": ("system.end_of_input", "what a chain costs that wants no packets"),
+    "packets": ("packet", "decode, an entry a packet"),
+    "tracking": ("tcp.end", "flow table and both sides' state"),
+    "streams": ("tcp.data", "tracking, in-order bytes, an entry a segment"),
+}
+
+
+def write_chain(folder: Path, capture: Path, nfs: int, event: str, inline: bool) -> Path:
+    """A chain of `nfs` equal NFs, in a folder of its own."""
+    folder.mkdir()
+    reader = folder / "reader.py"
+    reader.write_text(READER.format(event=event, inline=inline))
+    lines = [f"input: {capture}", "chain:"]
+    lines += [f"  - {{nf: ./reader.py, name: reader_{number}}}" for number in range(nfs)]
+    chain = folder / "chain.yaml"
+    chain.write_text("\n".join(lines) + "\n")
+    return chain
+
+
+def start(chain: Path) -> subprocess.Popen[str]:
+    """`microbox run`, its report on a pipe."""
+    command = [sys.executable, "-P", "-m", "microbox.cli.main", "run", str(chain)]
+    command += ["--json", "--overwrite", "-w", str(chain.parent / "logs")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def rate(*chains: Path) -> float:
+    """Million packets/s, of the slowest where several run at the same time."""
+    running = [start(chain) for chain in chains]
+    reports = [json.loads(process.communicate()[0]) for process in running]
+    rates = [float(report["timing"]["packets_per_second"]) for report in reports]
+    return min(rates) / 1e6
+
+
+def tell(measure: str, what: str, value: float, reference: float, reference_name: str) -> None:
+    """One line for run.py."""
+    sample = {"measure": measure, "what": what, "value": value, "unit": "M packets/s"}
+    beside = {"reference": reference, "reference_name": reference_name}
+    print(json.dumps(sample | beside), flush=True)
+
+
+def measure_levels(chain: Callable[..., Path]) -> None:
+    """One NF; from doing nothing to doing all."""
+    everything = rate(chain("everything", 1, "event", False))
+    tell("chain.level.everything", "all events there are", everything, everything, "itself")
+    for level, (event, what) in LEVELS.items():
+        value = rate(chain(level, 1, event, False))
+        tell(f"chain.level.{level}", what, value, everything, "everything")
+
+
+def measure_sharing(chain: Callable[..., Path]) -> None:
+    """The same NFs over one stack, and each over a stack of its own."""
+    apart = rate(*(chain(f"apart_{number}", 1, "tcp.data", False) for number in range(NFS)))
+    shared = rate(chain("shared", NFS, "tcp.data", False))
+    what = f"{NFS} NFs on tcp.data over one stack"
+    tell("chain.shared_stack", what, shared, apart, f"{NFS} stacks")
+
+
+def measure_order(chain: Callable[..., Path]) -> None:
+    """NFs that each wait for the one before, and NFs that wait for nobody."""
+    parallel = rate(chain("parallel", NFS, "tcp.data", False))
+    sequential = rate(chain("sequential", NFS, "tcp.data", True))
+    tell(
+        "chain.sequential", f"{NFS} NFs, each behind the last", sequential, parallel, "in parallel"
+    )
+
+
+def main() -> None:
+    """Measures all, each once."""
+    with tempfile.TemporaryDirectory(prefix="microbox-bench-") as name:
+        folder = Path(name)
+        capture = folder / "work.pcap"
+        write_capture(capture, WORK)
+
+        def chain(label: str, nfs: int, event: str, inline: bool) -> Path:
+            return write_chain(folder / label, capture, nfs, event, inline)
+
+        measure_levels(chain)
+        measure_sharing(chain)
+        measure_order(chain)
+
+
+if __name__ == "__main__":
+    main()
