@@ -182,6 +182,11 @@ class Chain:
     log_directory: Path | None = None  # None: the file does not say
     utc: bool = False
 
+    @property
+    def base(self) -> Path:
+        """The directory that paths among the NFs' parameters count from."""
+        return Path(self.file).absolute().parent
+
     def inserting(self, before: int, nf: ChainNF) -> Chain:
         """This chain with one more NF, in front of the NF that is at `before` now."""
         return replace(self, nfs=(*self.nfs[:before], nf, *self.nfs[before:]))

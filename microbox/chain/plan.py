@@ -21,10 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from microbox.chain.errors import ChainError, ChainErrors
+from microbox.chain.errors import ChainErrors
 from microbox.chain.filters import FilterFacts, FilterJudge, judge_filter
 from microbox.chain.model import Chain, ChainNF
 from microbox.chain.plan_errors import check_plan_inputs, limit_errors
@@ -190,20 +189,6 @@ def make_plan(
     )
 
 
-def plan_errors(
-    chain: Chain,
-    manifests: Sequence[Manifest],
-    catalog: Catalog,
-    judge: FilterJudge = judge_filter,
-) -> list[ChainError]:
-    """What `make_plan` would complain of."""
-    try:
-        make_plan(chain, manifests, catalog, judge)
-    except ChainErrors as errors:
-        return list(errors.errors)
-    return []
-
-
 def _judged_filters(manifests: Iterable[Manifest], judge: FilterJudge) -> dict[str, FilterFacts]:
     filters = {handler.filter for one in manifests for handler in one.handlers if handler.filter}
     return {expression: judge(expression) for expression in sorted(filters)}
@@ -262,7 +247,7 @@ class _Planner:
             index=index,
             name=nf.name,
             source=str(nf.source),
-            parameters=self._parameters(nf, manifest),
+            parameters=nf.parameters,
             manifest=manifest,
             bits=[self._bit(expression, draft) for expression, draft in drafts.items()],
             periods=sorted(self._periods[index]),
@@ -336,15 +321,6 @@ class _Planner:
                 because[earlier] = "; ".join(reasons)
         return because
 
-    def _parameters(self, nf: ChainNF, manifest: Manifest) -> dict[str, Any]:
-        """As given, but with paths counted from the chain file's directory."""
-        base = Path(self._chain.file).absolute().parent
-        paths = {one.name for one in manifest.parameters if "Path" in one.annotation}
-        return {
-            name: _from(base, value) if name in paths else value
-            for name, value in nf.parameters.items()
-        }
-
 
 def _fold_followers(drafts: dict[str, _Draft]) -> None:
     """Bits are few: an NF that follows many filters is named regardless of them instead."""
@@ -359,15 +335,9 @@ def _numbers(types: Iterable[EventType]) -> list[int]:
     return sorted(one.number for one in types)
 
 
-def _from(base: Path, value: Any) -> Any:
-    if isinstance(value, list):
-        return [_from(base, one) for one in value]
-    return str(base / value) if isinstance(value, str) else value
-
-
 def _failing_closed(nfs: Sequence[PlannedNF]) -> set[int]:
-    """Those whose death must stop packets: an NF that may drop by what a dead publisher would
-    have told it is blind, which is no better than its being dead itself."""
+    """Those whose death must stop packets: an NF that judges by what a dead publisher would have
+    told it is blind, which is no better than its being dead itself."""
     closed = {nf.index for nf in nfs if nf.fails_closed}
     for nf in reversed(nfs):
         if nf.index in closed:
@@ -376,7 +346,9 @@ def _failing_closed(nfs: Sequence[PlannedNF]) -> set[int]:
 
 
 def _closed(nf: PlannedNF) -> PlannedNF:
-    return replace(nf, fails_closed=True)
+    """The gate waits for a publisher that fails closed as for an NF that judges, though it lets
+    everything pass while it lives."""
+    return replace(nf, fails_closed=True, shape=replace(nf.shape, is_inline=True))
 
 
 def needed_modules(nfs: Sequence[PlannedNF], catalog: Catalog) -> list[ModuleNeed]:

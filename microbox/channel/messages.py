@@ -87,7 +87,11 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Import this NF's file and say what it is."""
+    """Import this NF's file and say what it is.
+
+    The NF's instance is made after Configure: until then the parameters are only kept, since the
+    controller checks them against the manifest and knows the lines that they stand in.
+    """
 
     kind = "load"
     name: str  # of the instance, unique in the chain: names its log file and its output
@@ -96,6 +100,8 @@ class Load:
     on_error: str = "stop"  # "stop" | "skip"
     log_directory: str = ""  # "": describe only, nothing is written
     utc: bool = False
+    base: str = ""  # directory that relative paths among the parameters count from; "": where the
+    # process runs
 
 
 @dataclass(frozen=True, slots=True)

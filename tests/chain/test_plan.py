@@ -9,7 +9,7 @@ import pytest
 
 from microbox.chain.errors import ChainErrors
 from microbox.chain.plan import Plan, area_size
-from microbox.channel.messages import AreaShape, Bit, ParameterDeclaration, WorkerTimer
+from microbox.channel.messages import AreaShape, Bit, WorkerTimer
 from microbox.events.catalog import built_in
 
 Planner = Callable[..., Plan]
@@ -313,18 +313,8 @@ def test_whom_a_closed_nf_reads_fails_closed_as_well(plan: Planner, nf: NF) -> N
         nf("other", on=["tcp.data"], publishes=["alert"]),
     )
     assert [one.fails_closed for one in made.nfs] == [True, True, True, False]
-
-
-# --- parameters ---
-
-
-def test_paths_count_from_the_chain_files_directory(
-    plan: Planner, nf: NF, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    declared = [ParameterDeclaration("rules", "Path"), ParameterDeclaration("title", "str")]
-    ids = nf("ids", on=["tcp"], parameters=declared, given={"rules": "a.rules", "title": "b"})
-    assert plan(ids).nfs[0].parameters == {"rules": str(tmp_path / "a.rules"), "title": "b"}
+    assert [one.shape.is_inline for one in made.nfs] == [True, True, True, False]
+    assert [one.is_inline for one in made.nfs] == [False, False, True, False]
 
 
 # --- limits ---
@@ -345,10 +335,10 @@ def test_more_subscriptions_than_the_mask_has_bits(plan: Planner, nf: NF) -> Non
 
 
 def test_more_filters_than_one_nf_may_have(plan: Planner, nf: NF) -> None:
-    with pytest.raises(ChainErrors, match="makes 33 pairs .* expected at most 32 for one NF"):
+    with pytest.raises(ChainErrors, match=r"makes 33 pairs .* expected at most 32 for one NF"):
         plan(nf("many", on=[("tcp.start", f"port {one}") for one in range(32)]))
 
 
 def test_more_nfs_than_there_may_be(plan: Planner, nf: NF) -> None:
-    with pytest.raises(ChainErrors, match="chain.yaml:67:5: the chain has 65 NFs"):
+    with pytest.raises(ChainErrors, match=r"chain.yaml:67:5: the chain has 65 NFs"):
         plan(*(nf(f"nf{index}", on=["tcp.start"]) for index in range(65)))
