@@ -36,7 +36,7 @@ def packaged(suffixes: set[str]) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    "path", packaged({".py", ".h", ".def"}), ids=lambda path: str(path.relative_to(ROOT))
+    "path", packaged({".py", ".def"}), ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_a_file_of_the_package_is_installed(path: Path) -> None:
     assert listed(path), (
@@ -47,6 +47,15 @@ def test_a_file_of_the_package_is_installed(path: Path) -> None:
 @pytest.mark.parametrize("path", packaged({".c"}), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_c_file_of_the_package_is_compiled(path: Path) -> None:
     assert listed(path), f"{path.relative_to(ROOT)} is not in {path.parent.name}/meson.build"
+
+
+@pytest.mark.parametrize("path", packaged({".h"}), ids=lambda path: str(path.relative_to(ROOT)))
+def test_an_installed_header_includes_only_installed_ones(path: Path) -> None:
+    if not listed(path):
+        return
+    included = re.findall(r'^#include "(microbox/[^"]+)"', path.read_text(), re.M)
+    missing = [name for name in included if not listed(ROOT / name)]
+    assert not missing, f"{path.relative_to(ROOT)} needs {', '.join(missing)}, not installed"
 
 
 def listed(path: Path) -> bool:
