@@ -100,7 +100,7 @@ class Dns(NetworkFunction):
         self.malformed += bool(message.errors)
         question = message.question[0] if message.question else None
         fields: dict[str, Any] = {
-            "name": question.name.to_text(omit_final_dot=True) if question else "",
+            "question": question.name.to_text(omit_final_dot=True) if question else "",
             "identifier": message.id,
             "question_type": int(question.rdtype) if question else 0,
             "response_code": int(message.rcode()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from microbox import PASS, PASS_FLOW, Event, NetworkFunction, Verdict, on, parameter
-from microbox.parsers.http_stream import HEAD_LIMIT, Connection, Message
+from microbox.parsers._http_stream import HEAD_LIMIT, Connection, Message
 
 
 class Http(NetworkFunction):

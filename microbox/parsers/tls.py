@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from microbox import PASS, PASS_FLOW, Event, NetworkFunction, Verdict, on, parameter
-from microbox.parsers.tls_hello import LIMIT, HelloReader
+from microbox.parsers._tls_hello import LIMIT, HelloReader
 
 CLIENT = 0  # direction
 

@@ -1,0 +1,38 @@
+"""All alerts of all NFs in one log, in causal order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from microbox import Event, NetworkFunction, on, parameter
+
+
+class AlertLog(NetworkFunction):
+    """Write one line for each alert of any NF."""
+
+    signatures_max: int = parameter(1000, "signatures that are counted apart in the summary")
+
+    def start(self) -> None:
+        """Begin to count."""
+        self.counts: Counter[str] = Counter()
+
+    @on("alert")
+    def alerted(self, event: Event) -> None:
+        """Write one alert."""
+        self.record(
+            event,
+            event_type="alert",
+            nf=event.nf,
+            signature=event.signature,
+            severity=event.severity,
+            message=event.message,
+        )
+        name = event.signature or event.nf
+        is_known = name in self.counts or len(self.counts) < self.signatures_max
+        self.counts[name if is_known else "other"] += 1
+
+    def finish(self) -> dict[str, Any]:
+        """Say how many there were of each signature, the most frequent first."""
+        ordered = sorted(self.counts.items(), key=lambda one: (-one[1], one[0]))
+        return {"alerts": self.counts.total(), "signatures": dict(ordered)}
