@@ -29,7 +29,7 @@ struct mb_module {
     const char *name; /* as users write it: tcp.monitor */
     uint32_t bit;
     uint32_t needs;      /* modules that must run before it */
-    uint8_t ip_protocol; /* 0: any that no other module claims */
+    enum mb_transport transport; /* of the flows that it is for */
     /* A packet of the flow; `direction` 0 from the originator. */
     void (*packet)(struct mb_stack *stack, struct mb_flow_entry *flow,
                    const struct mb_decoded *packet, unsigned direction);

@@ -31,7 +31,7 @@ enum mb_checksums { MB_CHECKSUMS_OFF, MB_CHECKSUMS_EVENT, MB_CHECKSUMS_DROP };
 /* All limits have defaults where 0. */
 struct mb_stack_config {
     uint32_t flows_max;              /* default 1,000,000 */
-    uint32_t held_segments_per_flow; /* out of order; default 256, at most 500 */
+    uint32_t held_segments_per_flow; /* out of order; default 256, at most 320 */
     uint32_t held_segments_max;      /* in all; default 262,144 */
     uint64_t held_bytes_per_flow;    /* default 1 MiB */
     uint64_t tcp_timeout;            /* nanoseconds of packet time; default 300 s */

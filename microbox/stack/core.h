@@ -1,0 +1,162 @@
+/*
+ * What the files of the stack share: its state, and how they publish.
+ */
+#ifndef MICROBOX_STACK_CORE_H
+#define MICROBOX_STACK_CORE_H
+
+#include "microbox/bus/log.h"
+#include "microbox/events/event_types.h"
+#include "microbox/stack/counters.h"
+#include "microbox/stack/decode.h"
+#include "microbox/stack/flow_table.h"
+#include "microbox/stack/packet_clock.h"
+#include "microbox/stack/reassembly.h"
+#include "microbox/stack/stack.h"
+#include "microbox/stack/subscriptions.h"
+
+/*
+ * Entries that one packet may cause, term by term; together at most MB_ENTRIES_PER_PACKET:
+ * a held segment gives a gap before it, its bytes, and a gap for what the capture cut from it;
+ * timers that fire; and the rest: the packet, the flow's start and end, four state changes, the
+ * handshake, four anomalies, the packet's own bytes and gaps, with room to spare.
+ */
+enum {
+    MB_HELD_PER_FLOW_MAX = 320,
+    MB_ENTRIES_PER_HELD = 3,
+    MB_TIMERS_PER_PACKET = 8,
+    MB_ENTRIES_OTHERWISE = 40
+};
+_Static_assert((int)MB_HELD_PER_FLOW_MAX * (int)MB_ENTRIES_PER_HELD + (int)MB_TIMERS_PER_PACKET +
+                       (int)MB_ENTRIES_OTHERWISE <=
+                   (int)MB_ENTRIES_PER_PACKET,
+               "one packet must not publish more than the log keeps room for");
+
+struct mb_timer_state {
+    uint64_t period;
+    uint64_t mask[2];
+    uint64_t due; /* on the stack's clock */
+};
+
+/* What the entries that are being published have in common. */
+struct mb_cause {
+    uint64_t time;
+    uint64_t packet;
+    uint64_t frame; /* 0, and length 0, where no frame is concerned */
+    uint32_t frame_length;
+    uint64_t bits[2]; /* per-packet filters that the packet matched */
+};
+
+struct mb_exited {
+    uint32_t nf;
+    int32_t status;
+};
+
+struct mb_stack {
+    struct mb_log *log;
+    struct mb_cause cause;
+    struct mb_packet_clock clock;
+    uint64_t packets; /* received so far */
+    bool segment_refused; /* tcp.monitor says that the receiver would not take the segment */
+    uint8_t tracked;      /* bit t: flows of transport t are followed */
+    uint8_t always[MB_TRANSPORTS]; /* modules that flows of the transport run in any case */
+    struct mb_flow_table table;
+    struct mb_held_pool held;
+    struct mb_subscriptions subscriptions;
+    struct mb_stack_config config;
+    uint32_t timer_count;
+    uint32_t next_timer; /* which one to look at first */
+    struct mb_timer_state *timers;
+    uint32_t exited_count; /* NFs whose exit is to be published */
+    struct mb_exited exited[MB_NFS_MAX];
+    uint32_t *ending; /* flows still to be ended by finish, in order of their number */
+    uint32_t ending_count;
+    uint32_t ending_next;
+    bool is_finishing;
+    bool is_finished;
+    struct mb_stack_counters counters;
+};
+
+static inline void mb_count_reason(struct mb_stack *stack, uint8_t reason) {
+    stack->counters.by_reason[reason]++;
+}
+
+/* The next entry, with everything but type-dependent parts filled; NULL where nobody wants it. */
+static inline struct mb_entry *mb_publish(struct mb_stack *stack, const uint64_t mask[2],
+                                          uint16_t type, uint8_t reason, uint8_t flags) {
+    if ((mask[0] | mask[1]) == 0)
+        return NULL;
+    struct mb_entry *entry = mb_log_claim(stack->log, mask);
+    __builtin_prefetch((const char *)(entry + 1) + 64, 1);
+    entry->time = stack->cause.time;
+    entry->packet = stack->cause.packet;
+    entry->flow = 0;
+    entry->frame = stack->cause.frame;
+    entry->type = type;
+    entry->reason = reason;
+    entry->flags = flags;
+    entry->data_length = 0;
+    entry->frame_length = stack->cause.frame_length;
+    entry->data_offset = 0;
+    stack->counters.published_by_type[type]++;
+    stack->counters.entries++;
+    return entry;
+}
+
+/* An entry about no flow: payload and snapshot are all zero. */
+static inline struct mb_entry *mb_publish_plain(struct mb_stack *stack, const uint64_t mask[2],
+                                                uint16_t type) {
+    struct mb_entry *entry = mb_publish(stack, mask, type, MB_REASON_NONE, 0);
+    if (entry == NULL)
+        return NULL;
+    memset(&entry->payload, 0, sizeof entry->payload);
+    memset(&entry->snapshot, 0, sizeof entry->snapshot);
+    return entry;
+}
+
+static inline struct mb_entry *mb_publish_flow_masked(struct mb_stack *stack,
+                                                      const struct mb_flow_entry *flow,
+                                                      uint16_t type, uint8_t reason,
+                                                      unsigned direction, const uint64_t who[2]) {
+    const uint64_t *wanted = stack->subscriptions.type_mask[type];
+    uint64_t mask[2] = {wanted[0] & who[0], wanted[1] & who[1]};
+    struct mb_entry *entry =
+        mb_publish(stack, mask, type, reason,
+                   (uint8_t)(MB_HAS_FLOW | (direction != 0 ? MB_FROM_RESPONDER : 0)));
+    if (entry == NULL)
+        return NULL;
+    entry->flow = flow->number;
+    memset(&entry->payload, 0, sizeof entry->payload);
+    entry->payload.flow.tuple = flow->tuple;
+    entry->snapshot = flow->snapshot;
+    return entry;
+}
+
+/* An event of the flow, one of its packets being the cause: who wants that direction gets it. */
+static inline struct mb_entry *mb_publish_flow(struct mb_stack *stack,
+                                               const struct mb_flow_entry *flow, uint16_t type,
+                                               uint8_t reason, unsigned direction) {
+    const uint64_t who[2] = {flow->mask[direction][0] | stack->cause.bits[0],
+                             flow->mask[direction][1] | stack->cause.bits[1]};
+    return mb_publish_flow_masked(stack, flow, type, reason, direction, who);
+}
+
+/* The flow's end: it has no direction, so who wants either gets it. */
+static inline void mb_publish_end(struct mb_stack *stack, const struct mb_flow_entry *flow,
+                                  uint16_t type, uint8_t reason) {
+    const uint64_t who[2] = {flow->mask[0][0] | flow->mask[1][0] | stack->cause.bits[0],
+                             flow->mask[0][1] | flow->mask[1][1] | stack->cause.bits[1]};
+    struct mb_entry *entry = mb_publish_flow_masked(stack, flow, type, reason, 0, who);
+    if (entry != NULL)
+        entry->payload.flow_end.started = flow->started;
+}
+
+/* The flow's start, once. */
+static inline void mb_publish_start(struct mb_stack *stack, struct mb_flow_entry *flow,
+                                    uint16_t type, unsigned direction) {
+    if (flow->marks & MB_FLOW_STARTED)
+        return;
+    flow->marks |= MB_FLOW_STARTED;
+    mb_publish_flow(stack, flow, type, MB_REASON_NONE, direction);
+}
+
+#endif

@@ -1,0 +1,370 @@
+#include "microbox/stack/decode.h"
+
+#include "microbox/events/event_types.h"
+#include "microbox/stack/wire/arp.h"
+#include "microbox/stack/wire/ethernet.h"
+#include "microbox/stack/wire/icmp.h"
+#include "microbox/stack/wire/ipv4.h"
+#include "microbox/stack/wire/ipv6.h"
+#include "microbox/stack/wire/linux_cooked.h"
+#include "microbox/stack/wire/loopback.h"
+#include "microbox/stack/wire/tcp.h"
+#include "microbox/stack/wire/udp.h"
+#include "microbox/stack/wire/vlan.h"
+
+#include <string.h>
+
+/* LINKTYPE_ values of captures. */
+enum {
+    LINK_NULL = 0,
+    LINK_ETHERNET = 1,
+    LINK_RAW_BSD = 12,
+    LINK_RAW_OPENBSD = 14,
+    LINK_RAW = 101,
+    LINK_LOOP = 108,
+    LINK_LINUX_COOKED = 113,
+    LINK_IPV4 = 228,
+    LINK_IPV6 = 229,
+    LINK_LINUX_COOKED_2 = 276
+};
+
+enum { PROTOCOL_ICMP = 1, PROTOCOL_TCP = 6, PROTOCOL_UDP = 17, PROTOCOL_ICMPV6 = 58 };
+
+/* The part of the frame that is not decoded yet. `end` is where the captured bytes of the layer
+ * end, `wire_end` where they ended on the wire; end <= wire_end, and at <= end. */
+struct rest {
+    const uint8_t *bytes;
+    uint32_t at;
+    uint32_t end;
+    uint32_t wire_end;
+};
+
+static const uint8_t *next(const struct rest *rest) {
+    return rest->bytes + rest->at;
+}
+
+static uint32_t captured(const struct rest *rest) {
+    return rest->end - rest->at;
+}
+
+static uint32_t on_wire(const struct rest *rest) {
+    return rest->wire_end - rest->at;
+}
+
+/* The layer is `length` bytes long; what follows them is padding. */
+static void end_after(struct rest *rest, uint32_t length) {
+    rest->wire_end = rest->at + length;
+    if (rest->end > rest->wire_end)
+        rest->end = rest->wire_end;
+}
+
+static void malformed(struct mb_decoded *decoded, uint8_t reason) {
+    decoded->type = MB_TYPE_PACKET_MALFORMED;
+    decoded->reason = reason;
+}
+
+static void take_payload(struct mb_decoded *decoded, const struct rest *rest) {
+    decoded->payload_offset = (uint16_t)rest->at;
+    decoded->payload_length = on_wire(rest);
+    decoded->payload_captured = captured(rest);
+    if (decoded->payload_captured < decoded->payload_length && decoded->reason == MB_REASON_NONE)
+        decoded->reason = MB_REASON_PAYLOAD_CUT;
+}
+
+static void decode_tcp(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *header = next(rest);
+    decoded->type = MB_TYPE_PACKET_IP_TCP;
+    decoded->transport_offset = (uint16_t)rest->at;
+    uint8_t reason = mb_tcp_check(header, captured(rest), on_wire(rest));
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+    decoded->tuple.source_port = mb_tcp_source_port(header);
+    decoded->tuple.destination_port = mb_tcp_destination_port(header);
+    decoded->sequence_number = mb_tcp_sequence(header);
+    decoded->acknowledgment_number = mb_tcp_acknowledgment(header);
+    decoded->tcp_flags = mb_tcp_flags(header);
+    decoded->window = mb_tcp_window(header);
+    reason = mb_tcp_flags_check(decoded->tcp_flags);
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+
+    uint32_t header_length = mb_tcp_header_length(header);
+    uint32_t header_captured = header_length < captured(rest) ? header_length : captured(rest);
+    if (header_captured > MB_TCP_SIZE_MIN) {
+        /* Receivers take segments with broken options (they stop at the broken one), so the flow
+         * gets the segment all the same. */
+        reason = mb_tcp_options_check(header + MB_TCP_SIZE_MIN, header_captured - MB_TCP_SIZE_MIN,
+                                      &decoded->window_scale);
+        if (header_captured < header_length)
+            malformed(decoded, MB_REASON_TCP_TRUNCATED);
+        else if (reason != MB_REASON_NONE)
+            malformed(decoded, reason);
+    }
+    decoded->transport = MB_TRANSPORT_TCP;
+    rest->at += header_captured;
+    rest->wire_end -= header_length - header_captured;
+    take_payload(decoded, rest);
+}
+
+static void decode_udp(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *header = next(rest);
+    decoded->type = MB_TYPE_PACKET_IP_UDP;
+    decoded->transport_offset = (uint16_t)rest->at;
+    /* A first fragment says how long the whole datagram is. */
+    uint32_t datagram = decoded->is_fragment ? UINT32_MAX : on_wire(rest);
+    uint8_t reason = mb_udp_check(header, captured(rest), datagram);
+    if (reason == MB_REASON_UDP_TRUNCATED)
+        return malformed(decoded, reason);
+    decoded->tuple.source_port = mb_udp_source_port(header);
+    decoded->tuple.destination_port = mb_udp_destination_port(header);
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+    decoded->transport = MB_TRANSPORT_UDP;
+    uint32_t length = mb_udp_length(header);
+    if (length != 0 && length < on_wire(rest))
+        end_after(rest, length);
+    rest->at += MB_UDP_SIZE;
+    take_payload(decoded, rest);
+}
+
+static void decode_icmp(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *message = next(rest);
+    decoded->type = MB_TYPE_PACKET_IP_ICMP;
+    decoded->transport_offset = (uint16_t)rest->at;
+    uint8_t reason = mb_icmp_check(message, captured(rest));
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+    decoded->icmp_type = message[MB_ICMP_TYPE];
+    decoded->icmp_code = message[MB_ICMP_CODE];
+    uint32_t header_length = MB_ICMP_SIZE_MIN;
+    if (mb_icmp_is_echo(message, decoded->tuple.ip_version)) {
+        reason = mb_icmp_echo_check(message, captured(rest));
+        if (reason != MB_REASON_NONE)
+            return malformed(decoded, reason);
+        decoded->icmp_identifier = mb_icmp_identifier(message);
+        decoded->icmp_sequence_number = mb_icmp_sequence(message);
+        decoded->tuple.source_port = decoded->icmp_identifier;
+        decoded->tuple.destination_port = decoded->icmp_identifier;
+        header_length = MB_ICMP_ECHO_SIZE;
+    }
+    decoded->transport = MB_TRANSPORT_ICMP;
+    rest->at += header_length;
+    take_payload(decoded, rest);
+}
+
+static void decode_transport(struct mb_decoded *decoded, struct rest *rest, uint8_t protocol) {
+    decoded->tuple.protocol = protocol;
+    switch (protocol) {
+    case PROTOCOL_TCP:
+        return decode_tcp(decoded, rest);
+    case PROTOCOL_UDP:
+        return decode_udp(decoded, rest);
+    case PROTOCOL_ICMP:
+    case PROTOCOL_ICMPV6:
+        return decode_icmp(decoded, rest);
+    default:
+        decoded->type = MB_TYPE_PACKET_IP;
+        decoded->transport = MB_TRANSPORT_OTHER;
+        decoded->transport_offset = (uint16_t)rest->at;
+        take_payload(decoded, rest);
+    }
+}
+
+/* A fragment other than the first has no transport header. */
+static void later_fragment(struct mb_decoded *decoded, struct rest *rest, uint8_t protocol) {
+    decoded->tuple.protocol = protocol;
+    decoded->type = MB_TYPE_PACKET_IP_FRAGMENT;
+    decoded->reason = MB_REASON_FRAGMENT_IGNORED;
+    take_payload(decoded, rest);
+}
+
+/* Walks the extension headers from `protocol` on, then decodes what they end with. */
+static void decode_extensions(struct mb_decoded *decoded, struct rest *rest, uint8_t protocol) {
+    for (unsigned count = 0; mb_ipv6_is_extension(protocol); count++) {
+        if (count == MB_IPV6_EXTENSIONS_MAX)
+            return malformed(decoded, MB_REASON_IPV6_TOO_MANY_EXTENSIONS);
+        const uint8_t *header = next(rest);
+        uint8_t reason = mb_ipv6_extension_check(protocol, header, captured(rest));
+        if (reason != MB_REASON_NONE)
+            return malformed(decoded, reason);
+        rest->at += mb_ipv6_extension_length(protocol, header);
+        if (protocol == MB_IPV6_FRAGMENT) {
+            uint32_t offset = mb_ipv6_fragment_offset(header);
+            decoded->is_fragment = offset != 0 || (header[3] & 1) != 0;
+            if (offset != 0)
+                return later_fragment(decoded, rest, header[0]);
+        }
+        protocol = header[0];
+    }
+    decode_transport(decoded, rest, protocol);
+}
+
+static void decode_ipv4(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *header = next(rest);
+    uint8_t reason = mb_ipv4_check(header, captured(rest));
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+    uint32_t total = mb_ipv4_total_length(header);
+    uint32_t header_length = mb_ipv4_header_length(header);
+    if (total != 0)
+        end_after(rest, total);
+    decoded->network_offset = (uint16_t)rest->at;
+    decoded->network_length = captured(rest);
+    decoded->ttl = mb_ipv4_ttl(header);
+    decoded->tuple.ip_version = 4;
+    /* ::ffff:a.b.c.d */
+    memset(decoded->tuple.source + 10, 0xff, 2);
+    memset(decoded->tuple.destination + 10, 0xff, 2);
+    memcpy(decoded->tuple.source + 12, header + MB_IPV4_SOURCE, 4);
+    memcpy(decoded->tuple.destination + 12, header + MB_IPV4_DESTINATION, 4);
+    rest->at += header_length;
+
+    uint8_t protocol = mb_ipv4_protocol(header);
+    uint32_t fragment_offset = mb_ipv4_fragment_offset(header);
+    decoded->is_fragment = fragment_offset != 0 || (header[MB_IPV4_FRAGMENT] & 0x20) != 0;
+    if (fragment_offset != 0)
+        return later_fragment(decoded, rest, protocol);
+    if (protocol == MB_IPV6_AUTHENTICATION)
+        return decode_extensions(decoded, rest, protocol);
+    decode_transport(decoded, rest, protocol);
+}
+
+static void decode_ipv6(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *header = next(rest);
+    uint8_t reason = mb_ipv6_check(header, captured(rest));
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+    uint32_t payload = mb_ipv6_payload_length(header);
+    if (payload != 0)
+        end_after(rest, MB_IPV6_SIZE + payload);
+    decoded->network_offset = (uint16_t)rest->at;
+    decoded->network_length = captured(rest);
+    decoded->ttl = mb_ipv6_hop_limit(header);
+    decoded->tuple.ip_version = 6;
+    memcpy(decoded->tuple.source, header + MB_IPV6_SOURCE, 16);
+    memcpy(decoded->tuple.destination, header + MB_IPV6_DESTINATION, 16);
+    rest->at += MB_IPV6_SIZE;
+    decode_extensions(decoded, rest, mb_ipv6_next_header(header));
+}
+
+static void decode_arp(struct mb_decoded *decoded, struct rest *rest) {
+    decoded->type = MB_TYPE_PACKET_ARP;
+    uint8_t reason = mb_arp_check(next(rest), captured(rest));
+    if (reason != MB_REASON_NONE)
+        malformed(decoded, reason);
+}
+
+/* What `ether_type` announces; VLAN tags first. */
+static void decode_network(struct mb_decoded *decoded, struct rest *rest, uint16_t ether_type) {
+    for (unsigned depth = 0; mb_vlan_announced(ether_type); depth++) {
+        if (depth == MB_VLAN_DEPTH_MAX)
+            return malformed(decoded, MB_REASON_VLAN_TOO_DEEP);
+        const uint8_t *tag = next(rest);
+        uint8_t reason = mb_vlan_check(tag, captured(rest));
+        if (reason != MB_REASON_NONE)
+            return malformed(decoded, reason);
+        if (depth == 0)
+            decoded->tuple.vlan = mb_vlan_identifier(tag);
+        ether_type = mb_vlan_type(tag);
+        rest->at += MB_VLAN_SIZE;
+    }
+    if (ether_type <= MB_ETHERNET_LENGTH_MAX && mb_snap_is_ethernet(next(rest), captured(rest))) {
+        ether_type = mb_snap_type(next(rest));
+        rest->at += MB_SNAP_SIZE;
+    }
+    decoded->ether_type = ether_type;
+    switch (ether_type) {
+    case MB_ETHER_TYPE_IPV4:
+        return decode_ipv4(decoded, rest);
+    case MB_ETHER_TYPE_IPV6:
+        return decode_ipv6(decoded, rest);
+    case MB_ETHER_TYPE_ARP:
+        return decode_arp(decoded, rest);
+    default:
+        return;
+    }
+}
+
+static void decode_ethernet(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *frame = next(rest);
+    uint8_t reason = mb_ethernet_check(frame, captured(rest));
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+    rest->at += MB_ETHERNET_SIZE;
+    decode_network(decoded, rest, mb_ethernet_type(frame));
+}
+
+static void decode_loopback(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *frame = next(rest);
+    uint8_t reason = mb_loopback_check(frame, captured(rest));
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+    rest->at += MB_LOOPBACK_SIZE;
+    decode_network(decoded, rest, mb_loopback_ether_type(frame));
+}
+
+static void decode_linux_cooked(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *frame = next(rest);
+    uint8_t reason = mb_linux_cooked_check(frame, captured(rest));
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+    rest->at += MB_LINUX_COOKED_SIZE;
+    decode_network(decoded, rest, mb_linux_cooked_type(frame));
+}
+
+static void decode_linux_cooked_2(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *frame = next(rest);
+    uint8_t reason = mb_linux_cooked_2_check(frame, captured(rest));
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+    rest->at += MB_LINUX_COOKED_2_SIZE;
+    decode_network(decoded, rest, mb_linux_cooked_2_type(frame));
+}
+
+/* No link header: the first four bits say which IP it is. */
+static void decode_raw(struct mb_decoded *decoded, struct rest *rest) {
+    if (captured(rest) == 0)
+        return malformed(decoded, MB_REASON_FRAME_TRUNCATED);
+    uint16_t ether_type = *next(rest) >> 4 == 6 ? MB_ETHER_TYPE_IPV6 : MB_ETHER_TYPE_IPV4;
+    decode_network(decoded, rest, ether_type);
+}
+
+static void decode_link(struct mb_decoded *decoded, struct rest *rest, uint32_t link_type) {
+    switch (link_type) {
+    case LINK_ETHERNET:
+        return decode_ethernet(decoded, rest);
+    case LINK_RAW_BSD:
+    case LINK_RAW_OPENBSD:
+    case LINK_RAW:
+        return decode_raw(decoded, rest);
+    case LINK_IPV4:
+        return decode_network(decoded, rest, MB_ETHER_TYPE_IPV4);
+    case LINK_IPV6:
+        return decode_network(decoded, rest, MB_ETHER_TYPE_IPV6);
+    case LINK_NULL:
+    case LINK_LOOP:
+        return decode_loopback(decoded, rest);
+    case LINK_LINUX_COOKED:
+        return decode_linux_cooked(decoded, rest);
+    case LINK_LINUX_COOKED_2:
+        return decode_linux_cooked_2(decoded, rest);
+    default:
+        decoded->reason = MB_REASON_LINK_TYPE_UNKNOWN;
+    }
+}
+
+void mb_decode(struct mb_decoded *decoded, const struct mb_frame *frame, const uint8_t *bytes,
+               uint64_t number) {
+    memset(decoded, 0, sizeof *decoded);
+    decoded->bytes = bytes;
+    decoded->frame = frame->offset;
+    decoded->time = frame->time;
+    decoded->number = number;
+    decoded->length = frame->length;
+    decoded->wire_length = frame->wire_length > frame->length ? frame->wire_length : frame->length;
+    decoded->type = MB_TYPE_PACKET;
+    decoded->window_scale = MB_TCP_WINDOW_SCALE_NONE;
+    struct rest rest = {
+        .bytes = bytes, .at = 0, .end = frame->length, .wire_end = decoded->wire_length};
+    decode_link(decoded, &rest, frame->link_type);
+}

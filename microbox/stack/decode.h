@@ -1,0 +1,63 @@
+/*
+ * From a frame to what the stack wants to know of it, once per packet.
+ */
+#ifndef MICROBOX_STACK_DECODE_H
+#define MICROBOX_STACK_DECODE_H
+
+#include "microbox/events/payloads.h"
+#include "microbox/io/source.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What the packet carries, as the flow table sees it. */
+enum mb_transport {
+    MB_TRANSPORT_NONE, /* belongs to no flow: no IP, malformed, a later fragment */
+    MB_TRANSPORT_TCP,
+    MB_TRANSPORT_UDP,
+    MB_TRANSPORT_ICMP,
+    MB_TRANSPORT_OTHER,
+    MB_TRANSPORTS
+};
+
+/* Offsets count from the frame's first byte, 0: no such layer. Integers are in host byte order. */
+struct mb_decoded {
+    struct mb_five_tuple tuple; /* as sent */
+    uint64_t hash;              /* of the tuple, the same for both directions; set by the stack */
+
+    const uint8_t *bytes; /* the frame */
+    uint64_t frame;       /* its offset in the frame pool */
+    uint64_t time;        /* nanoseconds since the epoch */
+    uint64_t number;      /* of the input packet, from 1 */
+    uint32_t length;      /* bytes captured */
+    uint32_t wire_length;
+
+    uint32_t network_length;   /* captured bytes of the IP packet, without padding */
+    uint32_t payload_length;   /* bytes above the transport header, as the headers say */
+    uint32_t payload_captured; /* of these, what the frame has: fewer where it was cut */
+    uint32_t sequence_number;  /* TCP */
+    uint32_t acknowledgment_number;
+    uint16_t window; /* as in the header, unscaled */
+    uint16_t network_offset;
+    uint16_t transport_offset;
+    uint16_t payload_offset;
+    uint16_t ether_type;
+    uint16_t type;     /* enum mb_event_type: which packet event this is */
+    uint8_t reason;    /* enum mb_reason */
+    uint8_t transport; /* enum mb_transport */
+    uint8_t tcp_flags;
+    uint8_t window_scale; /* MB_TCP_WINDOW_SCALE_NONE: not offered */
+    uint8_t ttl;
+    uint8_t icmp_type;
+    uint8_t icmp_code;
+    bool is_fragment; /* the first one, or a later one */
+    uint16_t icmp_identifier;
+    uint16_t icmp_sequence_number;
+};
+
+/* Fills all of `decoded` but `hash`. `bytes`: the frame, `frame->length` of them. Never fails: what
+ * makes no sense is a packet.malformed with its reason. */
+void mb_decode(struct mb_decoded *decoded, const struct mb_frame *frame, const uint8_t *bytes,
+               uint64_t number);
+
+#endif

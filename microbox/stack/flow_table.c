@@ -1,0 +1,294 @@
+#include "microbox/stack/flow_table.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static void *map(size_t size) {
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    /* Flows are found at random: with small pages nearly each one would miss the TLB. */
+    (void)madvise(memory, size, MADV_HUGEPAGE);
+    return memory;
+}
+
+static size_t flows_size(uint32_t capacity) {
+    return ((size_t)capacity + 1) * sizeof(struct mb_flow_entry);
+}
+
+static size_t buckets_size(uint32_t bucket_mask) {
+    return ((size_t)bucket_mask + 1) * sizeof(uint32_t);
+}
+
+/* At least twice as many buckets as flows, so that a chain is rarely longer than one. */
+static uint32_t bucket_mask_for(uint32_t capacity) {
+    uint64_t buckets = 64;
+    while (buckets < 2 * (uint64_t)capacity && buckets < UINT64_C(1) << 31)
+        buckets *= 2;
+    return (uint32_t)(buckets - 1);
+}
+
+int mb_flow_table_create(struct mb_flow_table *table, uint32_t capacity, const uint64_t key[2]) {
+    memset(table, 0, sizeof *table);
+    table->capacity = capacity;
+    table->unused = 1;
+    table->bucket_mask = bucket_mask_for(capacity);
+    table->key[0] = key[0];
+    table->key[1] = key[1];
+    table->flows = map(flows_size(capacity));
+    table->buckets = map(buckets_size(table->bucket_mask));
+    if (table->flows == NULL || table->buckets == NULL) {
+        mb_flow_table_destroy(table);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void mb_flow_table_destroy(struct mb_flow_table *table) {
+    if (table->flows != NULL)
+        munmap(table->flows, flows_size(table->capacity));
+    if (table->buckets != NULL)
+        munmap(table->buckets, buckets_size(table->bucket_mask));
+    table->flows = NULL;
+    table->buckets = NULL;
+}
+
+void mb_flow_table_set_timeout(struct mb_flow_table *table, enum mb_timeout_class timeout_class,
+                               uint64_t timeout) {
+    table->lists[timeout_class].timeout = timeout;
+    table->lists[timeout_class].slack = timeout / 16;
+}
+
+/* --- the hash --- */
+
+static inline uint64_t rotate(uint64_t word, unsigned bits) {
+    return word << bits | word >> (64 - bits);
+}
+
+struct sip {
+    uint64_t v0, v1, v2, v3;
+};
+
+static inline void sip_round(struct sip *sip) {
+    sip->v0 += sip->v1;
+    sip->v2 += sip->v3;
+    sip->v1 = rotate(sip->v1, 13) ^ sip->v0;
+    sip->v3 = rotate(sip->v3, 16) ^ sip->v2;
+    sip->v0 = rotate(sip->v0, 32);
+    sip->v2 += sip->v1;
+    sip->v0 += sip->v3;
+    sip->v1 = rotate(sip->v1, 17) ^ sip->v2;
+    sip->v3 = rotate(sip->v3, 21) ^ sip->v0;
+    sip->v2 = rotate(sip->v2, 32);
+}
+
+static inline void sip_absorb(struct sip *sip, uint64_t word) {
+    sip->v3 ^= word;
+    sip_round(sip);
+    sip->v0 ^= word;
+}
+
+struct endpoint {
+    uint64_t high;
+    uint64_t low;
+    uint16_t port;
+};
+
+static inline struct endpoint endpoint(const uint8_t address[16], uint16_t port) {
+    struct endpoint it = {.port = port};
+    memcpy(&it.high, address, 8);
+    memcpy(&it.low, address + 8, 8);
+    return it;
+}
+
+static inline bool endpoint_less(const struct endpoint *a, const struct endpoint *b) {
+    if (a->high != b->high)
+        return a->high < b->high;
+    if (a->low != b->low)
+        return a->low < b->low;
+    return a->port < b->port;
+}
+
+uint64_t mb_flow_hash(const uint64_t key[2], const struct mb_five_tuple *tuple) {
+    struct endpoint a = endpoint(tuple->source, tuple->source_port);
+    struct endpoint b = endpoint(tuple->destination, tuple->destination_port);
+    if (endpoint_less(&b, &a)) {
+        struct endpoint swap = a;
+        a = b;
+        b = swap;
+    }
+    struct sip sip = {key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
+                      key[0] ^ 0x6c7967656e657261, key[1] ^ 0x7465646279746573};
+    uint64_t last = (uint64_t)a.port << 48 | (uint64_t)b.port << 32 |
+                    (uint64_t)tuple->ip_version << 8 | tuple->protocol;
+    /* The version is part of the last word, so the two forms of input cannot be taken for one
+     * another. */
+    if (tuple->ip_version == 4) {
+        sip_absorb(&sip, a.low);
+        sip_absorb(&sip, b.low);
+    } else {
+        sip_absorb(&sip, a.high);
+        sip_absorb(&sip, a.low);
+        sip_absorb(&sip, b.high);
+        sip_absorb(&sip, b.low);
+    }
+    sip_absorb(&sip, last);
+    sip.v2 ^= 0xff;
+    sip_round(&sip);
+    sip_round(&sip);
+    sip_round(&sip);
+    return sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3;
+}
+
+/* --- finding --- */
+
+static inline bool same_address(const uint8_t a[16], const uint8_t b[16]) {
+    return memcmp(a, b, 16) == 0;
+}
+
+static inline bool is_forward(const struct mb_five_tuple *flow, const struct mb_five_tuple *tuple) {
+    return flow->source_port == tuple->source_port &&
+           flow->destination_port == tuple->destination_port &&
+           same_address(flow->source, tuple->source) &&
+           same_address(flow->destination, tuple->destination);
+}
+
+static inline bool is_backward(const struct mb_five_tuple *flow,
+                               const struct mb_five_tuple *tuple) {
+    return flow->source_port == tuple->destination_port &&
+           flow->destination_port == tuple->source_port &&
+           same_address(flow->source, tuple->destination) &&
+           same_address(flow->destination, tuple->source);
+}
+
+struct mb_flow_entry *mb_flow_find(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
+                                   uint64_t hash, unsigned *direction) {
+    uint32_t index = table->buckets[hash & table->bucket_mask];
+    while (index != 0) {
+        struct mb_flow_entry *flow = &table->flows[index];
+        index = flow->chain;
+        if (flow->hash != (uint32_t)hash || flow->tuple.protocol != tuple->protocol ||
+            flow->tuple.ip_version != tuple->ip_version)
+            continue;
+        if (is_forward(&flow->tuple, tuple)) {
+            *direction = 0;
+            return flow;
+        }
+        if (is_backward(&flow->tuple, tuple)) {
+            *direction = 1;
+            return flow;
+        }
+    }
+    return NULL;
+}
+
+/* --- lists --- */
+
+static uint32_t index_of(const struct mb_flow_table *table, const struct mb_flow_entry *flow) {
+    return (uint32_t)(flow - table->flows);
+}
+
+static void enqueue(struct mb_flow_table *table, struct mb_flow_entry *flow,
+                    enum mb_timeout_class timeout_class, uint64_t now) {
+    struct mb_timeout_list *list = &table->lists[timeout_class];
+    uint32_t index = index_of(table, flow);
+    flow->timeout_class = (uint8_t)timeout_class;
+    flow->queued = now;
+    flow->older = list->newest;
+    flow->newer = 0;
+    if (list->newest != 0)
+        table->flows[list->newest].newer = index;
+    else
+        list->oldest = index;
+    list->newest = index;
+}
+
+static void dequeue(struct mb_flow_table *table, struct mb_flow_entry *flow) {
+    struct mb_timeout_list *list = &table->lists[flow->timeout_class];
+    if (flow->older != 0)
+        table->flows[flow->older].newer = flow->newer;
+    else
+        list->oldest = flow->newer;
+    if (flow->newer != 0)
+        table->flows[flow->newer].older = flow->older;
+    else
+        list->newest = flow->older;
+}
+
+void mb_flow_requeue(struct mb_flow_table *table, struct mb_flow_entry *flow,
+                     enum mb_timeout_class timeout_class, uint64_t now) {
+    flow->last_seen = now;
+    dequeue(table, flow);
+    enqueue(table, flow, timeout_class, now);
+}
+
+/* --- insertion and removal --- */
+
+static uint32_t take_slot(struct mb_flow_table *table) {
+    uint32_t index = table->free;
+    if (index != 0) {
+        table->free = table->flows[index].chain;
+        return index;
+    }
+    return table->unused <= table->capacity ? table->unused++ : 0;
+}
+
+struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
+                                     uint64_t hash, uint64_t number,
+                                     enum mb_timeout_class timeout_class, uint64_t now) {
+    uint32_t index = take_slot(table);
+    if (index == 0)
+        return NULL;
+    struct mb_flow_entry *flow = &table->flows[index];
+    memset(flow, 0, sizeof *flow);
+    flow->tuple = *tuple;
+    flow->number = number;
+    flow->hash = (uint32_t)hash;
+    flow->last_seen = now;
+    uint32_t *bucket = &table->buckets[hash & table->bucket_mask];
+    flow->chain = *bucket;
+    *bucket = index;
+    enqueue(table, flow, timeout_class, now);
+    table->active++;
+    return flow;
+}
+
+void mb_flow_remove(struct mb_flow_table *table, struct mb_flow_entry *flow) {
+    uint32_t index = index_of(table, flow);
+    uint32_t *link = &table->buckets[flow->hash & table->bucket_mask];
+    while (*link != index)
+        link = &table->flows[*link].chain;
+    *link = flow->chain;
+    dequeue(table, flow);
+    flow->number = 0;
+    flow->chain = table->free;
+    table->free = index;
+    table->active--;
+}
+
+struct mb_flow_entry *mb_flow_overdue(const struct mb_flow_table *table,
+                                      enum mb_timeout_class timeout_class, uint64_t now) {
+    const struct mb_timeout_list *list = &table->lists[timeout_class];
+    if (list->oldest == 0)
+        return NULL;
+    struct mb_flow_entry *flow = &table->flows[list->oldest];
+    /* What is behind it was queued later, so this one is the first to be overdue for certain. */
+    return now - flow->queued > list->timeout + list->slack ? flow : NULL;
+}
+
+struct mb_flow_entry *mb_flow_oldest(const struct mb_flow_table *table) {
+    struct mb_flow_entry *oldest = NULL;
+    for (unsigned timeout_class = 0; timeout_class < MB_TIMEOUT_CLASSES; timeout_class++) {
+        uint32_t index = table->lists[timeout_class].oldest;
+        if (index == 0)
+            continue;
+        struct mb_flow_entry *flow = &table->flows[index];
+        if (timeout_class <= MB_TIMEOUT_OPENING)
+            return flow;
+        if (oldest == NULL || flow->queued < oldest->queued)
+            oldest = flow;
+    }
+    return oldest;
+}

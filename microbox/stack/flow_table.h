@@ -1,0 +1,97 @@
+/*
+ * The flows of one worker: found by five-tuple in either direction, expired in the order in which
+ * they fell silent.
+ *
+ * Flows lie in a pool made once; pages are touched as flows come. A bucket is the head of a chain
+ * through the flows. The hash is SipHash-1-3 over the pair of endpoints, the smaller one first, with
+ * a random key of 128 bits: who does not know the key cannot choose tuples that share a chain, which
+ * is the property that SipHash was made for (Aumasson and Bernstein 2012; 1-3 is what Rust's and
+ * Python's tables use). Nothing that is published depends on the key.
+ *
+ * Each timeout class has a list, oldest first. A packet moves its flow to the list's end only when
+ * the flow has been queued for a sixteenth of the timeout, so that most packets touch no neighbour;
+ * for that a flow may expire by that much late.
+ */
+#ifndef MICROBOX_STACK_FLOW_TABLE_H
+#define MICROBOX_STACK_FLOW_TABLE_H
+
+#include "microbox/stack/flow.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct mb_timeout_list {
+    uint32_t oldest;
+    uint32_t newest;
+    uint64_t timeout; /* nanoseconds */
+    uint64_t slack;   /* how long a flow may stay where it was queued */
+};
+
+struct mb_flow_table {
+    struct mb_flow_entry *flows; /* [1, capacity]; 0 means none */
+    uint32_t *buckets;
+    uint32_t bucket_mask;
+    uint32_t capacity;
+    uint32_t free;   /* list of freed flows, by `chain` */
+    uint32_t unused; /* from here on no flow was ever taken */
+    uint32_t active;
+    struct mb_timeout_list lists[MB_TIMEOUT_CLASSES];
+    uint64_t key[2];
+};
+
+/* Returns 0 or -errno. Timeouts are set by the caller, before the first insertion. */
+int mb_flow_table_create(struct mb_flow_table *table, uint32_t capacity, const uint64_t key[2]);
+void mb_flow_table_destroy(struct mb_flow_table *table);
+void mb_flow_table_set_timeout(struct mb_flow_table *table, enum mb_timeout_class timeout_class,
+                               uint64_t timeout);
+
+/* The same for both directions of a flow. VLAN is no part of it. */
+uint64_t mb_flow_hash(const uint64_t key[2], const struct mb_five_tuple *tuple);
+
+/* The flow of `tuple`, NULL: none. *direction: 0 where tuple.source is the originator. */
+struct mb_flow_entry *mb_flow_find(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
+                                   uint64_t hash, unsigned *direction);
+
+/* A new flow, all zero but its tuple, number and place in the list; NULL: the table is full. */
+struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
+                                     uint64_t hash, uint64_t number,
+                                     enum mb_timeout_class timeout_class, uint64_t now);
+void mb_flow_remove(struct mb_flow_table *table, struct mb_flow_entry *flow);
+
+/* The flow was seen `now`. */
+void mb_flow_requeue(struct mb_flow_table *table, struct mb_flow_entry *flow,
+                     enum mb_timeout_class timeout_class, uint64_t now);
+
+static inline void mb_flow_touch(struct mb_flow_table *table, struct mb_flow_entry *flow,
+                                 uint64_t now) {
+    flow->last_seen = now;
+    if (now - flow->queued > table->lists[flow->timeout_class].slack)
+        mb_flow_requeue(table, flow, (enum mb_timeout_class)flow->timeout_class, now);
+}
+
+/* True when the flow was silent for longer than its timeout. */
+static inline bool mb_flow_is_overdue(const struct mb_flow_table *table,
+                                      const struct mb_flow_entry *flow, uint64_t now) {
+    return now - flow->last_seen > table->lists[flow->timeout_class].timeout;
+}
+
+/* The oldest flow of a class if it is overdue, NULL: none is. */
+struct mb_flow_entry *mb_flow_overdue(const struct mb_flow_table *table,
+                                      enum mb_timeout_class timeout_class, uint64_t now);
+
+/* Which flow to give up when the table is full: one that has ended, then one that never opened,
+ * then the one that was silent longest. NULL: there is none. */
+struct mb_flow_entry *mb_flow_oldest(const struct mb_flow_table *table);
+
+static inline void mb_flow_prefetch_bucket(const struct mb_flow_table *table, uint64_t hash) {
+    __builtin_prefetch(&table->buckets[hash & table->bucket_mask]);
+}
+
+static inline void mb_flow_prefetch(const struct mb_flow_table *table, uint64_t hash) {
+    const struct mb_flow_entry *flow = &table->flows[table->buckets[hash & table->bucket_mask]];
+    const char *lines = (const char *)flow;
+    for (unsigned line = 0; line < sizeof *flow / 64; line++)
+        __builtin_prefetch(lines + 64 * line, 1);
+}
+
+#endif

@@ -1,0 +1,585 @@
+#include "microbox/stack/stack.h"
+
+#include "microbox/stack/core.h"
+#include "microbox/stack/modules/modules.h"
+#include "microbox/stack/wire/tcp.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum { SECOND = 1000000000 };
+
+/* --- making one --- */
+
+static uint64_t or_default(uint64_t value, uint64_t fallback) {
+    return value != 0 ? value : fallback;
+}
+
+static void fill_defaults(struct mb_stack_config *config) {
+    config->flows_max = (uint32_t)or_default(config->flows_max, 1000000);
+    config->held_segments_per_flow = (uint32_t)or_default(config->held_segments_per_flow, 256);
+    if (config->held_segments_per_flow > MB_HELD_PER_FLOW_MAX)
+        config->held_segments_per_flow = MB_HELD_PER_FLOW_MAX;
+    config->held_segments_max = (uint32_t)or_default(config->held_segments_max, 262144);
+    config->held_bytes_per_flow = or_default(config->held_bytes_per_flow, 1 << 20);
+    config->tcp_timeout = or_default(config->tcp_timeout, UINT64_C(300) * SECOND);
+    config->tcp_opening_timeout = or_default(config->tcp_opening_timeout, UINT64_C(30) * SECOND);
+    config->tcp_closed_timeout = or_default(config->tcp_closed_timeout, UINT64_C(10) * SECOND);
+    config->udp_timeout = or_default(config->udp_timeout, UINT64_C(60) * SECOND);
+    config->icmp_timeout = or_default(config->icmp_timeout, UINT64_C(30) * SECOND);
+}
+
+static int choose_key(struct mb_stack_config *config) {
+    if ((config->hash_key[0] | config->hash_key[1]) != 0)
+        return 0;
+    ssize_t got = getrandom(config->hash_key, sizeof config->hash_key, 0);
+    return got == (ssize_t)sizeof config->hash_key ? 0 : -errno;
+}
+
+static int create_tables(struct mb_stack *stack) {
+    const struct mb_stack_config *config = &stack->config;
+    int error = mb_flow_table_create(&stack->table, config->flows_max, config->hash_key);
+    if (error != 0)
+        return error;
+    mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_CLOSED, config->tcp_closed_timeout);
+    mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_OPENING, config->tcp_opening_timeout);
+    mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_OPEN, config->tcp_timeout);
+    mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_UDP, config->udp_timeout);
+    mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_ICMP, config->icmp_timeout);
+    return mb_held_pool_create(&stack->held, config->held_segments_max);
+}
+
+static int take_timers(struct mb_stack *stack, const struct mb_timer_subscription *timers,
+                       uint32_t count, char error[MB_ERROR_SIZE]) {
+    stack->timers = calloc(count != 0 ? count : 1, sizeof *stack->timers);
+    if (stack->timers == NULL) {
+        snprintf(error, MB_ERROR_SIZE, "no memory for %u timers", count);
+        return -ENOMEM;
+    }
+    stack->timer_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (timers[i].period == 0) {
+            snprintf(error, MB_ERROR_SIZE, "a timer's period is 0");
+            return -EINVAL;
+        }
+        stack->timers[i] = (struct mb_timer_state){
+            .period = timers[i].period,
+            .mask = {timers[i].mask[0], timers[i].mask[1]},
+            .due = timers[i].period,
+        };
+    }
+    return 0;
+}
+
+/* A verdict of DROP_FLOW or PASS_FLOW names a flow, so an NF that judges packets needs flows told
+ * apart although it reads none of their events. */
+static bool somebody_judges(const struct mb_log *log) {
+    for (uint32_t nf = 0; nf < log->consumers; nf++)
+        if (log->consumer[nf].verdicts != NULL)
+            return true;
+    return false;
+}
+
+static void decide_what_to_track(struct mb_stack *stack) {
+    bool is_judged = somebody_judges(stack->log);
+    for (unsigned module = 0; module < MB_MODULES; module++) {
+        const struct mb_module *it = mb_modules[module];
+        const uint64_t *mask = stack->subscriptions.module_mask[module];
+        if (is_judged || (mask[0] | mask[1]) != 0)
+            stack->tracked |= (uint8_t)(1u << it->transport);
+    }
+    /* Without the monitor a new connection could not be told from the one before it. */
+    if (is_judged)
+        stack->always[MB_TRANSPORT_TCP] = MB_MODULE_TCP_MONITOR;
+}
+
+struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb_log *log,
+                                 const struct mb_subscription *subscriptions, uint32_t count,
+                                 const struct mb_timer_subscription *timers, uint32_t timer_count,
+                                 char error[MB_ERROR_SIZE]) {
+    struct mb_stack *stack = calloc(1, sizeof *stack);
+    if (stack == NULL) {
+        snprintf(error, MB_ERROR_SIZE, "no memory for the stack");
+        return NULL;
+    }
+    stack->config = *config;
+    stack->log = log;
+    fill_defaults(&stack->config);
+    if (mb_subscriptions_create(&stack->subscriptions, subscriptions, count,
+                                stack->config.link_type, error) != 0 ||
+        take_timers(stack, timers, timer_count, error) != 0) {
+        mb_stack_destroy(stack);
+        return NULL;
+    }
+    int status = choose_key(&stack->config);
+    if (status == 0)
+        status = create_tables(stack);
+    if (status != 0) {
+        snprintf(error, MB_ERROR_SIZE, "no memory for %u flows: %s", stack->config.flows_max,
+                 strerror(-status));
+        mb_stack_destroy(stack);
+        return NULL;
+    }
+    decide_what_to_track(stack);
+    return stack;
+}
+
+void mb_stack_destroy(struct mb_stack *stack) {
+    if (stack == NULL)
+        return;
+    mb_subscriptions_destroy(&stack->subscriptions);
+    mb_flow_table_destroy(&stack->table);
+    mb_held_pool_destroy(&stack->held);
+    free(stack->timers);
+    free(stack->ending);
+    free(stack);
+}
+
+/* --- a flow's modules and its end --- */
+
+static void set_stream_sides(struct mb_stack *stack, struct mb_flow_entry *flow) {
+    const uint64_t *readers = stack->subscriptions.module_mask[1];
+    const uint64_t *bits = stack->subscriptions.per_packet;
+    uint8_t sides = 0;
+    if (flow->modules & MB_MODULE_TCP_STREAM)
+        for (unsigned direction = 0; direction < 2; direction++)
+            if (readers[0] & (flow->mask[direction][0] | bits[0]) ||
+                readers[1] & (flow->mask[direction][1] | bits[1]))
+                sides |= (uint8_t)(1u << direction);
+    for (unsigned direction = 0; direction < 2; direction++)
+        if (flow->stream_sides & ~sides & 1u << direction)
+            mb_tcp_stream_release(stack, flow, direction);
+    flow->stream_sides = sides;
+}
+
+/* What the flow's subscribers need. A direction that was not seen yet may be wanted by any filter. */
+static void work_out_modules(struct mb_stack *stack, struct mb_flow_entry *flow) {
+    const struct mb_subscriptions *subscriptions = &stack->subscriptions;
+    bool both_seen = (flow->marks & 3 * MB_FLOW_SEEN) == 3 * MB_FLOW_SEEN;
+    const uint64_t *unknown = both_seen ? subscriptions->per_packet : subscriptions->filtered;
+    const uint64_t bits[2] = {flow->mask[0][0] | flow->mask[1][0] | unknown[0],
+                              flow->mask[0][1] | flow->mask[1][1] | unknown[1]};
+    flow->epoch = subscriptions->epoch;
+    flow->modules = mb_subscriptions_modules(subscriptions, bits,
+                                             (enum mb_transport)flow->transport) |
+                    stack->always[flow->transport];
+    set_stream_sides(stack, flow);
+}
+
+/* Modules publish what they still hold and the end, those that build on others first. */
+static void end_flow(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason) {
+    if (flow->marks & MB_FLOW_ENDED)
+        return;
+    if (flow->epoch != stack->subscriptions.epoch)
+        work_out_modules(stack, flow);
+    flow->marks |= MB_FLOW_ENDED;
+    mb_count_reason(stack, reason);
+    if (reason == MB_REASON_END_EVICTED) {
+        mb_count_reason(stack, MB_REASON_LIMIT_FLOWS);
+        stack->counters.flows_evicted++;
+    }
+    for (unsigned module = MB_MODULES; module-- > 0;)
+        if (flow->modules & mb_modules[module]->bit)
+            mb_modules[module]->end(stack, flow, reason);
+    mb_tcp_stream_release(stack, flow, 0);
+    mb_tcp_stream_release(stack, flow, 1);
+    flow->modules = 0;
+}
+
+static void remove_flow(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason) {
+    end_flow(stack, flow, reason);
+    mb_flow_remove(&stack->table, flow);
+}
+
+/* Both sides said FIN and only the last acknowledgement is missing: that is no silence. */
+static uint8_t timeout_reason(const struct mb_flow_entry *flow) {
+    return flow->tcp[0].marks & flow->tcp[1].marks & MB_TCP_FIN_SEEN ? MB_REASON_END_FIN
+                                                                     : MB_REASON_END_TIMEOUT;
+}
+
+static uint32_t entries_to_end(const struct mb_flow_entry *flow) {
+    return ((uint32_t)flow->stream[0].held + flow->stream[1].held) * MB_ENTRIES_PER_HELD + 3;
+}
+
+/* Ends flows that were silent too long, as many as this packet may still cause entries for. */
+static void expire(struct mb_stack *stack, uint64_t first_entry) {
+    stack->cause.frame = 0;
+    stack->cause.frame_length = 0;
+    stack->cause.bits[0] = 0;
+    stack->cause.bits[1] = 0;
+    for (unsigned timeout_class = 0; timeout_class < MB_TIMEOUT_CLASSES; timeout_class++) {
+        for (;;) {
+            struct mb_flow_entry *flow = mb_flow_overdue(
+                &stack->table, (enum mb_timeout_class)timeout_class, stack->clock.now);
+            if (flow == NULL)
+                break;
+            uint64_t used = stack->log->next - first_entry;
+            if (used + entries_to_end(flow) > MB_ENTRIES_PER_PACKET)
+                return;
+            remove_flow(stack, flow, timeout_reason(flow));
+        }
+    }
+}
+
+/* --- finding a packet's flow --- */
+
+static void count_flow(struct mb_stack *stack, enum mb_transport transport) {
+    switch (transport) {
+    case MB_TRANSPORT_TCP:
+        stack->counters.flows_tcp++;
+        return;
+    case MB_TRANSPORT_UDP:
+        stack->counters.flows_udp++;
+        return;
+    case MB_TRANSPORT_ICMP:
+        stack->counters.flows_icmp++;
+        return;
+    default:
+        stack->counters.flows_other++;
+    }
+}
+
+static enum mb_timeout_class first_class(const struct mb_decoded *packet) {
+    switch (packet->transport) {
+    case MB_TRANSPORT_TCP:
+        return MB_TIMEOUT_OPENING;
+    case MB_TRANSPORT_ICMP:
+        return MB_TIMEOUT_ICMP;
+    default:
+        return MB_TIMEOUT_UDP;
+    }
+}
+
+static struct mb_five_tuple reversed(const struct mb_five_tuple *tuple) {
+    struct mb_five_tuple other = *tuple;
+    memcpy(other.source, tuple->destination, 16);
+    memcpy(other.destination, tuple->source, 16);
+    other.source_port = tuple->destination_port;
+    other.destination_port = tuple->source_port;
+    return other;
+}
+
+static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_decoded *packet,
+                                        unsigned *direction) {
+    bool is_answer = packet->transport == MB_TRANSPORT_TCP &&
+                     (packet->tcp_flags & (MB_TCP_SYN | MB_TCP_ACK)) == (MB_TCP_SYN | MB_TCP_ACK);
+    struct mb_five_tuple tuple = is_answer ? reversed(&packet->tuple) : packet->tuple;
+    *direction = is_answer;
+    if (stack->table.active == stack->table.capacity)
+        remove_flow(stack, mb_flow_oldest(&stack->table), MB_REASON_END_EVICTED);
+    struct mb_flow_entry *flow = mb_flow_insert(&stack->table, &tuple, packet->hash,
+                                                packet->number, first_class(packet),
+                                                stack->clock.now);
+    flow->transport = packet->transport;
+    flow->started = packet->time;
+    count_flow(stack, (enum mb_transport)packet->transport);
+    return flow;
+}
+
+static struct mb_flow_entry *find_flow(struct mb_stack *stack, const struct mb_decoded *packet,
+                                       unsigned *direction) {
+    struct mb_flow_entry *flow =
+        mb_flow_find(&stack->table, &packet->tuple, packet->hash, direction);
+    if (flow == NULL)
+        return start_flow(stack, packet, direction);
+    if (mb_flow_is_overdue(&stack->table, flow, stack->clock.now)) {
+        remove_flow(stack, flow, timeout_reason(flow));
+        return start_flow(stack, packet, direction);
+    }
+    if (packet->transport == MB_TRANSPORT_TCP && packet->tcp_flags & MB_TCP_SYN &&
+        mb_tcp_begins_anew(flow, packet, *direction)) {
+        remove_flow(stack, flow, MB_REASON_END_REUSED);
+        return start_flow(stack, packet, direction);
+    }
+    mb_flow_touch(&stack->table, flow, stack->clock.now);
+    return flow;
+}
+
+static void see_direction(struct mb_stack *stack, struct mb_flow_entry *flow,
+                          const struct mb_decoded *packet, unsigned direction) {
+    if (!(flow->marks & MB_FLOW_SEEN << direction)) {
+        flow->marks |= (uint8_t)(MB_FLOW_SEEN << direction);
+        stack->counters.filters_run += mb_subscriptions_of_flow(&stack->subscriptions, packet,
+                                                                flow->mask[direction]);
+        flow->epoch = 0;
+    }
+    if (flow->epoch != stack->subscriptions.epoch && !(flow->marks & MB_FLOW_ENDED))
+        work_out_modules(stack, flow);
+}
+
+/* --- packets --- */
+
+static void count_packet(struct mb_stack *stack, const struct mb_decoded *packet) {
+    struct mb_stack_counters *counters = &stack->counters;
+    counters->packets++;
+    counters->bytes += packet->length;
+    counters->time = packet->time;
+    if (packet->reason != MB_REASON_NONE)
+        mb_count_reason(stack, packet->reason);
+    if (packet->network_length != 0)
+        counters->packets_ip++;
+    switch (packet->type) {
+    case MB_TYPE_PACKET_IP_TCP:
+        counters->packets_tcp++;
+        return;
+    case MB_TYPE_PACKET_IP_UDP:
+        counters->packets_udp++;
+        return;
+    case MB_TYPE_PACKET_IP_ICMP:
+        counters->packets_icmp++;
+        return;
+    case MB_TYPE_PACKET_MALFORMED:
+        counters->packets_malformed++;
+        return;
+    default:
+        counters->packets_other++;
+    }
+}
+
+static void fire_timers(struct mb_stack *stack) {
+    uint32_t fired = 0;
+    for (uint32_t i = 0; i < stack->timer_count && fired < MB_TIMERS_PER_PACKET; i++) {
+        struct mb_timer_state *timer = &stack->timers[stack->next_timer];
+        stack->next_timer = (stack->next_timer + 1) % stack->timer_count;
+        if (stack->clock.now < timer->due)
+            continue;
+        uint64_t missed = (stack->clock.now - timer->due) / timer->period;
+        timer->due += (missed + 1) * timer->period;
+        fired++;
+        struct mb_entry *entry = mb_publish_plain(stack, timer->mask, MB_TYPE_TIMER);
+        if (entry == NULL)
+            continue;
+        entry->payload.timer.period = timer->period;
+        entry->payload.timer.missed = missed;
+    }
+}
+
+static void publish_packet(struct mb_stack *stack, const struct mb_decoded *packet,
+                           const uint64_t who[2], const struct mb_flow_entry *flow,
+                           unsigned direction) {
+    const uint64_t *wanted = stack->subscriptions.type_mask[packet->type];
+    const uint64_t mask[2] = {wanted[0] & who[0], wanted[1] & who[1]};
+    struct mb_entry *entry = mb_publish(stack, mask, packet->type, packet->reason,
+                                        direction != 0 ? MB_FROM_RESPONDER : 0);
+    if (entry == NULL)
+        return;
+    entry->data_offset = packet->payload_offset;
+    entry->data_length = packet->payload_captured;
+    entry->payload.packet = (struct mb_packet){
+        .tuple = packet->tuple,
+        .wire_length = packet->wire_length,
+        .ether_type = packet->ether_type,
+        .network_offset = packet->network_offset,
+        .transport_offset = packet->transport_offset,
+        .payload_offset = packet->payload_offset,
+        .tcp_flags = packet->tcp_flags,
+        .ttl = packet->ttl,
+    };
+    if (flow == NULL) {
+        memset(&entry->snapshot, 0, sizeof entry->snapshot);
+        return;
+    }
+    entry->flow = flow->number;
+    entry->snapshot = flow->snapshot;
+}
+
+static void handle_without_flow(struct mb_stack *stack, const struct mb_decoded *packet) {
+    const struct mb_subscriptions *subscriptions = &stack->subscriptions;
+    const uint64_t *wanted = subscriptions->type_mask[packet->type];
+    uint64_t who[2] = {subscriptions->unfiltered[0], subscriptions->unfiltered[1]};
+    if ((wanted[0] & subscriptions->filtered[0]) | (wanted[1] & subscriptions->filtered[1]))
+        stack->counters.filters_run += mb_subscriptions_of_flow(subscriptions, packet, who);
+    who[0] |= stack->cause.bits[0];
+    who[1] |= stack->cause.bits[1];
+    publish_packet(stack, packet, who, NULL, 0);
+}
+
+static void run_modules(struct mb_stack *stack, struct mb_flow_entry *flow,
+                        const struct mb_decoded *packet, unsigned direction) {
+    for (uint32_t left = flow->modules; left != 0; left &= left - 1)
+        mb_modules[__builtin_ctz(left)]->packet(stack, flow, packet, direction);
+    if (flow->ending == MB_REASON_NONE)
+        return;
+    end_flow(stack, flow, flow->ending);
+    flow->ending = MB_REASON_NONE;
+    mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_CLOSED, stack->clock.now);
+}
+
+static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *packet,
+                             struct mb_handled *handled) {
+    unsigned direction;
+    struct mb_flow_entry *flow = find_flow(stack, packet, &direction);
+    see_direction(stack, flow, packet, direction);
+    handled->flow = flow->number;
+    handled->flow_slot = (uint32_t)(flow - stack->table.flows);
+    const uint64_t who[2] = {flow->mask[direction][0] | stack->cause.bits[0],
+                             flow->mask[direction][1] | stack->cause.bits[1]};
+    publish_packet(stack, packet, who, flow, direction);
+    struct mb_side *side = &flow->snapshot.side[direction];
+    side->packets++;
+    side->bytes += packet->payload_length;
+    run_modules(stack, flow, packet, direction);
+}
+
+static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
+                   struct mb_handled *handled) {
+    *handled = (struct mb_handled){.first = stack->log->next, .packet = packet->number};
+    stack->packets = packet->number;
+    stack->cause = (struct mb_cause){
+        .time = packet->time,
+        .packet = packet->number,
+    };
+    count_packet(stack, packet);
+    mb_packet_clock_advance(&stack->clock, packet->time);
+    if (stack->timer_count != 0)
+        fire_timers(stack);
+    stack->cause.frame = packet->frame;
+    stack->cause.frame_length = packet->length;
+    if (stack->subscriptions.packet_filter_count != 0)
+        stack->counters.filters_run += mb_subscriptions_of_packet(&stack->subscriptions, packet,
+                                                                  stack->cause.bits);
+    if (packet->transport != MB_TRANSPORT_NONE && stack->tracked >> packet->transport & 1)
+        handle_with_flow(stack, packet, handled);
+    else
+        handle_without_flow(stack, packet);
+    expire(stack, handled->first);
+    mb_log_end_packet(stack->log, handled->first);
+    handled->end = stack->log->next;
+}
+
+static void publish_exits(struct mb_stack *stack) {
+    stack->cause.frame = 0;
+    stack->cause.frame_length = 0;
+    while (stack->exited_count != 0 && mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET)) {
+        const struct mb_exited *exited = &stack->exited[--stack->exited_count];
+        uint64_t first = stack->log->next;
+        struct mb_entry *entry =
+            mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_NF_EXITED],
+                             MB_TYPE_SYSTEM_NF_EXITED);
+        if (entry != NULL) {
+            entry->payload.nf_exited.nf = exited->nf;
+            entry->payload.nf_exited.status = exited->status;
+        }
+        mb_log_end_packet(stack->log, first);
+    }
+}
+
+static void update_gauges(struct mb_stack *stack) {
+    stack->counters.flows_active = stack->table.active;
+    stack->counters.held_segments = stack->held.used;
+    stack->counters.held_segments_peak = stack->held.peak;
+}
+
+/* Frames are decoded, and the places where their flows are fetched, some ahead of handling. */
+enum { AHEAD = 64 };
+
+size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
+                       size_t count, struct mb_handled *handled) {
+    struct mb_decoded packets[AHEAD];
+    size_t done = 0;
+    if (stack->exited_count != 0)
+        publish_exits(stack);
+    while (done < count && mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET)) {
+        size_t ahead = count - done < AHEAD ? count - done : AHEAD;
+        for (size_t i = 0; i < ahead; i++)
+            __builtin_prefetch(pool + frames[done + i].offset);
+        for (size_t i = 0; i < ahead; i++) {
+            const struct mb_frame *frame = &frames[done + i];
+            struct mb_decoded *packet = &packets[i];
+            mb_decode(packet, frame, pool + frame->offset, stack->packets + 1 + i);
+            if (!(stack->tracked >> packet->transport & 1))
+                continue;
+            packet->hash = mb_flow_hash(stack->table.key, &packet->tuple);
+            mb_flow_prefetch_bucket(&stack->table, packet->hash);
+        }
+        for (size_t i = 0; i < ahead; i++)
+            if (stack->tracked >> packets[i].transport & 1)
+                mb_flow_prefetch(&stack->table, packets[i].hash);
+        for (size_t i = 0; i < ahead; i++) {
+            if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
+                break;
+            handle(stack, &packets[i], &handled[done++]);
+        }
+    }
+    update_gauges(stack);
+    return done;
+}
+
+/* --- the end --- */
+
+static int by_number(const void *a, const void *b, void *context) {
+    const struct mb_flow_entry *flows = context;
+    uint64_t x = flows[*(const uint32_t *)a].number;
+    uint64_t y = flows[*(const uint32_t *)b].number;
+    return x < y ? -1 : x > y;
+}
+
+/* Which flows are left. Where there is no memory to sort them they are ended as they lie. */
+static void gather_flows(struct mb_stack *stack) {
+    struct mb_flow_table *table = &stack->table;
+    stack->is_finishing = true;
+    stack->ending = calloc((size_t)table->active + 1, sizeof *stack->ending);
+    if (stack->ending == NULL)
+        return;
+    for (uint32_t index = 1; index < table->unused; index++)
+        if (table->flows[index].number != 0)
+            stack->ending[stack->ending_count++] = index;
+    qsort_r(stack->ending, stack->ending_count, sizeof *stack->ending, by_number, table->flows);
+}
+
+static void publish_end_of_input(struct mb_stack *stack) {
+    uint64_t first = stack->log->next;
+    struct mb_entry *entry =
+        mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_END_OF_INPUT],
+                         MB_TYPE_SYSTEM_END_OF_INPUT);
+    if (entry != NULL) {
+        entry->payload.end_of_input.packets = stack->counters.packets;
+        entry->payload.end_of_input.bytes = stack->counters.bytes;
+    }
+    mb_log_end_packet(stack->log, first);
+}
+
+bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
+    if (stack->is_finished)
+        return true;
+    if (!stack->is_finishing)
+        gather_flows(stack);
+    publish_exits(stack);
+    stack->cause.bits[0] = 0;
+    stack->cause.bits[1] = 0;
+    while (stack->ending_next < stack->ending_count) {
+        if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
+            return false;
+        struct mb_flow_entry *flow =
+            &stack->table.flows[stack->ending[stack->ending_next++]];
+        uint64_t first = stack->log->next;
+        remove_flow(stack, flow, reason);
+        mb_log_end_packet(stack->log, first);
+    }
+    update_gauges(stack);
+    if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
+        return false;
+    publish_end_of_input(stack);
+    stack->is_finished = true;
+    return true;
+}
+
+void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status) {
+    if (nf >= MB_NFS_MAX)
+        return;
+    const uint64_t *gone = stack->subscriptions.nf_mask[nf];
+    for (uint32_t i = 0; i < stack->timer_count; i++) {
+        stack->timers[i].mask[0] &= ~gone[0];
+        stack->timers[i].mask[1] &= ~gone[1];
+    }
+    mb_subscriptions_remove(&stack->subscriptions, nf);
+    if (stack->exited_count < MB_NFS_MAX)
+        stack->exited[stack->exited_count++] = (struct mb_exited){nf, status};
+}
+
+const struct mb_stack_counters *mb_stack_counters(const struct mb_stack *stack) {
+    return &stack->counters;
+}

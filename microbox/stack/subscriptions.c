@@ -1,0 +1,180 @@
+#include "microbox/stack/subscriptions.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void set_bit(uint64_t mask[2], unsigned bit) {
+    mask[bit / 64] |= UINT64_C(1) << bit % 64;
+}
+
+static void add(uint64_t mask[2], const uint64_t more[2]) {
+    mask[0] |= more[0];
+    mask[1] |= more[1];
+}
+
+static void take_away(uint64_t mask[2], const uint64_t less[2]) {
+    mask[0] &= ~less[0];
+    mask[1] &= ~less[1];
+}
+
+static bool intersects(const uint64_t a[2], const uint64_t b[2]) {
+    return (a[0] & b[0]) | (a[1] & b[1]);
+}
+
+static struct mb_shared_filter *find(struct mb_shared_filter *filters, uint32_t count,
+                                     const char *expression) {
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(filters[i].expression, expression) == 0)
+            return &filters[i];
+    return NULL;
+}
+
+static struct mb_shared_filter *compile(struct mb_subscriptions *subscriptions,
+                                        const char *expression, uint32_t link_type,
+                                        char error[MB_ERROR_SIZE]) {
+    char complaint[MB_ERROR_SIZE];
+    struct mb_filter *filter = mb_filter_compile(expression, link_type, complaint);
+    if (filter == NULL) {
+        snprintf(error, MB_ERROR_SIZE, "filter '%.80s': %.160s", expression, complaint);
+        return NULL;
+    }
+    struct mb_shared_filter *shared =
+        mb_filter_is_per_flow(filter)
+            ? &subscriptions->flow_filters[subscriptions->flow_filter_count++]
+            : &subscriptions->packet_filters[subscriptions->packet_filter_count++];
+    shared->filter = filter;
+    shared->expression = strdup(expression);
+    if (shared->expression == NULL) {
+        snprintf(error, MB_ERROR_SIZE, "no memory for filter '%.80s'", expression);
+        return NULL;
+    }
+    return shared;
+}
+
+static int take(struct mb_subscriptions *subscriptions, const struct mb_subscription *wanted,
+                uint32_t link_type, char error[MB_ERROR_SIZE]) {
+    if (wanted->bit >= MB_SUBSCRIPTIONS_MAX || wanted->nf >= MB_NFS_MAX) {
+        snprintf(error, MB_ERROR_SIZE, "subscription of NF %u: bit %u is out of range", wanted->nf,
+                 wanted->bit);
+        return -EINVAL;
+    }
+    for (unsigned type = 0; type < MB_TYPES_MAX; type++)
+        if (wanted->types[type / 64] >> type % 64 & 1)
+            set_bit(subscriptions->type_mask[type], wanted->bit);
+    set_bit(subscriptions->nf_mask[wanted->nf], wanted->bit);
+    if (wanted->filter == NULL || wanted->filter[0] == '\0') {
+        set_bit(subscriptions->unfiltered, wanted->bit);
+        return 0;
+    }
+    struct mb_shared_filter *shared =
+        find(subscriptions->flow_filters, subscriptions->flow_filter_count, wanted->filter);
+    if (shared == NULL)
+        shared =
+            find(subscriptions->packet_filters, subscriptions->packet_filter_count, wanted->filter);
+    if (shared == NULL)
+        shared = compile(subscriptions, wanted->filter, link_type, error);
+    if (shared == NULL)
+        return -EINVAL;
+    set_bit(shared->mask, wanted->bit);
+    set_bit(subscriptions->filtered, wanted->bit);
+    if (!mb_filter_is_per_flow(shared->filter))
+        set_bit(subscriptions->per_packet, wanted->bit);
+    return 0;
+}
+
+static void work_out_module_masks(struct mb_subscriptions *subscriptions) {
+    memset(subscriptions->module_mask, 0, sizeof subscriptions->module_mask);
+    for (unsigned type = 0; type < MB_TYPES_BUILT_IN; type++) {
+        uint32_t modules = mb_modules_of_type((uint16_t)type);
+        for (unsigned module = 0; module < MB_MODULES; module++)
+            if (modules & mb_modules[module]->bit)
+                add(subscriptions->module_mask[module], subscriptions->type_mask[type]);
+    }
+}
+
+int mb_subscriptions_create(struct mb_subscriptions *subscriptions,
+                            const struct mb_subscription *wanted, uint32_t count,
+                            uint32_t link_type, char error[MB_ERROR_SIZE]) {
+    memset(subscriptions, 0, sizeof *subscriptions);
+    subscriptions->epoch = 1;
+    if (count > MB_SUBSCRIPTIONS_MAX) {
+        snprintf(error, MB_ERROR_SIZE, "%u subscriptions, at most %d are possible", count,
+                 MB_SUBSCRIPTIONS_MAX);
+        return -EINVAL;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (take(subscriptions, &wanted[i], link_type, error) != 0)
+            return -EINVAL;
+    work_out_module_masks(subscriptions);
+    return 0;
+}
+
+static void release(struct mb_shared_filter *filters, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        mb_filter_destroy(filters[i].filter);
+        free(filters[i].expression);
+    }
+}
+
+void mb_subscriptions_destroy(struct mb_subscriptions *subscriptions) {
+    release(subscriptions->flow_filters, subscriptions->flow_filter_count);
+    release(subscriptions->packet_filters, subscriptions->packet_filter_count);
+    memset(subscriptions, 0, sizeof *subscriptions);
+}
+
+void mb_subscriptions_remove(struct mb_subscriptions *subscriptions, uint32_t nf) {
+    const uint64_t *gone = subscriptions->nf_mask[nf];
+    for (unsigned type = 0; type < MB_TYPES_MAX; type++)
+        take_away(subscriptions->type_mask[type], gone);
+    for (uint32_t i = 0; i < subscriptions->flow_filter_count; i++)
+        take_away(subscriptions->flow_filters[i].mask, gone);
+    for (uint32_t i = 0; i < subscriptions->packet_filter_count; i++)
+        take_away(subscriptions->packet_filters[i].mask, gone);
+    take_away(subscriptions->unfiltered, gone);
+    take_away(subscriptions->filtered, gone);
+    take_away(subscriptions->per_packet, gone);
+    work_out_module_masks(subscriptions);
+    subscriptions->epoch++;
+}
+
+static uint32_t run(const struct mb_shared_filter *filters, uint32_t count,
+                    const struct mb_decoded *packet, uint64_t mask[2]) {
+    const uint8_t *network =
+        packet->network_length == 0 ? NULL : packet->bytes + packet->network_offset;
+    uint32_t runs = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if ((filters[i].mask[0] | filters[i].mask[1]) == 0)
+            continue;
+        runs++;
+        if (mb_filter_match(filters[i].filter, packet->bytes, packet->length, packet->wire_length,
+                            network, packet->network_length))
+            add(mask, filters[i].mask);
+    }
+    return runs;
+}
+
+uint32_t mb_subscriptions_of_flow(const struct mb_subscriptions *subscriptions,
+                                  const struct mb_decoded *packet, uint64_t mask[2]) {
+    mask[0] = subscriptions->unfiltered[0];
+    mask[1] = subscriptions->unfiltered[1];
+    return run(subscriptions->flow_filters, subscriptions->flow_filter_count, packet, mask);
+}
+
+uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions,
+                                    const struct mb_decoded *packet, uint64_t mask[2]) {
+    mask[0] = 0;
+    mask[1] = 0;
+    return run(subscriptions->packet_filters, subscriptions->packet_filter_count, packet, mask);
+}
+
+uint8_t mb_subscriptions_modules(const struct mb_subscriptions *subscriptions,
+                                 const uint64_t mask[2], enum mb_transport transport) {
+    uint32_t modules = 0;
+    for (unsigned module = 0; module < MB_MODULES; module++)
+        if (mb_modules[module]->transport == transport &&
+            intersects(mask, subscriptions->module_mask[module]))
+            modules |= mb_modules[module]->bit | mb_modules[module]->needs;
+    return (uint8_t)modules;
+}

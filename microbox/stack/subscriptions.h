@@ -1,0 +1,57 @@
+/*
+ * Who wants what: masks by event type, and the filters that decide about a flow's direction or a
+ * packet.
+ */
+#ifndef MICROBOX_STACK_SUBSCRIPTIONS_H
+#define MICROBOX_STACK_SUBSCRIPTIONS_H
+
+#include "microbox/bus/layout.h"
+#include "microbox/io/filter.h"
+#include "microbox/stack/decode.h"
+#include "microbox/stack/module.h"
+#include "microbox/stack/stack.h"
+
+/* A filter, and the bits that have it. */
+struct mb_shared_filter {
+    struct mb_filter *filter;
+    char *expression;
+    uint64_t mask[2];
+};
+
+struct mb_subscriptions {
+    uint64_t type_mask[MB_TYPES_MAX][2];
+    uint64_t module_mask[MB_MODULES][2]; /* who wants something that the module publishes */
+    uint64_t unfiltered[2];
+    uint64_t filtered[2];   /* bits with a filter of either kind */
+    uint64_t per_packet[2]; /* bits whose filter is evaluated for each packet */
+    uint64_t nf_mask[MB_NFS_MAX][2];
+    struct mb_shared_filter flow_filters[MB_SUBSCRIPTIONS_MAX];
+    struct mb_shared_filter packet_filters[MB_SUBSCRIPTIONS_MAX];
+    uint32_t flow_filter_count;
+    uint32_t packet_filter_count;
+    uint32_t epoch; /* changes when masks do; never 0 */
+};
+
+/* Returns 0, or -EINVAL with a sentence in `error`; what was made is released by destroy. */
+int mb_subscriptions_create(struct mb_subscriptions *subscriptions,
+                            const struct mb_subscription *wanted, uint32_t count,
+                            uint32_t link_type, char error[MB_ERROR_SIZE]);
+void mb_subscriptions_destroy(struct mb_subscriptions *subscriptions);
+
+/* None of NF `nf`'s bits is set from now on. */
+void mb_subscriptions_remove(struct mb_subscriptions *subscriptions, uint32_t nf);
+
+/* The bits that want a flow's direction, judged by a packet of it; those whose filter needs each
+ * packet are left out. Returns how many filters were run. */
+uint32_t mb_subscriptions_of_flow(const struct mb_subscriptions *subscriptions,
+                                  const struct mb_decoded *packet, uint64_t mask[2]);
+
+/* The bits whose per-packet filter the packet matches. Returns how many filters were run. */
+uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions,
+                                    const struct mb_decoded *packet, uint64_t mask[2]);
+
+/* The modules that `mask` needs for a flow of this kind, those they build on included. */
+uint8_t mb_subscriptions_modules(const struct mb_subscriptions *subscriptions,
+                                 const uint64_t mask[2], enum mb_transport transport);
+
+#endif

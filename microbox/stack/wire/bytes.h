@@ -1,0 +1,22 @@
+/*
+ * Reads of big-endian fields at any alignment. The caller has checked that the bytes are there.
+ */
+#ifndef MICROBOX_STACK_WIRE_BYTES_H
+#define MICROBOX_STACK_WIRE_BYTES_H
+
+#include <stdint.h>
+#include <string.h>
+
+static inline uint16_t mb_read_16(const uint8_t *bytes) {
+    uint16_t value;
+    memcpy(&value, bytes, sizeof value);
+    return __builtin_bswap16(value);
+}
+
+static inline uint32_t mb_read_32(const uint8_t *bytes) {
+    uint32_t value;
+    memcpy(&value, bytes, sizeof value);
+    return __builtin_bswap32(value);
+}
+
+#endif
