@@ -14,6 +14,8 @@
 #include "microbox/stack/stack.h"
 #include "microbox/stack/subscriptions.h"
 
+#include <string.h>
+
 /*
  * Entries that one packet may cause, term by term; together at most MB_ENTRIES_PER_PACKET:
  * a held segment gives a gap before it, its bytes, and a gap for what the capture cut from it;
@@ -26,7 +28,7 @@ enum {
     MB_TIMERS_PER_PACKET = 8,
     MB_ENTRIES_OTHERWISE = 40
 };
-_Static_assert((int)MB_HELD_PER_FLOW_MAX * (int)MB_ENTRIES_PER_HELD + (int)MB_TIMERS_PER_PACKET +
+_Static_assert((int)MB_HELD_PER_FLOW_MAX *(int)MB_ENTRIES_PER_HELD + (int)MB_TIMERS_PER_PACKET +
                        (int)MB_ENTRIES_OTHERWISE <=
                    (int)MB_ENTRIES_PER_PACKET,
                "one packet must not publish more than the log keeps room for");
@@ -46,16 +48,11 @@ struct mb_cause {
     uint64_t bits[2]; /* per-packet filters that the packet matched */
 };
 
-struct mb_exited {
-    uint32_t nf;
-    int32_t status;
-};
-
 struct mb_stack {
     struct mb_log *log;
     struct mb_cause cause;
     struct mb_packet_clock clock;
-    uint64_t packets; /* received so far */
+    uint64_t packets;     /* received so far */
     bool segment_refused; /* tcp.monitor says that the receiver would not take the segment */
     uint8_t tracked;      /* bit t: flows of transport t are followed */
     uint8_t always[MB_TRANSPORTS]; /* modules that flows of the transport run in any case */
@@ -66,8 +63,6 @@ struct mb_stack {
     uint32_t timer_count;
     uint32_t next_timer; /* which one to look at first */
     struct mb_timer_state *timers;
-    uint32_t exited_count; /* NFs whose exit is to be published */
-    struct mb_exited exited[MB_NFS_MAX];
     uint32_t *ending; /* flows still to be ended by finish, in order of their number */
     uint32_t ending_count;
     uint32_t ending_next;

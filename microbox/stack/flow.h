@@ -51,9 +51,9 @@ struct mb_tcp_side {
 /* What tcp.stream knows of one side. Held segments are a list in sequence order, disjoint, all past
  * `next`; indices into the pool of reassembly.h, 0: none. */
 struct mb_stream_side {
-    uint64_t offset;     /* in the stream, of the byte `next` */
-    uint32_t next;       /* sequence number of the next byte to give out */
-    uint32_t first;      /* held segments */
+    uint64_t offset; /* in the stream, of the byte `next` */
+    uint32_t next;   /* sequence number of the next byte to give out */
+    uint32_t first;  /* held segments */
     uint32_t last;
     uint32_t held_bytes;
     uint16_t held;
@@ -70,22 +70,22 @@ struct mb_flow_entry {
     uint32_t older;             /* neighbours in the list of its timeout class */
     uint32_t newer;
 
-    uint64_t mask[2][2];    /* by direction: who wants its packets, by filters */
-    uint64_t last_seen;     /* on the stack's clock */
-    uint64_t queued;        /* on the stack's clock: when it was put at the list's end */
-    uint64_t started;       /* packet time of the first packet */
-    uint32_t epoch;         /* of the subscriptions that `modules` was worked out from */
-    uint8_t modules;        /* enum mb_module_bit */
-    uint8_t timeout_class;  /* enum mb_timeout_class */
-    uint8_t marks;          /* enum mb_flow_mark */
-    uint8_t stream_sides;   /* bit d: somebody reads the bytes of direction d */
+    uint64_t mask[2][2];   /* by direction: who wants its packets, by filters */
+    uint64_t last_seen;    /* on the stack's clock */
+    uint64_t queued;       /* on the stack's clock: when it was put at the list's end */
+    uint64_t started;      /* packet time of the first packet */
+    uint32_t epoch;        /* of the subscriptions that `modules` was worked out from */
+    uint8_t modules;       /* enum mb_module_bit */
+    uint8_t timeout_class; /* enum mb_timeout_class */
+    uint8_t marks;         /* enum mb_flow_mark */
+    uint8_t stream_sides;  /* bit d: somebody reads the bytes of direction d */
 
     struct mb_snapshot snapshot;
 
     struct mb_tcp_side tcp[2];
-    uint8_t transport;    /* enum mb_transport */
-    uint8_t ending;       /* reason to end the flow with when the packet is done; 0: none */
-    bool is_established;  /* the event was published */
+    uint8_t transport;   /* enum mb_transport */
+    uint8_t ending;      /* reason to end the flow with when the packet is done; 0: none */
+    bool is_established; /* the event was published */
     uint8_t reserved[21];
 
     struct mb_stream_side stream[2];

@@ -3,10 +3,10 @@
  * they fell silent.
  *
  * Flows lie in a pool made once; pages are touched as flows come. A bucket is the head of a chain
- * through the flows. The hash is SipHash-1-3 over the pair of endpoints, the smaller one first, with
- * a random key of 128 bits: who does not know the key cannot choose tuples that share a chain, which
- * is the property that SipHash was made for (Aumasson and Bernstein 2012; 1-3 is what Rust's and
- * Python's tables use). Nothing that is published depends on the key.
+ * through the flows. The hash is SipHash-1-3 over the pair of endpoints, the smaller one first,
+ * with a random key of 128 bits: who does not know the key cannot choose tuples that share a chain,
+ * which is the property that SipHash was made for (Aumasson and Bernstein 2012; 1-3 is what Rust's
+ * and Python's tables use). Nothing that is published depends on the key.
  *
  * Each timeout class has a list, oldest first. A packet moves its flow to the list's end only when
  * the flow has been queued for a sixteenth of the timeout, so that most packets touch no neighbour;

@@ -28,7 +28,7 @@ enum mb_module_bit {
 struct mb_module {
     const char *name; /* as users write it: tcp.monitor */
     uint32_t bit;
-    uint32_t needs;      /* modules that must run before it */
+    uint32_t needs;              /* modules that must run before it */
     enum mb_transport transport; /* of the flows that it is for */
     /* A packet of the flow; `direction` 0 from the originator. */
     void (*packet)(struct mb_stack *stack, struct mb_flow_entry *flow,

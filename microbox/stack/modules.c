@@ -3,8 +3,7 @@
 #include "microbox/stack/modules/modules.h"
 
 const struct mb_module *const mb_modules[MB_MODULES] = {
-    &mb_module_tcp_monitor, &mb_module_tcp_stream, &mb_module_udp,
-    &mb_module_icmp,        &mb_module_flow,
+    &mb_module_tcp_monitor, &mb_module_tcp_stream, &mb_module_udp, &mb_module_icmp, &mb_module_flow,
 };
 
 /* Producers, as types.def names them. What NFs, parsers and the core itself publish needs no

@@ -49,6 +49,10 @@ static int create_tables(struct mb_stack *stack) {
     mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_OPEN, config->tcp_timeout);
     mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_UDP, config->udp_timeout);
     mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_ICMP, config->icmp_timeout);
+    /* Not touched before the input ends, but made now: the end must not fail. */
+    stack->ending = calloc(config->flows_max, sizeof *stack->ending);
+    if (stack->ending == NULL)
+        return -ENOMEM;
     return mb_held_pool_create(&stack->held, config->held_segments_max);
 }
 
@@ -155,7 +159,8 @@ static void set_stream_sides(struct mb_stack *stack, struct mb_flow_entry *flow)
     flow->stream_sides = sides;
 }
 
-/* What the flow's subscribers need. A direction that was not seen yet may be wanted by any filter. */
+/* What the flow's subscribers need. A direction that was not seen yet may be wanted by any filter.
+ */
 static void work_out_modules(struct mb_stack *stack, struct mb_flow_entry *flow) {
     const struct mb_subscriptions *subscriptions = &stack->subscriptions;
     bool both_seen = (flow->marks & 3 * MB_FLOW_SEEN) == 3 * MB_FLOW_SEEN;
@@ -163,9 +168,9 @@ static void work_out_modules(struct mb_stack *stack, struct mb_flow_entry *flow)
     const uint64_t bits[2] = {flow->mask[0][0] | flow->mask[1][0] | unknown[0],
                               flow->mask[0][1] | flow->mask[1][1] | unknown[1]};
     flow->epoch = subscriptions->epoch;
-    flow->modules = mb_subscriptions_modules(subscriptions, bits,
-                                             (enum mb_transport)flow->transport) |
-                    stack->always[flow->transport];
+    flow->modules =
+        mb_subscriptions_modules(subscriptions, bits, (enum mb_transport)flow->transport) |
+        stack->always[flow->transport];
     set_stream_sides(stack, flow);
 }
 
@@ -270,9 +275,8 @@ static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_
     *direction = is_answer;
     if (stack->table.active == stack->table.capacity)
         remove_flow(stack, mb_flow_oldest(&stack->table), MB_REASON_END_EVICTED);
-    struct mb_flow_entry *flow = mb_flow_insert(&stack->table, &tuple, packet->hash,
-                                                packet->number, first_class(packet),
-                                                stack->clock.now);
+    struct mb_flow_entry *flow = mb_flow_insert(&stack->table, &tuple, packet->hash, packet->number,
+                                                first_class(packet), stack->clock.now);
     flow->transport = packet->transport;
     flow->started = packet->time;
     count_flow(stack, (enum mb_transport)packet->transport);
@@ -302,8 +306,8 @@ static void see_direction(struct mb_stack *stack, struct mb_flow_entry *flow,
                           const struct mb_decoded *packet, unsigned direction) {
     if (!(flow->marks & MB_FLOW_SEEN << direction)) {
         flow->marks |= (uint8_t)(MB_FLOW_SEEN << direction);
-        stack->counters.filters_run += mb_subscriptions_of_flow(&stack->subscriptions, packet,
-                                                                flow->mask[direction]);
+        stack->counters.filters_run +=
+            mb_subscriptions_of_flow(&stack->subscriptions, packet, flow->mask[direction]);
         flow->epoch = 0;
     }
     if (flow->epoch != stack->subscriptions.epoch && !(flow->marks & MB_FLOW_ENDED))
@@ -439,8 +443,8 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     stack->cause.frame = packet->frame;
     stack->cause.frame_length = packet->length;
     if (stack->subscriptions.packet_filter_count != 0)
-        stack->counters.filters_run += mb_subscriptions_of_packet(&stack->subscriptions, packet,
-                                                                  stack->cause.bits);
+        stack->counters.filters_run +=
+            mb_subscriptions_of_packet(&stack->subscriptions, packet, stack->cause.bits);
     if (packet->transport != MB_TRANSPORT_NONE && stack->tracked >> packet->transport & 1)
         handle_with_flow(stack, packet, handled);
     else
@@ -448,23 +452,6 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     expire(stack, handled->first);
     mb_log_end_packet(stack->log, handled->first);
     handled->end = stack->log->next;
-}
-
-static void publish_exits(struct mb_stack *stack) {
-    stack->cause.frame = 0;
-    stack->cause.frame_length = 0;
-    while (stack->exited_count != 0 && mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET)) {
-        const struct mb_exited *exited = &stack->exited[--stack->exited_count];
-        uint64_t first = stack->log->next;
-        struct mb_entry *entry =
-            mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_NF_EXITED],
-                             MB_TYPE_SYSTEM_NF_EXITED);
-        if (entry != NULL) {
-            entry->payload.nf_exited.nf = exited->nf;
-            entry->payload.nf_exited.status = exited->status;
-        }
-        mb_log_end_packet(stack->log, first);
-    }
 }
 
 static void update_gauges(struct mb_stack *stack) {
@@ -480,8 +467,6 @@ size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct
                        size_t count, struct mb_handled *handled) {
     struct mb_decoded packets[AHEAD];
     size_t done = 0;
-    if (stack->exited_count != 0)
-        publish_exits(stack);
     while (done < count && mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET)) {
         size_t ahead = count - done < AHEAD ? count - done : AHEAD;
         for (size_t i = 0; i < ahead; i++)
@@ -517,13 +502,10 @@ static int by_number(const void *a, const void *b, void *context) {
     return x < y ? -1 : x > y;
 }
 
-/* Which flows are left. Where there is no memory to sort them they are ended as they lie. */
+/* Which flows are left, in order of their first packets. */
 static void gather_flows(struct mb_stack *stack) {
     struct mb_flow_table *table = &stack->table;
     stack->is_finishing = true;
-    stack->ending = calloc((size_t)table->active + 1, sizeof *stack->ending);
-    if (stack->ending == NULL)
-        return;
     for (uint32_t index = 1; index < table->unused; index++)
         if (table->flows[index].number != 0)
             stack->ending[stack->ending_count++] = index;
@@ -547,14 +529,12 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
         return true;
     if (!stack->is_finishing)
         gather_flows(stack);
-    publish_exits(stack);
     stack->cause.bits[0] = 0;
     stack->cause.bits[1] = 0;
     while (stack->ending_next < stack->ending_count) {
         if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
             return false;
-        struct mb_flow_entry *flow =
-            &stack->table.flows[stack->ending[stack->ending_next++]];
+        struct mb_flow_entry *flow = &stack->table.flows[stack->ending[stack->ending_next++]];
         uint64_t first = stack->log->next;
         remove_flow(stack, flow, reason);
         mb_log_end_packet(stack->log, first);
@@ -567,17 +547,34 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
     return true;
 }
 
-void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status) {
-    if (nf >= MB_NFS_MAX)
-        return;
+static void forget_subscriptions(struct mb_stack *stack, uint32_t nf) {
     const uint64_t *gone = stack->subscriptions.nf_mask[nf];
     for (uint32_t i = 0; i < stack->timer_count; i++) {
         stack->timers[i].mask[0] &= ~gone[0];
         stack->timers[i].mask[1] &= ~gone[1];
     }
     mb_subscriptions_remove(&stack->subscriptions, nf);
-    if (stack->exited_count < MB_NFS_MAX)
-        stack->exited[stack->exited_count++] = (struct mb_exited){nf, status};
+}
+
+void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status, bool keeps_bits) {
+    if (nf >= MB_NFS_MAX)
+        return;
+    if (!keeps_bits)
+        forget_subscriptions(stack, nf);
+    stack->cause.frame = 0;
+    stack->cause.frame_length = 0;
+    uint64_t first = stack->log->next;
+    struct mb_entry *entry = mb_publish_plain(
+        stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_NF_EXITED], MB_TYPE_SYSTEM_NF_EXITED);
+    if (entry == NULL)
+        return;
+    entry->payload.nf_exited.nf = nf;
+    entry->payload.nf_exited.status = status;
+    mb_log_end_packet(stack->log, first);
+}
+
+uint32_t mb_stack_flow_slots(const struct mb_stack *stack) {
+    return stack->table.capacity + 1;
 }
 
 const struct mb_stack_counters *mb_stack_counters(const struct mb_stack *stack) {

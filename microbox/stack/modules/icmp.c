@@ -11,7 +11,7 @@ static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
     entry->data_offset = message->payload_offset;
     entry->data_length = message->payload_captured;
     struct mb_icmp_message *payload = &entry->payload.icmp_message;
-    payload->type = message->icmp_type;
+    payload->message_type = message->icmp_type;
     payload->code = message->icmp_code;
     payload->identifier = message->icmp_identifier;
     payload->sequence_number = message->icmp_sequence_number;

@@ -318,10 +318,10 @@ static void follow_states(struct mb_stack *stack, struct mb_flow_entry *flow,
         deliver_syn(stack, flow, segment, direction);
         return;
     }
-    if (flow->snapshot.side[direction].state < MB_TCP_SYN_RECEIVED)
+    if (!flow->is_established && flow->snapshot.side[direction].state < MB_TCP_SYN_RECEIVED)
         input(stack, flow, direction, TAKES_PART);
     deliver_acknowledgment(stack, flow, receiver);
-    if (flow->snapshot.side[receiver].state < MB_TCP_SYN_SENT)
+    if (!flow->is_established && flow->snapshot.side[receiver].state < MB_TCP_SYN_SENT)
         input(stack, flow, receiver, TAKES_PART);
     publish_established(stack, flow, direction);
     if (segment->tcp_flags & MB_TCP_FIN)
@@ -366,20 +366,18 @@ static void reset(struct mb_stack *stack, struct mb_flow_entry *flow,
 
 /* --- the module --- */
 
-static void begin(struct mb_stack *stack, struct mb_flow_entry *flow,
-                  const struct mb_decoded *segment, unsigned direction) {
+static void begin(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction) {
     if (flow->marks & MB_FLOW_STARTED)
         return;
     flow->snapshot.side[0].window_scale = MB_TCP_WINDOW_SCALE_NONE;
     flow->snapshot.side[1].window_scale = MB_TCP_WINDOW_SCALE_NONE;
-    (void)segment;
     mb_publish_start(stack, flow, MB_TYPE_TCP_START, direction);
 }
 
 static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
                    const struct mb_decoded *segment, unsigned direction) {
     stack->segment_refused = false;
-    begin(stack, flow, segment, direction);
+    begin(stack, flow, direction);
     if (segment->tcp_flags & MB_TCP_RST)
         return reset(stack, flow, segment, direction);
     follow_sequence(stack, flow, segment, direction);

@@ -77,8 +77,7 @@ static void give_up_hole(struct mb_stack *stack, struct mb_flow_entry *flow, uns
 static void trim_old(const struct mb_stream_side *side, struct mb_segment *segment) {
     int32_t old = mb_sequence_distance(segment->sequence, side->next);
     if (old > 0)
-        mb_segment_trim(segment,
-                        (uint32_t)old < segment->length ? (uint32_t)old : segment->length);
+        mb_segment_trim(segment, (uint32_t)old < segment->length ? (uint32_t)old : segment->length);
 }
 
 /* Gives out what fits at `next`, and held segments where it closes holes. Leaves in `segment` what
