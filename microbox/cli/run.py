@@ -1,0 +1,147 @@
+"""`microbox run`: runs a chain on a capture, in the foreground."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from microbox.chain.errors import ChainErrors
+from microbox.chain.load import load_chain
+from microbox.chain.model import Chain, Overrides
+from microbox.runtime.report import RunReport
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Showing:
+    """What is shown of a run."""
+
+    json: Annotated[bool, Parameter(negative=())] = False
+    """Print the summary as one JSON document."""
+
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative=())] = False
+    """Show neither progress nor summary; what NFs print, warnings and errors still appear."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Changing:
+    """What the command line says instead of the chain file."""
+
+    read: Annotated[Path | None, Parameter(name=["--read", "-r"])] = None
+    """Read this capture."""
+
+    count: Annotated[int, Parameter(name=["--count", "-c"], validator=validators.Number(gte=1))] = 0
+    """Stop after so many packets."""
+
+    write: Annotated[Path | None, Parameter(name=["--write", "-w"])] = None
+    """Write the logs into this directory. One that has files in it is kept, and a new one made
+    beside it."""
+
+    overwrite: Annotated[bool, Parameter(negative=())] = False
+    """Write over the logs of an earlier run."""
+
+    utc: Annotated[bool, Parameter(negative=())] = False
+    """Write times in logs as UTC text instead of seconds since the epoch."""
+
+
+def run(
+    chain: Path, changing: Changing = Changing(), showing: Showing = Showing()
+) -> int:  # fmt: skip
+    """Run a chain of NFs on a capture.
+
+    Parameters
+    ----------
+    chain
+        The chain file (YAML).
+    """
+    # Imported here, so that other verbs start quickly.
+    from microbox.runtime.errors import USAGE, RunError
+
+    overrides = Overrides(
+        input=changing.read, log_directory=changing.write, utc=changing.utc or None
+    )
+    try:
+        return _run(load_chain(chain, overrides), changing, showing)
+    except ChainErrors as errors:
+        for error in errors.errors:
+            _complain(f"{error}", error.detail)
+        return USAGE
+    except RunError as error:
+        _complain(f"error: {error}", error.detail)
+        return error.status
+
+
+def _complain(message: str, detail: str) -> None:
+    print(message, file=sys.stderr)
+    for line in detail.splitlines():
+        print(f"  {line}", file=sys.stderr)
+
+
+def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
+    import uvloop
+
+    from microbox.cli.progress import Display
+    from microbox.runtime.capture import open_capture
+    from microbox.runtime.controller import run_chain
+    from microbox.runtime.launch import RunOptions
+    from microbox.runtime.log_directory import remove_if_empty
+
+    capture = open_capture(chain.input)
+    try:
+        directory = _log_directory(chain, changing)
+        options = RunOptions(capture, directory, changing.count)
+        try:
+            with Display(is_quiet=showing.quiet, stdout_is_taken=showing.json) as display:
+                report = uvloop.run(run_chain(chain, options, display))
+        except BaseException:
+            remove_if_empty(directory)
+            raise
+    finally:
+        os.close(capture)
+    return _show(report, showing)
+
+
+def _log_directory(chain: Chain, changing: Changing) -> Path:
+    from microbox.runtime.errors import USAGE, RunError
+    from microbox.runtime.log_directory import DEFAULT, make_log_directory
+
+    wanted = chain.log_directory or DEFAULT
+    try:
+        return make_log_directory(wanted, overwrite=changing.overwrite)
+    except OSError as error:
+        raise RunError(
+            f"{wanted}: cannot be the directory for logs: {error.strerror}", status=USAGE
+        ) from None
+
+
+def _show(report: RunReport, showing: Showing) -> int:
+    """Writes summary.json, prints the summary; the exit status."""
+    from rich.console import Console
+
+    from microbox.cli.summary import print_summary
+    from microbox.runtime.errors import FAILED
+
+    status = report.status
+    summary = Path(report.directory) / "summary.json"
+    try:
+        summary.write_text(report.to_summary_json(), encoding="utf-8")
+    except OSError as error:
+        _complain(f"error: {summary}: cannot be written: {error.strerror}", "")
+        report.status = status = status or FAILED
+    try:
+        if showing.json:
+            sys.stdout.write(report.to_json())
+        elif not showing.quiet:
+            print_summary(report, Console(highlight=False))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if report.error and (showing.json or showing.quiet):
+        _complain(f"error: {report.error}", "")
+    return status
