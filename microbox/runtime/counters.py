@@ -1,0 +1,176 @@
+"""What worker and NFs count, read from pages that they alone write.
+
+The pages are mapped read-only after their seals and size were checked, and outlive the processes
+that wrote them. A reading may catch a batch half copied; after the end of a process it is exact.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from microbox._core import ffi, lib
+from microbox.channel.messages import AreaShape
+
+VERDICT_NAMES = {lib.MB_DROP: "drop", lib.MB_DROP_FLOW: "drop_flow", lib.MB_PASS_FLOW: "pass_flow"}
+
+
+class AreaError(Exception):
+    """A child's area is not what it must be: not sealed, or of another size."""
+
+
+class MappedArea:
+    """Another process's area, mapped read-only."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        """Takes `fd`. Raises AreaError."""
+        self._area = ffi.new("struct mb_area *")
+        status = lib.mb_area_map(self._area, fd, size)
+        os.close(fd)
+        if status != 0:
+            raise AreaError(f"its area cannot be mapped: {os.strerror(-status)}")
+
+    @property
+    def base(self) -> Any:
+        """Where it begins; valid until `close`."""
+        return self._area.base
+
+    def close(self) -> None:
+        """Unmaps it."""
+        lib.mb_area_destroy(self._area)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCounters:
+    """The rows of counters.def by name, and two arrays without their zeros."""
+
+    values: dict[str, int]
+    published: dict[int, int]  # by number of the event type
+    reasons: dict[int, int]  # by number of the reason
+
+
+@dataclass(frozen=True, slots=True)
+class NFCounters:
+    """What one NF counts (struct mb_nf_counters)."""
+
+    values: dict[str, int]
+    verdicts: dict[str, int]
+    published: dict[int, int]  # by number of the event type
+
+
+class WorkerPages:
+    """The worker's counter page, and the head page of its log."""
+
+    def __init__(self, log_fd: int, log_slots: int, counters_fd: int) -> None:
+        """Takes both descriptors. Raises AreaError."""
+        try:
+            self._log = MappedArea(log_fd, lib.MB_PAGE_SIZE + log_slots * lib.MB_ENTRY_SIZE)
+        except AreaError:
+            os.close(counters_fd)
+            raise
+        self._counters = MappedArea(counters_fd, lib.mb_worker_counters_size())
+        self._page = ffi.cast("const struct mb_log_page *", self._log.base)
+        self._values = ffi.cast("const struct mb_stack_counters *", self._counters.base)
+
+    def value(self, name: str) -> int:
+        """One row of counters.def, as of now."""
+        return int(getattr(self._values, name))
+
+    def counters(self) -> WorkerCounters:
+        """All of it, as of now."""
+        return WorkerCounters(
+            values=_scalars(self._values),
+            published=_not_zero(self._values.published_by_type),
+            reasons=_not_zero(self._values.by_reason),
+        )
+
+    def published(self, type_number: int) -> int:
+        """Entries of this type, as of now."""
+        return int(self._values.published_by_type[type_number])
+
+    @property
+    def head(self) -> int:
+        """One past the last entry that may be read."""
+        return int(self._page.head)
+
+    def passed(self, index: int, cursor: int) -> int:
+        """Where NF `index` counts as standing (bus/layout.h, "Passed")."""
+        head = self.head
+        return head if cursor >= self._page.due[index] else cursor
+
+    def position(self, index: int, cursor: int) -> int:
+        """What NF `index` has got to: as `passed`, but for one that died, where it died."""
+        return min(self.passed(index, cursor), int(self._page.gone_at[index]))
+
+    def close(self) -> None:
+        """Unmaps both."""
+        self._log.close()
+        self._counters.close()
+
+
+class NFPages:
+    """An NF's page and counters."""
+
+    def __init__(self, fd: int, log_slots: int, shape: AreaShape) -> None:
+        """Takes `fd`. Raises AreaError."""
+        geometry = ffi.new("struct mb_nf_geometry *")
+        geometry.log_slots = log_slots
+        geometry.own_slots = shape.own_slots
+        geometry.ring_bytes = shape.ring_bytes
+        geometry.is_inline = shape.is_inline
+        self._area = MappedArea(fd, lib.mb_nf_area_size(geometry))
+        parts = lib.mb_nf_area_parts(self._area.base, geometry)
+        self._page = ffi.cast("const struct mb_nf_page *", parts.page)
+        self._values = ffi.cast("const struct mb_nf_counters *", parts.counters)
+
+    @property
+    def cursor(self) -> int:
+        """Next entry of the worker's log that it will look at."""
+        return int(self._page.cursor)
+
+    def value(self, name: str) -> int:
+        """One counter, as of now."""
+        return int(getattr(self._values, name))
+
+    def counters(self) -> NFCounters:
+        """All of it, as of now."""
+        verdicts = _not_zero(self._values.verdicts)
+        return NFCounters(
+            values=_scalars(self._values),
+            verdicts={
+                name: verdicts[number]
+                for number, name in VERDICT_NAMES.items()
+                if number in verdicts
+            },
+            published=_not_zero(self._values.published_by_type),
+        )
+
+    def close(self) -> None:
+        """Unmaps it."""
+        self._area.close()
+
+
+def _scalars(counters: Any) -> dict[str, int]:
+    fields = ffi.typeof(counters).item.fields
+    return {
+        name: int(getattr(counters, name))
+        for name, field in fields
+        if field.type.kind == "primitive"
+    }
+
+
+def _not_zero(array: Any) -> dict[int, int]:
+    return {number: int(count) for number, count in enumerate(array) if count}

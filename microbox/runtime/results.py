@@ -1,0 +1,360 @@
+"""From counters, last words and logs to the report of a run."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from microbox.channel.messages import Done
+from microbox.events.catalog import Catalog
+from microbox.runtime.counters import NFCounters, WorkerCounters
+from microbox.runtime.errors import FAILED
+from microbox.runtime.launch import Running, RunningNF, RunOptions
+from microbox.runtime.report import (
+    AlertReport,
+    Balance,
+    FlowReport,
+    InputReport,
+    NFReport,
+    OutputReport,
+    ProblemReport,
+    RunReport,
+    Term,
+    Timing,
+)
+
+ALERTS_SHOWN = 10
+FLOWS_SHOWN = 10
+
+FLOW_KINDS = ("tcp", "udp", "icmp", "other")
+PACKET_KINDS = {
+    "tcp": "TCP",
+    "udp": "UDP",
+    "icmp": "ICMP",
+    "other": "other",
+    "malformed": "malformed",
+}
+EVENT_KINDS = ("packet", "flow.tcp", "flow.udp", "flow.icmp", "flow", "timer", "system")
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a run ends, as it becomes known. What comes first is what is said."""
+
+    ended: str = "finished"
+    error: str = ""
+    status: int = 0
+    is_stopping: bool = False
+    is_abrupt: bool = False  # children were killed: what they say no more is no surprise
+    worker_hangs: bool = False
+    done: Done | None = None
+    seconds: float = 0.0
+
+    def stop(self, ended: str, error: str, status: int) -> None:
+        """The run ends early."""
+        self.is_stopping = True
+        if self.ended == "finished":
+            self.ended = ended
+        self.fail(error, status)
+
+    def fail(self, error: str, status: int = FAILED) -> None:
+        """Something went wrong, though the run may go on."""
+        self.error = self.error or error
+        self.status = self.status or status
+
+
+def make_report(
+    running: Running, options: RunOptions, ending: Ending, problems: list[ProblemReport]
+) -> RunReport:
+    """The report, when all processes have ended."""
+    worker = running.pages.counters()
+    counters = [nf.pages.counters() for nf in running.nfs]
+    catalog = running.plan.catalog
+    nfs = [
+        _nf_report(nf, counts, catalog) for nf, counts in zip(running.nfs, counters, strict=True)
+    ]
+    directory = options.log_directory
+    output = _output_report(running, worker)
+    report = RunReport(
+        status=ending.status,
+        ended=ending.ended,
+        error=ending.error,
+        chain=running.chain.file,
+        input=_input_report(running, worker, ending),
+        output=output,
+        nfs=nfs,
+        events=_event_counts(worker, counters, catalog),
+        reasons={
+            reason.name: worker.reasons[reason.number]
+            for reason in catalog.reasons
+            if worker.reasons.get(reason.number)
+        },
+        alerts=sum(nf.alerts for nf in nfs),
+        first_alerts=list(itertools.islice(_alerts(directory / "alert_log.jsonl"), ALERTS_SHOWN)),
+        top_flows=_top_flows(nfs),
+        balances=_balances(running, worker, counters, nfs),
+        warnings=[],
+        problems=problems,
+        logs={nf.log: nf.records for nf in nfs if nf.log},
+        directory=str(directory),
+        timing=_timing(worker, counters, ending.seconds),
+    )
+    report.warnings += _warnings(report, ending, worker, catalog)
+    _judge(report, ending)
+    return report
+
+
+def _judge(report: RunReport, ending: Ending) -> None:
+    """A run that left something out has failed, even where all processes ended well."""
+    lost_records = sum(nf.records_lost for nf in report.nfs)
+    complaint = ending.done.complaint if ending.done else ""
+    if complaint:
+        ending.fail(complaint)
+    elif lost_records:
+        ending.fail(f"{lost_records:,} log lines could not be written")
+    report.status, report.error = ending.status, ending.error
+
+
+def _input_report(running: Running, worker: WorkerCounters, ending: Ending) -> InputReport:
+    values = worker.values
+    return InputReport(
+        file=str(running.chain.input),
+        format=running.areas.format,
+        file_size=running.areas.file_size,
+        packets=values["packets"],
+        bytes=values["bytes"],
+        flows={kind: values[f"flows_{kind}"] for kind in FLOW_KINDS},
+        warning=ending.done.warning if ending.done else "",
+    )
+
+
+def _output_report(running: Running, worker: WorkerCounters) -> OutputReport | None:
+    if running.chain.output is None:
+        return None
+    values = worker.values
+    return OutputReport(
+        file=str(running.chain.output),
+        packets=values["output_packets"],
+        bytes=values["output_bytes"],
+        lost=values["output_lost"],
+    )
+
+
+def _nf_report(nf: RunningNF, counters: NFCounters, catalog: Catalog) -> NFReport:
+    values = counters.values
+    last = nf.finished
+    return NFReport(
+        name=nf.name,
+        source=Path(nf.planned.source).name,
+        added_because=nf.planned.added_because,
+        outcome=nf.outcome,
+        matched=values["matched"],
+        handled=values["handled"],
+        raised=values["raised"],
+        published=_by_name(counters.published, catalog),
+        alerts=values["alerts"],
+        verdicts=counters.verdicts,
+        records=last.records if last else values["records"],
+        records_lost=last.records_lost if last else 0,
+        log=Path(last.log_file).name if last and last.log_file else "",
+        summary=last.summary if last else {},
+    )
+
+
+def _by_name(counts: dict[int, int], catalog: Catalog) -> dict[str, int]:
+    """Only an NF that broke its own page counts types that there are not."""
+    return {
+        catalog.types[number].name: count
+        for number, count in counts.items()
+        if number < len(catalog.types)
+    }
+
+
+def _event_counts(
+    worker: WorkerCounters, nfs: list[NFCounters], catalog: Catalog
+) -> dict[str, int]:
+    """By type, in the order of the catalog."""
+    sources = [worker.published, *(nf.published for nf in nfs)]
+    sums = {each.name: sum(one.get(each.number, 0) for one in sources) for each in catalog.types}
+    return {name: count for name, count in sums.items() if count}
+
+
+# --- what adds up ---
+
+
+def _balances(
+    running: Running,
+    worker: WorkerCounters,
+    counters: list[NFCounters],
+    nfs: list[NFReport],
+) -> list[Balance]:
+    return [
+        _packets(worker),
+        *_output(running, worker),
+        _entries(worker, running.plan.catalog),
+        *_passed(running, worker),
+        *_handled(counters, nfs),
+        *_records(nfs),
+    ]
+
+
+def _packets(worker: WorkerCounters) -> Balance:
+    values = worker.values
+    parts = [Term(values[f"packets_{kind}"], words) for kind, words in PACKET_KINDS.items()]
+    return Balance("packets", Term(values["packets"], "read"), parts)
+
+
+def _output(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
+    if running.chain.output is None:
+        return
+    values = worker.values
+    parts = [
+        Term(values["output_packets"], "written"),
+        Term(values["gate_dropped"], "dropped by NFs"),
+        Term(values["gate_waiting"], "without a verdict", is_loss=True),
+        Term(values["output_lost"], "that could not be written", is_loss=True),
+    ]
+    yield Balance("output", Term(values["packets"], "packets"), parts)
+
+
+def _entries(worker: WorkerCounters, catalog: Catalog) -> Balance:
+    sums: dict[str, int] = {}
+    for name, count in _by_name(worker.published, catalog).items():
+        kind = next((kind for kind in EVENT_KINDS if f"{name}.".startswith(f"{kind}.")), "other")
+        sums[kind] = sums.get(kind, 0) + count
+    parts = [Term(sums[kind], kind) for kind in (*EVENT_KINDS, "other") if kind in sums]
+    return Balance("events", Term(worker.values["entries"], "published by the stack"), parts)
+
+
+def _passed(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
+    """How far each NF got: those to the end in one line, each other one in its own."""
+    published = worker.values["entries"]
+    positions = {
+        nf: running.pages.position(nf.planned.index, nf.pages.cursor) for nf in running.nfs
+    }
+    complete = [nf for nf in running.nfs if positions[nf] >= published]
+    if complete:
+        number = f"each of {len(complete)} NFs" if len(complete) > 1 else complete[0].name
+        yield Balance("read", Term(published, "events"), [Term(published, f"offered to {number}")])
+    for nf in running.nfs:
+        if nf in complete:
+            continue
+        read = positions[nf]
+        parts = [
+            Term(read, f"before {nf.name} {nf.outcome}"),
+            Term(published - read, "that it never saw", is_loss=True),
+        ]
+        yield Balance(f"read by {nf.name}", Term(published, "events"), parts)
+
+
+def _handled(counters: list[NFCounters], nfs: list[NFReport]) -> Iterator[Balance]:
+    for nf, counts in zip(nfs, counters, strict=True):
+        raised = counts.values["raised"]
+        if raised:
+            parts = [Term(nf.handled, "returned"), Term(raised, "that raised", is_loss=True)]
+            total = Term(nf.handled + raised, "calls")
+            yield Balance(f"handlers of {nf.name}", total, parts)
+
+
+def _records(nfs: list[NFReport]) -> Iterator[Balance]:
+    written = sum(nf.records for nf in nfs)
+    lost = sum(nf.records_lost for nf in nfs)
+    parts = [Term(written, "written"), Term(lost, "lost", is_loss=True)]
+    yield Balance("log lines", Term(written + lost, "made"), parts)
+
+
+# --- what NFs found ---
+
+
+def _top_flows(nfs: list[NFReport]) -> list[FlowReport]:
+    """From the first NF whose finish() tells of `top_flows`, as flow_log's does."""
+    rows: Any = next((nf.summary["top_flows"] for nf in nfs if "top_flows" in nf.summary), [])
+    flows = (_flow(row) for row in rows) if isinstance(rows, list) else ()
+    return list(itertools.islice((flow for flow in flows if flow), FLOWS_SHOWN))
+
+
+def _flow(row: Any) -> FlowReport | None:
+    """A row as NFs say it; one of another shape is no flow."""
+    try:
+        return FlowReport(
+            protocol=str(row["protocol"]),
+            source=str(row["source"]),
+            destination=str(row["destination"]),
+            packets=int(row["packets"]),
+            bytes=int(row["bytes"]),
+            duration=float(row["duration"]),
+            reason=str(row["reason"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def endpoint(address: Any, port: Any) -> str:
+    """`10.0.0.1:80`, `[2001:db8::1]:80`, or the address alone where there is no port."""
+    host = f"[{address}]" if ":" in str(address) else str(address)
+    return f"{host}:{port}" if port else str(address)
+
+
+def _alerts(file: Path) -> Iterator[AlertReport]:
+    """The alerts in the alert log, as far as it can be read."""
+    try:
+        lines = file.open(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    with lines:
+        for line in lines:
+            alert = _alert(line)
+            if alert:
+                yield alert
+
+
+def _alert(line: str) -> AlertReport | None:
+    try:
+        row = json.loads(line)
+        ends = [endpoint(row[f"{end}_ip"], row[f"{end}_port"]) for end in ("src", "dest")]
+        return AlertReport(
+            nf=str(row["nf"]),
+            signature=str(row["signature"]),
+            message=str(row["message"]),
+            severity=int(row["severity"]),
+            flow=" → ".join(ends),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+# --- the rest ---
+
+
+def _timing(worker: WorkerCounters, nfs: list[NFCounters], seconds: float) -> Timing:
+    events = worker.values["entries"] + sum(nf.values["published"] for nf in nfs)
+    span = max(seconds, 1e-9)
+    return Timing(round(seconds, 3), worker.values["packets"] / span, events / span)
+
+
+def _warnings(
+    report: RunReport, ending: Ending, worker: WorkerCounters, catalog: Catalog
+) -> list[str]:
+    warnings = [report.input.warning] if report.input.warning else []
+    warnings += [
+        f"{nf.name}: {nf.records_lost:,} lines of its log are lost"
+        for nf in report.nfs
+        if nf.records_lost
+    ]
+    warnings += [
+        f"{problem.nf}: {problem.error}"
+        + (f" ({problem.count:,} times)" if problem.count > 1 else "")
+        for problem in report.problems
+    ]
+    warnings += [
+        f"{reason.name}: {worker.reasons[reason.number]:,} times. {reason.doc}"
+        for reason in catalog.reasons
+        if worker.reasons.get(reason.number) and reason.severity in ("warning", "error")
+    ]
+    if ending.is_stopping and ending.done is None and not ending.is_abrupt:
+        warnings.append("the worker was gone before the end: later packets were not looked at")
+    return warnings

@@ -1,0 +1,50 @@
+"""A run never writes over an earlier run's logs, unless told to."""
+
+from pathlib import Path
+
+import pytest
+
+from microbox.runtime.log_directory import make_log_directory, remove_if_empty
+
+
+def test_it_is_made_with_its_parents(tmp_path: Path) -> None:
+    made = make_log_directory(tmp_path / "a" / "b", overwrite=False)
+    assert made == tmp_path / "a" / "b"
+    assert made.is_dir()
+
+
+def test_one_with_something_in_it_is_kept_and_another_made_beside_it(tmp_path: Path) -> None:
+    for expected in ("logs", "logs.1", "logs.2"):
+        made = make_log_directory(tmp_path / "logs", overwrite=False)
+        (made / "flow_log.jsonl").write_text(expected)
+        assert made == tmp_path / expected
+    assert (tmp_path / "logs" / "flow_log.jsonl").read_text() == "logs"
+
+
+def test_an_empty_one_is_taken(tmp_path: Path) -> None:
+    assert make_log_directory(tmp_path, overwrite=False) == tmp_path
+
+
+def test_a_file_of_that_name_is_kept_too(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("mine")
+    assert make_log_directory(tmp_path / "logs", overwrite=False) == tmp_path / "logs.1"
+    assert (tmp_path / "logs").read_text() == "mine"
+
+
+def test_overwrite_removes_logs_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("old.jsonl", "summary.json", "notes.txt"):
+        (tmp_path / name).write_text("x")
+    assert make_log_directory(tmp_path, overwrite=True) == tmp_path
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_where_nothing_can_be_made_the_error_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OSError, match="file"):
+        make_log_directory(tmp_path / "file" / "logs", overwrite=False)
+
+
+def test_a_run_that_never_started_leaves_no_directory(tmp_path: Path) -> None:
+    made = make_log_directory(tmp_path / "logs", overwrite=False)
+    remove_if_empty(made)
+    assert not made.exists()
