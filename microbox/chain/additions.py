@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from microbox.chain.model import Chain, ChainNF
 from microbox.chain.sources import PARSERS_PACKAGE, built_in_source
-from microbox.chain.subscriptions import ALERT, Reader, by_stack, parser_of
+from microbox.chain.subscriptions import ALERT, Reader
 from microbox.chain.user_types import user_catalog
 from microbox.channel.messages import Manifest
 from microbox.events.catalog import Catalog
@@ -44,10 +44,10 @@ def _missing_parser(chain: Chain, readers: list[Reader], catalog: Catalog) -> Ad
     sources = {nf.source for nf in chain.nfs}
     for index, reader in enumerate(readers):
         for wish in reader.wishes:
-            below = catalog.descendants(wish.type)
-            if any(by_stack(one) or one in published for one in below):
+            below = catalog.delivered(wish.type)
+            if any(one.is_by_stack or one in published for one in below):
                 continue
-            for parser in dict.fromkeys(parser_of(one) for one in below):
+            for parser in dict.fromkeys(one.parser for one in below):
                 source = built_in_source(parser, PARSERS_PACKAGE) if parser else None
                 if source is None or source in sources:
                     continue

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from microbox.chain.errors import ChainErrors
+from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.filters import FilterFacts, FilterJudge, judge_filter
 from microbox.chain.model import Chain, ChainNF
 from microbox.chain.plan_errors import check_plan_inputs, limit_errors
@@ -32,7 +32,6 @@ from microbox.chain.subscriptions import (
     END_OF_INPUT,
     TIMER,
     Reader,
-    by_stack,
     has_packet,
     publishers_in_front,
 )
@@ -189,6 +188,19 @@ def make_plan(
     )
 
 
+def part_errors(
+    chain: Chain,
+    manifests: Sequence[Manifest],
+    catalog: Catalog,
+    judge: FilterJudge = judge_filter,
+) -> list[ChainError]:
+    """What is wrong with each of these NFs by itself, where others of the chain are unknown."""
+    catalog, _, errors = user_catalog(chain, manifests, catalog)
+    readers = [Reader(manifest, catalog) for manifest in manifests]
+    facts = _judged_filters(manifests, judge)
+    return errors + check_plan_inputs(chain, readers, facts, is_whole=False)
+
+
 def _judged_filters(manifests: Iterable[Manifest], judge: FilterJudge) -> dict[str, FilterFacts]:
     filters = {handler.filter for one in manifests for handler in one.handlers if handler.filter}
     return {expression: judge(expression) for expression in sorted(filters)}
@@ -279,7 +291,7 @@ class _Planner:
             draft = drafts.setdefault(wish.filter, _Draft())
             available = reader.available(wish, published)
             draft.types |= available
-            draft.wanted |= {one for one in available if by_stack(one) and one != self._timer}
+            draft.wanted |= {one for one in available if one.is_by_stack and one != self._timer}
         return drafts
 
     def _follow(self, drafts: dict[str, _Draft], reads: list[int]) -> None:
@@ -303,7 +315,7 @@ class _Planner:
         return Bit(bit, expression, _numbers(draft.types), _numbers(draft.wanted))
 
     def _protocols_read(self, delivered: set[EventType], reads: list[int]) -> frozenset[str]:
-        own = (protocols_of(one.name) for one in delivered if by_stack(one))
+        own = (protocols_of(one.name) for one in delivered if one.is_by_stack)
         return frozenset().union(*own, *(self._protocols[i] for i in reads))
 
     def _barrier(self, index: int, delivered: set[EventType], reads: list[int]) -> dict[int, str]:
@@ -373,7 +385,7 @@ def _module_causes(nf: PlannedNF, catalog: Catalog) -> list[tuple[str, str]]:
         (one.producer, f"{nf.name}: {written}")
         for handler in nf.manifest.handlers
         for written in handler.types
-        for one in catalog.descendants(catalog.resolve(written))
+        for one in catalog.delivered(catalog.resolve(written))
         if one.number in numbers
         and one.producer in MODULES
         and not (one.producer == "core" and one.name.startswith("packet"))

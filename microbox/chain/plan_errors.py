@@ -12,9 +12,7 @@ from microbox.chain.subscriptions import (
     TIMER,
     Reader,
     Wish,
-    by_stack,
     has_packet,
-    parser_of,
     publishers_in_front,
 )
 from microbox.channel.messages import HandlerDeclaration
@@ -26,9 +24,14 @@ NFS_MAX = 64  # MB_NFS_MAX
 
 
 def check_plan_inputs(
-    chain: Chain, readers: Sequence[Reader], facts: Mapping[str, FilterFacts]
+    chain: Chain,
+    readers: Sequence[Reader],
+    facts: Mapping[str, FilterFacts],
+    *,
+    is_whole: bool = True,
 ) -> list[ChainError]:
-    """All errors that do not need the plan itself."""
+    """All errors that do not need the plan itself. Where NFs are left out (not `is_whole`), who
+    publishes what cannot be judged."""
     errors: list[ChainError] = []
     for index, nf in enumerate(chain.nfs):
         check = _Check(chain, readers, index, nf)
@@ -37,7 +40,8 @@ def check_plan_inputs(
         errors += check.names()
         errors += check.publications()
         errors += check.filters(facts)
-        errors += check.subscriptions()
+        if is_whole:
+            errors += check.subscriptions()
     return errors
 
 
@@ -127,7 +131,7 @@ class _Check:
     def publications(self) -> Iterator[ChainError]:
         """Types that only the stack publishes, or nobody."""
         for one in sorted(self._reader.publishes, key=lambda each: each.number):
-            if by_stack(one) or one.is_abstract:
+            if one.is_by_stack or one.is_abstract:
                 who = "nobody publishes" if one.is_abstract else "only the stack publishes"
                 yield self._here(
                     f"'{self._nf.name}' publishes '{one.name}', which {who}; expected a type "
@@ -186,7 +190,7 @@ class _Check:
 
     def _unpublished(self, wish: Wish) -> tuple[str, str]:
         """Message and hint."""
-        parser = parser_of(wish.type)
+        parser = wish.type.parser
         if parser:
             return f"the parser '{parser}' that publishes '{wish.type.name}' is not installed", ""
         published = {one.name for reader in self._readers for one in reader.publishes}

@@ -1,9 +1,4 @@
-"""What each NF gets: its handlers' types, narrowed to what somebody in front of it publishes.
-
-A subscription to a type gets all types below it, whoever publishes them, stack or earlier NF.
-One exception: an NF that publishes types below one that it reads is a layer of its own, such as a
-parser. It gets that type as the layer below published it, and not what other layers made of it.
-"""
+"""What each NF gets: its handlers' types, narrowed to what somebody in front of it publishes."""
 
 from __future__ import annotations
 
@@ -16,20 +11,6 @@ from microbox.events.catalog import Catalog, EventType, UnknownEventType
 ALERT = "alert"
 TIMER = "timer"
 END_OF_INPUT = "system.end_of_input"
-PARSER_PREFIX = "parser_"
-_NOT_BY_STACK = ("abstract", "nf", "user")
-
-
-def by_stack(event_type: EventType) -> bool:
-    """True where stack or worker publish this type, not an NF, and somebody does at all."""
-    producer = event_type.producer
-    return producer not in _NOT_BY_STACK and not producer.startswith(PARSER_PREFIX)
-
-
-def parser_of(event_type: EventType) -> str:
-    """Name of the parser that publishes this type: "http"; "" where none does."""
-    producer = event_type.producer
-    return producer.removeprefix(PARSER_PREFIX) if producer.startswith(PARSER_PREFIX) else ""
 
 
 def has_packet(event_type: EventType) -> bool:
@@ -85,8 +66,8 @@ class Reader:
 
     def available(self, wish: Wish, published: Iterable[EventType]) -> frozenset[EventType]:
         """What the wish gets when the NFs in front publish `published`."""
-        below = frozenset(self._catalog.descendants(wish.type))
-        stack = {one for one in below if by_stack(one) and self._can_come(one, wish)}
+        delivered = self._catalog.delivered(wish.type)
+        stack = {one for one in delivered if one.is_by_stack and self._can_come(one, wish)}
         return frozenset(stack | self.from_nfs(wish, published))
 
     def _can_come(self, one: EventType, wish: Wish) -> bool:
@@ -96,10 +77,7 @@ class Reader:
 
     def from_nfs(self, wish: Wish, published: Iterable[EventType]) -> set[EventType]:
         """The part of `available` that NFs publish."""
-        below = set(self._catalog.descendants(wish.type))
-        if any(own in below and own != wish.type for own in self.publishes):
-            return set()
-        return below & set(published)
+        return set(self._catalog.delivered(wish.type)).intersection(published)
 
     def reads_by_name(self, name: str) -> bool:
         """True where a handler names this type or one below it."""

@@ -94,6 +94,17 @@ class EventType:
         return self.producer == "abstract"
 
     @property
+    def is_by_stack(self) -> bool:
+        """True where the stack or its worker publishes the type, not an NF."""
+        return self.producer not in ("abstract", "nf", "user") and not self.parser
+
+    @property
+    def parser(self) -> str:
+        """Name of the parser that publishes the type: "http"; "" where none does."""
+        _, _, name = self.producer.partition("parser_")
+        return name
+
+    @property
     def is_built_in(self) -> bool:
         """False for types that users declare."""
         return self.producer != "user"
@@ -196,6 +207,17 @@ class Catalog:
     def descendants(self, of: EventType) -> tuple[EventType, ...]:
         """`of` and all types below it, by number."""
         return tuple(one for one in self.types if of in one.ancestors())
+
+    def delivered(self, to: EventType) -> tuple[EventType, ...]:
+        """What a subscription to a type brings, by number: the type, and all types below it.
+
+        One exception: a type that the stack publishes (`tcp.data`) does not bring what NFs publish
+        below it (`http.request`). Those events are made of some that the subscriber has got
+        already, and whether there are any depends on the rest of the chain. They come where they
+        are named, or a type above them that nobody publishes (`http`, `tcp`, `event`).
+        """
+        below = self.descendants(to)
+        return tuple(one for one in below if one.is_by_stack) if to.is_by_stack else below
 
     def with_user_types(self, declarations: Iterable[TypeDeclaration]) -> Catalog:
         """A catalog that has the users' types too, numbered in the order given.

@@ -155,24 +155,23 @@ def test_only_earlier_nfs_are_read(plan: Planner, nf: NF) -> None:
     assert number("http.request") not in made.nfs[0].bits[0].types
 
 
-def test_a_subscription_to_a_parent_gets_what_an_earlier_nf_publishes_below_it(
-    plan: Planner, nf: NF
-) -> None:
-    made = plan(
-        nf("parser", on=["tcp.data"], publishes=["http.request"]), nf("ids", on=["tcp.data"])
-    )
-    assert made.nfs[1].bits[0].types == numbers("tcp.data", "http.request", END)
-
-
-def test_a_layer_does_not_get_what_other_layers_made_of_the_same_bytes(
-    plan: Planner, nf: NF
-) -> None:
+def test_bytes_do_not_bring_what_others_made_of_them(plan: Planner, nf: NF) -> None:
     made = plan(
         nf("http", on=["tcp.data"], publishes=["http.request"]),
         nf("tls", on=["tcp.data"], publishes=["tls.client_hello"]),
+        nf("ids", on=["tcp.data"]),
     )
-    assert made.nfs[1].bits[0].types == numbers("tcp.data", END)
-    assert made.nfs[1].barrier == []
+    assert [one.bits[0].types for one in made.nfs] == [numbers("tcp.data", END)] * 3
+    assert [one.barrier for one in made.nfs] == [[], [], []]
+
+
+@pytest.mark.parametrize("above", ["http", "tcp", "event"])
+def test_a_type_that_nobody_publishes_brings_what_nfs_publish_below_it(
+    plan: Planner, nf: NF, above: str
+) -> None:
+    made = plan(nf("parser", on=["tcp.data"], publishes=["http.request"]), nf("log", on=[above]))
+    assert number("http.request") in made.nfs[1].bits[0].types
+    assert made.nfs[1].reads == [0]
 
 
 def test_an_nf_does_not_read_itself(plan: Planner, nf: NF) -> None:

@@ -1,0 +1,84 @@
+"""From a chain file to its plan, with everything that is wrong reported together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from microbox.chain.additions import next_addition
+from microbox.chain.describe import NotDescribed
+from microbox.chain.errors import ChainError, ChainErrors
+from microbox.chain.filters import FilterJudge, judge_filter
+from microbox.chain.load import read_chain
+from microbox.chain.model import Chain, ChainNF, Overrides
+from microbox.chain.plan import Plan, make_plan, part_errors
+from microbox.channel.messages import Manifest
+from microbox.events.catalog import Catalog, built_in
+
+Describe = Callable[[Sequence[ChainNF]], list[Manifest | NotDescribed]]
+
+
+@dataclass
+class _Described:
+    """NFs that could be described, and what is wrong with the others."""
+
+    nfs: list[ChainNF]
+    manifests: list[Manifest]
+    errors: list[ChainError]
+
+
+def prepare(
+    path: Path,
+    describe: Describe,
+    overrides: Overrides | None = None,
+    judge: FilterJudge = judge_filter,
+) -> Plan:
+    """The plan of the chain file at `path`, NFs that it needs added.
+
+    Raises ChainErrors. Where a part of the chain is broken, the rest is checked as far as it can
+    be told apart from it.
+    """
+    reading = read_chain(path, overrides)
+    if reading.chain is None:
+        raise ChainErrors(reading.errors)
+    catalog = built_in()
+    described = _describe(reading.chain, reading.chain.nfs, describe)
+    errors = [*reading.errors, *described.errors]
+    chain = replace(reading.chain, nfs=tuple(described.nfs))
+    if errors:
+        errors += part_errors(chain, described.manifests, catalog, judge)
+        raise ChainErrors(errors)
+    chain, manifests = _completed(chain, described.manifests, catalog, describe)
+    return make_plan(chain, manifests, catalog, judge)
+
+
+def _describe(chain: Chain, nfs: Sequence[ChainNF], describe: Describe) -> _Described:
+    result = _Described([], [], [])
+    for nf, answer in zip(nfs, describe(nfs), strict=True):
+        if isinstance(answer, NotDescribed):
+            result.errors.append(_failure(chain, nf, answer))
+            continue
+        result.nfs.append(nf)
+        result.manifests.append(answer)
+    return result
+
+
+def _failure(chain: Chain, nf: ChainNF, failure: NotDescribed) -> ChainError:
+    place = (str(nf.source), failure.line, 1) if failure.line else (chain.file, *nf.position)
+    message = f"'{nf.name}' cannot be loaded: {failure.error}"
+    return ChainError(*place, message, failure.hint, failure.traceback)
+
+
+def _completed(
+    chain: Chain, manifests: list[Manifest], catalog: Catalog, describe: Describe
+) -> tuple[Chain, list[Manifest]]:
+    """With all NFs that the chain needs beside those that it names."""
+    while (addition := next_addition(chain, manifests, catalog)) is not None:
+        described = _describe(chain, [addition.nf], describe)
+        if described.errors:
+            raise ChainErrors(described.errors)
+        chain = chain.inserting(addition.before, addition.nf)
+        manifests = [*manifests]
+        manifests[addition.before : addition.before] = described.manifests
+    return chain, manifests
