@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Record captures/demo.pcap: real programs talk in network namespaces, tcpdump listens between them.
+"""Record captures/demo.pcap: real programs talk in network namespaces, tcpdump listens.
 
     client ──┐
     second ──┤ west ═══ router ═══ east ── server          tagged ══ VLAN 42 ══ backend
@@ -28,6 +28,7 @@ from pathlib import Path
 PROGRAMS = (
     "bash curl dig dnsmasq ethtool hping3 ip mergecap nginx nmap openssl ping tcpdump tshark"
 ).split()
+OUTPUTS = ("CAPTURE", "SAMPLE")
 NAMESPACES = "client second scanner west router east server tagged pushes pops backend".split()
 
 # One veth pair a row: namespace, interface, namespace, interface.
@@ -182,7 +183,8 @@ ACTIVITIES: dict[str, tuple[str, list[str]]] = {
             "exec 3<>/dev/tcp/198.51.100.10/80; "
             "for part in GE 'T /hel' 'lo.txt HT' 'TP/1.1\\r\\nHo' 'st: www.shop.example\\r' '\\n'"
             " 'Connection: close\\r\\n\\r\\n'; do printf \"$part\" >&3; sleep 0.05; done; cat <&3",
-            "exec 3<>/dev/tcp/198.51.100.10/23; read -t 1 line <&3; printf 'root\\r\\n' >&3; cat <&3",
+            "exec 3<>/dev/tcp/198.51.100.10/23; read -t 1 line <&3;"
+            " printf 'root\\r\\n' >&3; cat <&3",
         ],
     ),
     "encrypted": (
@@ -420,8 +422,9 @@ def start_servers(laboratory: Laboratory) -> None:
     laboratory.start("server", f"/usr/bin/python3 -m http.server -d {folder}/site 8000")
     laboratory.start("server", f"/usr/bin/python3 {folder}/banner.py")
     laboratory.start(
-        "server", "openssl s_server -accept 4433 -www -cert certificate.pem -key key.pem"
-        " -alpn http/1.1,protocol-0001"
+        "server",
+        "openssl s_server -accept 4433 -www -cert certificate.pem -key key.pem"
+        " -alpn http/1.1,protocol-0001",
     )
     time.sleep(3)
 
@@ -448,7 +451,7 @@ def record(laboratory: Laboratory, capture: Path) -> None:
     # Left open when the recording ends, in the middle of a request.
     laboratory.start(
         "client",
-        "bash -c 'exec 3<>/dev/tcp/198.51.100.10/80; printf \"GET /never HTTP/1.1\\r\\nHost:\" >&3;"
+        'bash -c \'exec 3<>/dev/tcp/198.51.100.10/80; printf "GET /never HTTP/1.1\\r\\nHost:" >&3;'
         " exec sleep 300'",
     )
     with ThreadPoolExecutor(len(ACTIVITIES)) as pool:
@@ -483,8 +486,9 @@ def first(capture: Path, field: str, wanted: str) -> str:
 def main() -> int:
     """Record, merge, cut."""
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
-    if len(sys.argv) != 3 or missing:
-        print(f"usage: {sys.argv[0]} CAPTURE SAMPLE", *(f"missing: {m}" for m in missing), sep="\n")
+    if len(sys.argv) != 1 + len(OUTPUTS) or missing:
+        print(f"usage: {sys.argv[0]} {' '.join(OUTPUTS)}")
+        print(*(f"missing: {program}" for program in missing), sep="\n")
         return 2
     capture, sample = (Path(argument).resolve() for argument in sys.argv[1:])
     with ExitStack() as stack:

@@ -75,8 +75,8 @@ def address_in(network: Network, sides: tuple[int, ...]) -> Condition:
 
 def port_in(ports: range, sides: tuple[int, ...]) -> Condition:
     """One of these sides' ports lies in a range; only TCP and UDP have ports."""
-    return lambda flow: flow.protocol in {"TCP", "UDP"} and any(
-        flow.ports[side] in ports for side in sides
+    return lambda flow: (
+        flow.protocol in {"TCP", "UDP"} and any(flow.ports[side] in ports for side in sides)
     )
 
 

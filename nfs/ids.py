@@ -11,9 +11,7 @@ import hyperscan
 
 from microbox import Event, NetworkFunction, on, parameter
 
-FLAGS = (
-    hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_DOTALL
-)
+FLAGS = hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_DOTALL
 SEVERITIES = {"information": 1, "notice": 2, "warning": 3, "critical": 4}
 
 
@@ -68,8 +66,9 @@ def compile_rules(path: Path, rules: list[Rule]) -> hyperscan.Database:
     return database
 
 
-def collect(identifier: int, _start: int, _end: int, _flags: int, found: list[int]) -> None:
-    """Take note of a match: what the automaton calls."""
+def collect(identifier: int, _start: int, _end: int, _flags: int, found: object) -> None:
+    """Take note of a match: what the automaton calls, with the list given as its context."""
+    assert isinstance(found, list)
     found.append(identifier)
 
 
@@ -112,7 +111,7 @@ class Ids(NetworkFunction):
         stream = self.stream_of(event)
         if stream is None:
             return
-        data = event.data
+        data = bytes(event.data)
         self.bytes += len(data)
         stream.scan(data)
         for identifier in sorted(self.found):
@@ -135,7 +134,7 @@ class Ids(NetworkFunction):
 
     def stream_of(self, event: Event) -> hyperscan.Stream | None:
         """Return the automaton's state for one side; None where there is no room for it."""
-        scans = event.flow.state
+        scans: Scans = event.flow.state
         stream = scans.streams[event.direction]
         if stream is not None:
             return stream

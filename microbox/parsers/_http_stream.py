@@ -120,10 +120,10 @@ def read_head(head: bytes, offset: int) -> Message:
     )
     try:
         parser.feed_data(head)
-    except httptools.HttpParserUpgrade:
-        pass  # the head is complete; whether the protocol changes is the response's to say
-    except httptools.HttpParserError as error:
-        raise HeadError(str(error)) from None
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        # httptools stops behind heads that ask for another protocol; the response decides that.
+        if not reader.is_complete:
+            raise HeadError(str(error)) from None
     if not reader.is_complete:
         raise HeadError("the head is not complete")
     message.version = parser.get_http_version()
@@ -313,7 +313,10 @@ class Side:
             case Framing.UNDECIDED:
                 self.message = None
                 self.read = self.wait
-            case _:
+            case Framing.TUNNEL:
+                self._finish_message(is_complete=True)
+                self.read = self.ignore
+            case Framing.NONE:
                 self._finish_message(is_complete=True)
 
     def wait(self, data: Data, position: int, offset: int) -> int:  # noqa: ARG002
