@@ -58,6 +58,11 @@ def string_position(source: Path, function: str, text: str, line: int) -> tuple[
         if isinstance(node, ast.FunctionDef) and node.name == function
         for decorator in node.decorator_list
         for constant in ast.walk(decorator)
-        if isinstance(constant, ast.Constant) and constant.value == text
+        if isinstance(constant, ast.Constant) and _is_same(constant.value, text)
     ]
     return min(found, key=lambda place: abs(place[0] - line), default=(line, 1))
+
+
+def _is_same(value: object, text: str) -> bool:
+    """Filters are kept with single spaces, however they were written."""
+    return isinstance(value, str) and value.split() == text.split()

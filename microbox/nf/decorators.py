@@ -104,7 +104,7 @@ def _subscribing(
             f"{decorator}'s filter is a str in libpcap's syntax, not {_shown(filter)}: "
             'write filter="tcp port 80"'
         )
-    return _marking(Subscription(types, filter.strip(), batch))
+    return _marking(Subscription(types, " ".join(filter.split()), batch))
 
 
 def _marking(mark: Mark) -> Callable[[Handler], Handler]:
