@@ -132,12 +132,14 @@ class HelloReader:
         self.limit = limit
         self.records = bytearray()  # bytes of records that are not complete
         self.messages = bytearray()  # handshake bytes of a message that is not complete
+        self.has_begun = False
         self.is_over = False  # no hello can come any more
         self.is_malformed = False  # it began like a hello, but was none
 
     def feed(self, data: bytes | memoryview) -> list[ClientHello]:
         """Read the next bytes; return the hellos that are complete with them."""
         hellos: list[ClientHello] = []
+        self.has_begun = True
         self.records += data[: self.limit - len(self.records)]
         try:
             while not self.is_over and self._take_record():

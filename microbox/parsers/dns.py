@@ -39,6 +39,13 @@ class MessageStream:
         return messages
 
 
+class Streams:
+    """Both sides of a TCP connection."""
+
+    def __init__(self) -> None:
+        self.sides = (MessageStream(), MessageStream())
+
+
 def addresses(message: dns.message.Message) -> str:
     """List the addresses of the answers, comma-separated."""
     return ",".join(
@@ -54,6 +61,7 @@ class Dns(NetworkFunction):
 
     publishes: ClassVar = ["dns.query", "dns.response"]
     inline: ClassVar = False
+    flow_state: ClassVar = Streams
 
     multicast: bool = parameter(True, "read mDNS and LLMNR too, not just port 53")
 
@@ -77,10 +85,8 @@ class Dns(NetworkFunction):
     @on("tcp.data", filter="tcp port 53")
     def data(self, event: Event) -> Verdict:
         """Read the messages that are complete."""
-        streams = event.flow.state
-        if streams is None:
-            streams = event.flow.state = (MessageStream(), MessageStream())
-        for message in streams[event.direction].feed(event.data):
+        streams: Streams = event.flow.state
+        for message in streams.sides[event.direction].feed(event.data):
             if not self.read(event, message):
                 return PASS_FLOW
         return PASS

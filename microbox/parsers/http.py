@@ -21,6 +21,7 @@ class Http(NetworkFunction):
         "tcp.data.http.end",
     ]
     inline: ClassVar = False
+    flow_state: ClassVar = Connection
 
     head_limit: int = parameter(HEAD_LIMIT, "bytes that the head of a message may have")
 
@@ -34,27 +35,22 @@ class Http(NetworkFunction):
     @on("tcp.data")
     def data(self, event: Event) -> Verdict:
         """Read the next bytes of one side."""
-        connection = event.flow.state
-        if connection is None:
-            connection = event.flow.state = Connection(self.head_limit)
+        connection: Connection = event.flow.state
+        connection.head_limit = self.head_limit
         connection.feed(event.direction, event.data, event.offset)
         return self.publish_found(event, connection)
 
     @on("tcp.gap")
     def gap(self, event: Event) -> Verdict:
         """Find out whether the missing bytes are all of one body."""
-        connection = event.flow.state
-        if connection is None:
-            connection = event.flow.state = Connection(self.head_limit)
+        connection: Connection = event.flow.state
         connection.gap(event.direction, event.length)
         return self.publish_found(event, connection)
 
     @on("tcp.end")
     def end(self, event: Event) -> None:
         """End what lasts until the connection is closed."""
-        connection = event.flow.state
-        if connection is None:
-            return
+        connection: Connection = event.flow.state
         connection.close()
         self.publish_found(event, connection)
 
@@ -64,6 +60,8 @@ class Http(NetworkFunction):
             self.publish_message(event, message)
         if not connection.is_over:
             return PASS
+        if connection.is_refused:
+            self.other_protocols += 1
         if connection.requests or connection.responses:
             self.connections += 1
             self.requests += connection.requests
@@ -74,8 +72,6 @@ class Http(NetworkFunction):
                 requests=connection.requests,
                 responses=connection.responses,
             )
-        else:
-            self.other_protocols += 1
         return PASS_FLOW
 
     def publish_message(self, event: Event, message: Message) -> None:

@@ -19,6 +19,7 @@ class Tls(NetworkFunction):
 
     publishes: ClassVar = ["tcp.data.tls.client_hello"]
     inline: ClassVar = False
+    flow_state: ClassVar = HelloReader
 
     hello_limit: int = parameter(LIMIT, "bytes that a client hello may have")
 
@@ -30,12 +31,11 @@ class Tls(NetworkFunction):
     @on("tcp.data")
     def data(self, event: Event) -> Verdict:
         """Read the next bytes of the client."""
-        reader = event.flow.state
+        reader: HelloReader = event.flow.state
         if event.direction != CLIENT:
             # A server does not speak first.
-            return PASS if reader is not None else PASS_FLOW
-        if reader is None:
-            reader = event.flow.state = HelloReader(self.hello_limit)
+            return PASS if reader.has_begun else PASS_FLOW
+        reader.limit = self.hello_limit
         for hello in reader.feed(event.data):
             self.hellos += 1
             self.publish(
