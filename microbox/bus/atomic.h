@@ -18,9 +18,21 @@ static inline uint64_t mb_load_relaxed(const uint64_t *word) {
     return __atomic_load_n(word, __ATOMIC_RELAXED);
 }
 
+static inline uint32_t mb_load_half_relaxed(const uint32_t *word) {
+    return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
 /* A verdict: ordered by the cursor that was read before. */
 static inline uint8_t mb_load_byte_relaxed(const uint8_t *byte) {
     return __atomic_load_n(byte, __ATOMIC_RELAXED);
+}
+
+static inline void mb_store_half_relaxed(uint32_t *word, uint32_t value) {
+    __atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
+static inline void mb_store_byte_relaxed(uint8_t *byte, uint8_t value) {
+    __atomic_store_n(byte, value, __ATOMIC_RELAXED);
 }
 
 static inline void mb_store_release(uint64_t *word, uint64_t value) {

@@ -30,10 +30,15 @@
  * log that it was published from. A reader whose barrier is b may read those with at < b. The
  * mask of the worker's entry `at` names every reader of that NF (the plan sees to it), so an
  * entry of an NF's log is free when all its readers have passed `at`. A reader merges by `at`,
- * then NF, then sequence number; the worker's entry `at` itself comes first.
+ * then NF, then sequence number; the worker's entry `at` itself comes first. A publisher whose log
+ * is full moves its cursor up to the packet in hand and waits; so that this always helps, what one
+ * packet makes it publish may fill half of its log and of its data ring, no more.
  *
  * Verdicts. verdict[sequence modulo slots] of an inline NF is valid where the entry's mask names
- * that NF and its position has passed the entry.
+ * that NF and its position has passed the entry. Readers behind pass over what was dropped: where
+ * an entry is judged MB_DROP or MB_DROP_FLOW, all entries of its packet that bear a frame, and
+ * after MB_DROP_FLOW all later ones of its flow. Events that an NF published are passed over
+ * likewise where a later NF dropped; not where the publisher itself did, and alerts never are.
  *
  * Sleep. A sleeper stores `asleep` (what it waits for) in its own page, sequentially
  * consistent, looks again, then waits by futex on the low 32 bits of that word with the value it
@@ -98,12 +103,13 @@ struct mb_entry {
 
 /* Where an NF's event came from. */
 struct mb_provenance {
-    uint64_t at;    /* position in the worker's log */
-    uint64_t cause; /* sequence number of the entry that caused it, in log `cause_log` */
-    uint64_t blob;  /* position of the payload in the data ring, counted like sequences */
-    uint32_t blob_length;
-    uint16_t cause_log; /* 0: the worker's; 1 + i: NF i's */
-    uint16_t publisher; /* NF index */
+    uint64_t at;          /* position in the worker's log */
+    uint64_t cause;       /* sequence number of the entry that caused it, in log `cause_log` */
+    uint64_t blob;        /* position in the data ring, counted like sequences: of the payload where
+                             it lies there, else of the next one that will */
+    uint32_t blob_length; /* of the payload, wherever it lies */
+    uint16_t cause_log;   /* 0: the worker's; 1 + i: NF i's */
+    uint16_t publisher;   /* NF index */
     uint8_t reserved[32];
 };
 
@@ -134,7 +140,7 @@ struct mb_log_page {
 
 /* What an NF counts. Written by that NF alone. */
 struct mb_nf_counters {
-    uint64_t matched; /* entries whose mask names it, passed to its handlers or skipped below */
+    uint64_t matched; /* events that it subscribed to: delivered, judged_dropped or settled */
     uint64_t handled; /* handler calls that returned */
     uint64_t raised;  /* handler calls that raised, the event being skipped */
     uint64_t judged_dropped; /* entries not delivered since an earlier NF dropped them */
@@ -145,8 +151,10 @@ struct mb_nf_counters {
     uint64_t verdicts[8];
     uint64_t sleeps;
     uint64_t polls;
-    uint64_t waits_full; /* times it waited for readers of its own log */
-    uint64_t reserved[45];
+    uint64_t waits_full;      /* times it waited for readers of its own log */
+    uint64_t settled;         /* matched, but not delivered since it had judged the flow itself */
+    uint64_t flows_forgotten; /* verdicts on flows that were too old to be remembered */
+    uint64_t reserved[43];
     uint64_t published_by_type[512];
 };
 
@@ -154,7 +162,7 @@ struct mb_nf_counters {
 enum mb_asleep {
     MB_AWAKE = 0,
     MB_ASLEEP_NAMED = 1, /* until the worker's head moves past an entry that it must look at */
-    MB_ASLEEP_UNTIL = 2, /* until the worker's head is at or past `until` */
+    MB_ASLEEP_UNTIL = 2, /* likewise, or until the worker's head is at or past `until` */
     MB_ASLEEP_CURSOR = 3 /* this + i: until NF i's cursor moves */
 };
 

@@ -180,11 +180,13 @@ static void store_dues(struct mb_log *log) {
 static bool wants_waking(const struct mb_log *log, uint32_t index) {
     const struct mb_nf_page *page = log->consumer[index].page;
     uint32_t asleep = mb_load_flag_sequential(&page->asleep);
-    if (asleep == MB_ASLEEP_NAMED)
-        return is_concerned(log, index);
-    if (asleep != MB_ASLEEP_UNTIL)
+    if (asleep != MB_ASLEEP_NAMED && asleep != MB_ASLEEP_UNTIL)
         return false;
-    uint32_t until = mb_load_flag_sequential(&page->until);
+    if (is_concerned(log, index))
+        return true;
+    if (asleep == MB_ASLEEP_NAMED)
+        return false;
+    uint32_t until = mb_load_half_relaxed(&page->until);
     return (int32_t)((uint32_t)log->head - until) >= 0;
 }
 

@@ -14,14 +14,16 @@
 /* The shape of an NF's area; from the plan, never from the area itself. */
 struct mb_nf_geometry {
     uint64_t log_slots;  /* of the worker's log */
-    uint64_t own_slots;  /* of its own log, a power of two; 0: it publishes nothing */
-    uint64_t ring_bytes; /* of its data ring, a power of two; 0 likewise */
+    uint64_t own_slots;  /* of its own log, a power of two from 16 on; 0: it publishes nothing */
+    uint64_t ring_bytes; /* of its data ring, a power of two from 4096 on; 0 likewise */
     bool is_inline;      /* has verdicts */
 };
 
+/* Bytes of the area; 0 where a size is not a power of two or out of range. */
 size_t mb_nf_area_size(const struct mb_nf_geometry *geometry);
 
-/* Where the parts of an area mapped at `base` are; NULL for parts that it has not. */
+/* Where the parts of an area mapped at `base` are; NULL for parts that it has not. The geometry
+ * must be sound: mb_nf_area_size said so. */
 struct mb_nf_area {
     struct mb_nf_page *page;
     struct mb_nf_counters *counters;
@@ -31,13 +33,18 @@ struct mb_nf_area {
 };
 struct mb_nf_area mb_nf_area_parts(void *base, const struct mb_nf_geometry *geometry);
 
-/* An event as given to the runner. Points into shared memory: valid until mb_reader_advance. */
+/* An event as given to the runner. Valid until the next mb_reader_poll or mb_reader_advance; what
+ * lies before the packet in hand also until a publication has to wait (mb_reader_set_position).
+ *
+ * The worker's entry lies in shared memory. An NF's is a copy, checked against the shape of its
+ * area; its frame range and its texts are what that NF says: check them before use. */
 struct mb_delivery {
     const struct mb_entry *entry;
     const struct mb_nf_entry *nf_entry; /* NULL: from the worker's log */
     const uint8_t *payload;             /* payload_length bytes: in the entry, or in a data ring */
-    uint32_t payload_length;
-    uint32_t bits; /* which of the reader's own subscriptions it matches: bit k, k-th of the plan */
+    uint32_t payload_length;            /* of a worker's entry always MB_PAYLOAD_SIZE */
+    uint32_t bits; /* which of the reader's own subscriptions it matches: bit k, k-th of the plan;
+                      0: not to be handled any more (mb_reader_judge) */
 };
 
 struct mb_reader;
@@ -50,13 +57,16 @@ struct mb_reader_config {
     uint8_t bit[32];                /* bit in the mask of the k-th subscription */
     uint64_t types[32][8];          /* set of types (512 bits) that the k-th one delivers; a
                                        subscription that only follows a publisher has none */
-    uint64_t cut;                   /* deliveries stop at multiples of this position, for
-                                       batches that do not depend on timing; 0: wherever the
-                                       barrier is */
+    uint64_t cut;                   /* a poll ends at the first packet boundary at or past a
+                                       multiple of this position, and is not begun before all of
+                                       it can be read: batches that do not depend on timing. A
+                                       power of two, at most a quarter of the log; 0: wherever
+                                       the barrier is */
     struct mb_wait_policy wait_policy;
 };
 
-/* Makes the reader and its own sealed area. Returns NULL and sets *error to -errno. */
+/* Makes the reader and its own sealed area. Returns NULL and sets *error to -errno (-EINVAL: the
+ * configuration). */
 struct mb_reader *mb_reader_create(const struct mb_reader_config *config, int *error);
 void mb_reader_destroy(struct mb_reader *reader);
 
@@ -66,8 +76,10 @@ int mb_reader_area_fd(const struct mb_reader *reader);
 /* Maps the worker's log. Returns 0 or -errno. */
 int mb_reader_map_log(struct mb_reader *reader, int fd);
 
-/* Maps NF `index`'s area. `barrier`: an earlier NF that this one waits for; `mask` all its bits;
- * `publishes`: its events are merged in; a later NF is mapped only to be woken. */
+/* Maps NF `index`'s area. `barrier`: an earlier NF that this one waits for, or (with `cut`) that
+ * one of those waits for; `mask` all its bits; `publishes`: its events are merged in. A later NF is
+ * mapped to be woken, and as a reader of what this one publishes. Indexes are the order of the
+ * chain. Returns 0 or -errno (-EINVAL: does not fit; -EPERM: not sealed; -EPROTO: not an NF's). */
 struct mb_neighbour {
     uint32_t index;
     int fd;
@@ -79,31 +91,46 @@ struct mb_neighbour {
 int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour *neighbour);
 
 /* Waits up to `timeout_ns` (0: looks once) for entries, and writes up to `capacity`
- * (>= 2 * MB_ENTRIES_PER_PACKET) deliveries in order. Entries that an earlier inline NF dropped
- * (any entry of the packet, or its flow before) are passed over and counted. Ends between
- * packets. Returns how many; 0 also when only foreign entries were passed.
- * -EPROTO: an earlier NF's log is not what it should be; *broken_nf names it. From then on that
- * NF's events are left out. */
+ * (>= 2 * MB_ENTRIES_PER_PACKET) deliveries in order. What an earlier NF dropped is passed over and
+ * counted (layout.h, "Verdicts"), and so is what this NF wanted no more of. Ends between packets,
+ * but where `capacity` runs out inside one; the next poll then goes on there. Returns how many; 0
+ * also when only foreign entries were passed. What was polled before is done with (advance).
+ * -EPROTO: an earlier NF's log is not what it should be; *broken_nf names it. That NF's events are
+ * left out from where this was found on; nothing else changes, poll again.
+ * -EINVAL: `capacity`, or no log is mapped. */
 int mb_reader_poll(struct mb_reader *reader, struct mb_delivery *deliveries, uint32_t capacity,
                    uint64_t timeout_ns, uint32_t *broken_nf);
 
-/* The NF handles delivery `sequence` of the worker's log from now on: what it publishes is `at`
- * there. */
+/* The NF handles delivery `sequence` of the worker's log from now on (of an NF's event: its `at`):
+ * what it publishes is `at` there. Never goes back. All before that entry's packet is done for:
+ * when a publication has to wait, the cursor moves up to there. */
 void mb_reader_set_position(struct mb_reader *reader, uint64_t sequence);
 
-/* The verdict on the entry `sequence`: the worker's one, or for an NF's event its `at`.
- * A stronger verdict stays. */
+/* The same for handlers of whole batches: all of this poll stays valid and open to verdicts, and
+ * the share of one packet (mb_reader_publish) is that of the whole poll. For `sequence` take the
+ * last delivery's, so that causes come before effects. Holds until the next poll. */
+void mb_reader_set_batch_position(struct mb_reader *reader, uint64_t sequence);
+
+/* The verdict on the entry `sequence`: the worker's one, or for an NF's event its `at`. It must be
+ * of the last poll. A stronger verdict stays: DROP_FLOW, DROP, PASS_FLOW, PASS.
+ *
+ * After MB_DROP_FLOW and MB_PASS_FLOW later events of the flow do not come any more, and those that
+ * the last poll already delivered get `bits` = 0. (DROP_FLOW is then repeated for the others.)
+ *
+ * The bus knows no TCP: who judges an event that carries stream bytes turns MB_DROP into
+ * MB_DROP_FLOW, since a retransmission would bring the bytes back. */
 void mb_reader_judge(struct mb_reader *reader, uint64_t sequence, enum mb_verdict verdict);
 
-/* Publishes an event `type`. Header, five-tuple, frame range and snapshot are those of `cause`;
- * `payload` (whole, as the type declares it) replaces the cause's. Waits where the own log is
- * full. Returns 0; -ENOBUFS: more than its share for one event; -EMSGSIZE: payload over a quarter
- * of the data ring; -EPERM: this NF declared no publications; -EINTR: `cancelled` became true. */
+/* Publishes an event `type`. Header, mask, frame range and snapshot are those of `cause`; `payload`
+ * (whole, as the type declares it) replaces the cause's. Waits where the own log is full. Returns
+ * 0; -ENOBUFS: one packet's share, half of the own log and half of the data ring, is used up;
+ * -EMSGSIZE: payload over a quarter of the data ring; -EPERM: this NF declared no publications;
+ * -EINVAL: `type`; -EINTR: `cancelled` (NULL: never) became true. */
 int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause, uint16_t type,
                       uint8_t reason, const uint8_t *payload, uint32_t payload_length,
                       const volatile bool *cancelled);
 
-/* All of the last poll is done: moves the cursor, wakes who waits for it. */
+/* All of the last poll is done, verdicts included: moves the cursor, wakes who waits for it. */
 void mb_reader_advance(struct mb_reader *reader);
 
 struct mb_nf_counters *mb_reader_counters(struct mb_reader *reader);

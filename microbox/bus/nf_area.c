@@ -1,0 +1,58 @@
+/*
+ * How an NF's area is laid out: page, counters, verdicts, own log, data ring, each from a page
+ * boundary on.
+ */
+#include "microbox/bus/reader.h"
+
+#include <stddef.h>
+
+enum { COUNTER_PAGES = 2, OWN_SLOTS_MIN = 16 };
+
+static const uint64_t LOG_SLOTS_MAX = UINT64_C(1) << 32;
+static const uint64_t OWN_SLOTS_MAX = UINT64_C(1) << 24;
+static const uint64_t RING_BYTES_MAX = UINT64_C(1) << 32;
+
+static bool is_power_of_two_within(uint64_t value, uint64_t least, uint64_t most) {
+    return value >= least && value <= most && (value & (value - 1)) == 0;
+}
+
+static bool is_sound(const struct mb_nf_geometry *geometry) {
+    if (!is_power_of_two_within(geometry->log_slots, MB_LOG_SLOTS_MIN, LOG_SLOTS_MAX))
+        return false;
+    if (geometry->own_slots == 0)
+        return geometry->ring_bytes == 0;
+    return is_power_of_two_within(geometry->own_slots, OWN_SLOTS_MIN, OWN_SLOTS_MAX) &&
+           is_power_of_two_within(geometry->ring_bytes, MB_PAGE_SIZE, RING_BYTES_MAX);
+}
+
+/* Where the parts begin, from the area's first byte. */
+struct offsets {
+    size_t counters, verdicts, slots, ring, end;
+};
+
+static struct offsets offsets_of(const struct mb_nf_geometry *geometry) {
+    struct offsets offsets;
+    offsets.counters = MB_PAGE_SIZE;
+    offsets.verdicts = offsets.counters + COUNTER_PAGES * MB_PAGE_SIZE;
+    offsets.slots = offsets.verdicts + (geometry->is_inline ? geometry->log_slots : 0);
+    offsets.ring = offsets.slots + geometry->own_slots * sizeof(struct mb_nf_entry);
+    offsets.end = offsets.ring + geometry->ring_bytes;
+    return offsets;
+}
+
+size_t mb_nf_area_size(const struct mb_nf_geometry *geometry) {
+    return is_sound(geometry) ? offsets_of(geometry).end : 0;
+}
+
+struct mb_nf_area mb_nf_area_parts(void *base, const struct mb_nf_geometry *geometry) {
+    struct offsets offsets = offsets_of(geometry);
+    uint8_t *first = base;
+    bool publishes = geometry->own_slots != 0;
+    return (struct mb_nf_area){
+        .page = base,
+        .counters = (struct mb_nf_counters *)(first + offsets.counters),
+        .verdicts = geometry->is_inline ? first + offsets.verdicts : NULL,
+        .slots = publishes ? (struct mb_nf_entry *)(first + offsets.slots) : NULL,
+        .ring = publishes ? first + offsets.ring : NULL,
+    };
+}

@@ -1,0 +1,160 @@
+/*
+ * What the files of the reader share. Nobody else includes this.
+ *
+ * reader.c    making, mapping, polling     barrier.c   how far one may read, and sleeping
+ * nf_log.c    other NFs' logs, checked     verdict.c   what earlier NFs dropped; own verdicts
+ * batch.c     where a batch ends           publish.c   the own log
+ */
+#ifndef MICROBOX_BUS_READER_PRIVATE_H
+#define MICROBOX_BUS_READER_PRIVATE_H
+
+#include "microbox/bus/flow_set.h"
+#include "microbox/bus/reader.h"
+
+enum { MB_NOBODY = -1 };
+
+#define MB_NEVER UINT64_MAX
+
+/* An NF whose area is mapped here. Its memory is not to be trusted. */
+struct mb_peer {
+    uint32_t index;
+    bool barrier;
+    bool publishes; /* its events are merged in */
+    bool broken;    /* its log was found broken and is not looked at any more */
+    uint64_t mask[2];
+    struct mb_nf_geometry geometry;
+    struct mb_area area;
+    const struct mb_nf_page *page;
+    const uint8_t *verdicts;
+    const struct mb_nf_entry *slots;
+    const uint8_t *ring;
+
+    uint64_t gone_at;      /* as read with the barrier */
+    uint64_t visible;      /* its log's head, likewise */
+    uint64_t taken;        /* its entries before this one have been merged */
+    uint64_t taken_at;     /* `at` of the last one taken: none later may be smaller */
+    uint64_t next_at;      /* `at` of entry `taken`, MB_NEVER where there is none yet */
+    uint64_t scanned;      /* its entries before this one have been looked at for a batch's end */
+    uint64_t scanned_ring; /* its data ring was used up to here by them */
+    uint64_t batch_end_at; /* a batch ends with the packet of this position; MB_NEVER: not known */
+};
+
+/* How far the reader may go, and who holds it back. */
+struct mb_window {
+    uint64_t end;
+    const struct mb_peer *limiter; /* NULL: the worker's head */
+    uint64_t seen;                 /* the word that has to move, as it was */
+    bool concerned;                /* something before the head is for this NF */
+    bool whole;                    /* `end` is known to be a packet boundary */
+};
+
+struct mb_reader {
+    uint32_t nf;
+    uint64_t cut;
+    struct mb_wait_policy wait_policy;
+
+    uint64_t bits[2]; /* own, all subscriptions */
+    uint8_t subscription_of_bit[MB_SUBSCRIPTIONS_MAX];
+    uint32_t subscriptions_of_type[MB_TYPES_MAX]; /* which deliver it */
+
+    struct mb_area log_area;
+    const struct mb_log_page *log;
+    const struct mb_entry *slots;
+    uint64_t slot_mask;
+
+    struct mb_nf_geometry geometry;
+    struct mb_area own_area;
+    struct mb_nf_area own;
+
+    uint64_t cursor;     /* what the own page says */
+    uint64_t next;       /* next entry of the worker's log to be looked at */
+    uint64_t resting;    /* all before it is delivered: the cursor may move there; never inside a
+                            packet */
+    uint64_t packet_end; /* of the packet that `next` is in; equal to `next` between packets */
+    int dropped_by;      /* last NF that dropped that packet, MB_NOBODY */
+
+    uint32_t peers; /* in the order of their indexes */
+    struct mb_peer peer[MB_NFS_MAX];
+    uint64_t judges[2];         /* bits of the inline NFs before this one */
+    uint64_t merge_next;        /* smallest next_at */
+    struct mb_nf_entry *copies; /* entries of other NFs, safe from their writers */
+    uint32_t copies_used;
+    int broken; /* NF whose log is broken and not reported yet, MB_NOBODY */
+
+    struct mb_delivery *deliveries; /* of the last poll */
+    uint32_t capacity;
+    uint32_t delivered;
+
+    struct mb_flow_set dropped_flows; /* by earlier NFs; value: the last such NF's index */
+    struct mb_flow_set judged_flows;  /* by this NF; value: its verdict */
+
+    uint64_t scanned;   /* entries before this one do not end the input */
+    uint64_t input_end; /* position of the end of the input, MB_NEVER: not seen yet */
+
+    uint64_t position;      /* what is published now is `at` there */
+    uint64_t floor;         /* entries before this one are done for: the cursor may go here */
+    bool keeps_batch;       /* the whole poll stays valid, so the floor stays where it is */
+    uint64_t own_head;      /* next entry of the own log */
+    uint64_t own_tail;      /* oldest that a reader may still need */
+    uint64_t own_ring_head; /* likewise in the data ring */
+    uint64_t own_ring_tail;
+    uint64_t share_slots; /* own_head and own_ring_head as of `floor` */
+    uint64_t share_ring;
+};
+
+enum { MB_COPIES = 2 * MB_ENTRIES_PER_PACKET };
+
+static inline const struct mb_entry *mb_reader_entry(const struct mb_reader *reader,
+                                                     uint64_t sequence) {
+    return &reader->slots[sequence & reader->slot_mask];
+}
+
+/* barrier.c */
+
+/* Position of a peer for anybody who waits for it (layout.h, "Passed"), given the head; `*cursor`
+ * is the word that it follows from. */
+uint64_t mb_peer_passed(const struct mb_reader *reader, const struct mb_peer *peer, uint64_t head,
+                        uint64_t *cursor);
+struct mb_window mb_reader_look(struct mb_reader *reader);
+/* Stores the cursor and wakes who waits for it. */
+void mb_reader_move_cursor(struct mb_reader *reader, uint64_t position);
+/* Sleeps until what holds `window` back moves, at most `timeout_ns`. */
+void mb_reader_sleep(struct mb_reader *reader, const struct mb_window *window, uint64_t timeout_ns);
+
+/* nf_log.c */
+
+/* Reads a peer's log head. Must come after the load of its cursor. */
+void mb_nf_log_look(struct mb_reader *reader, struct mb_peer *peer);
+/* Works out `merge_next` anew. */
+void mb_nf_log_find_next(struct mb_reader *reader);
+/* Copies and checks the event that comes next of all NFs' (merge_next says that there is one), and
+ * goes on to the one after it. `*peer`: whose it is. Returns NULL where its log is broken. */
+const struct mb_nf_entry *mb_nf_log_take(struct mb_reader *reader, const struct mb_peer **peer);
+
+/* verdict.c */
+
+/* The last earlier NF that dropped the packet [first, end), or MB_NOBODY. Remembers flows. */
+int mb_reader_judged(struct mb_reader *reader, uint64_t first, uint64_t end);
+/* True where an event of NF `publisher` (MB_NOBODY: of the worker) is not to be delivered, since a
+ * later NF than that dropped its packet (`dropped_by`) or its flow. */
+bool mb_reader_is_dropped(const struct mb_reader *reader, const struct mb_entry *entry,
+                          int publisher, int dropped_by);
+/* True where this NF's own verdict on the flow keeps the event from it. */
+bool mb_reader_is_settled(struct mb_reader *reader, const struct mb_entry *entry, uint64_t at);
+
+/* batch.c */
+
+/* First packet boundary at or past `position`, if it is known by `end`; else MB_NEVER. */
+uint64_t mb_reader_boundary(const struct mb_reader *reader, uint64_t position,
+                            const struct mb_window *window);
+/* Where the batch from `next` on ends, or MB_NEVER while that cannot be told. */
+uint64_t mb_reader_batch_end(struct mb_reader *reader, const struct mb_window *window);
+/* The next position that ends a batch whatever is in the logs. */
+uint64_t mb_reader_cut_after(const struct mb_reader *reader);
+
+/* publish.c */
+
+/* A new poll begins: what is published is counted against the share of its entries. */
+void mb_reader_begin_share(struct mb_reader *reader);
+
+#endif

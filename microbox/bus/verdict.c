@@ -1,0 +1,139 @@
+/*
+ * Verdicts: what earlier NFs dropped is passed over; what this NF judges is written down.
+ */
+#include "microbox/bus/atomic.h"
+#include "microbox/bus/reader_private.h"
+#include "microbox/events/event_types.h"
+
+/* A verdict replaces only weaker ones. */
+static const uint8_t strength[MB_VERDICTS] = {
+    [MB_PASS] = 0, [MB_PASS_FLOW] = 1, [MB_DROP] = 2, [MB_DROP_FLOW] = 3};
+
+static bool names(const struct mb_entry *entry, const uint64_t bits[2]) {
+    return ((entry->mask[0] & bits[0]) | (entry->mask[1] & bits[1])) != 0;
+}
+
+static uint64_t flow_of(const struct mb_entry *entry) {
+    return entry->flags & MB_HAS_FLOW ? entry->flow : 0;
+}
+
+/* An entry at or past gone_at was not judged: the NF's failure mode decides. */
+static uint8_t verdict_of(const struct mb_reader *reader, const struct mb_peer *peer,
+                          uint64_t sequence) {
+    if (sequence >= peer->gone_at)
+        return reader->log->fails_closed[peer->index] ? MB_DROP : MB_PASS;
+    return mb_load_byte_relaxed(&peer->verdicts[sequence & reader->slot_mask]);
+}
+
+static void remember(struct mb_reader *reader, struct mb_flow_set *set, uint64_t flow,
+                     uint8_t value) {
+    if (mb_flow_set_add(set, flow, value))
+        reader->own.counters->flows_forgotten++;
+}
+
+/* Later judges come later in `peer`, so the last one found is the last of the chain. */
+static int judged_entry(struct mb_reader *reader, const struct mb_entry *entry, uint64_t sequence) {
+    int dropped_by = MB_NOBODY;
+    uint64_t flow = flow_of(entry);
+    for (uint32_t i = 0; i < reader->peers; i++) {
+        const struct mb_peer *peer = &reader->peer[i];
+        if (!peer->barrier || peer->verdicts == NULL || !names(entry, peer->mask))
+            continue;
+        uint8_t verdict = verdict_of(reader, peer, sequence);
+        if (verdict == MB_DROP || verdict == MB_DROP_FLOW)
+            dropped_by = (int)peer->index;
+        if (verdict == MB_DROP_FLOW && flow != 0)
+            remember(reader, &reader->dropped_flows, flow, (uint8_t)peer->index);
+    }
+    return dropped_by;
+}
+
+int mb_reader_judged(struct mb_reader *reader, uint64_t first, uint64_t end) {
+    int dropped_by = MB_NOBODY;
+    for (uint64_t sequence = first; sequence < end; sequence++) {
+        const struct mb_entry *entry = mb_reader_entry(reader, sequence);
+        if (!names(entry, reader->judges))
+            continue;
+        int by = judged_entry(reader, entry, sequence);
+        if (by > dropped_by)
+            dropped_by = by;
+    }
+    return dropped_by;
+}
+
+bool mb_reader_is_dropped(const struct mb_reader *reader, const struct mb_entry *entry,
+                          int publisher, int dropped_by) {
+    if (publisher != MB_NOBODY && entry->type == MB_TYPE_ALERT)
+        return false;
+    if (dropped_by > publisher && entry->frame_length != 0)
+        return true;
+    uint64_t flow = flow_of(entry);
+    return flow != 0 && mb_flow_set_find(&reader->dropped_flows, flow) > publisher;
+}
+
+static void write_verdict(struct mb_reader *reader, uint64_t sequence, uint8_t verdict) {
+    if (reader->own.verdicts == NULL)
+        return;
+    uint8_t *byte = &reader->own.verdicts[sequence & reader->slot_mask];
+    if (strength[verdict] > strength[*byte])
+        mb_store_byte_relaxed(byte, verdict);
+}
+
+/* The verdict on a dropped flow is repeated on its later entries, so that who did not see the first
+ * one (or forgot it) sees this. */
+bool mb_reader_is_settled(struct mb_reader *reader, const struct mb_entry *entry, uint64_t at) {
+    uint64_t flow = flow_of(entry);
+    int verdict = flow != 0 ? mb_flow_set_find(&reader->judged_flows, flow) : MB_FLOW_UNKNOWN;
+    if (verdict == MB_FLOW_UNKNOWN)
+        return false;
+    if (verdict == MB_DROP_FLOW)
+        write_verdict(reader, at, MB_DROP_FLOW);
+    return true;
+}
+
+static uint64_t position_of(const struct mb_delivery *delivery) {
+    return delivery->nf_entry != NULL ? delivery->nf_entry->provenance.at
+                                      : delivery->entry->sequence;
+}
+
+/* First delivery of the last poll past `sequence`. They are in order. */
+static uint32_t first_delivery_after(const struct mb_reader *reader, uint64_t sequence) {
+    uint32_t low = 0;
+    uint32_t high = reader->delivered;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (position_of(&reader->deliveries[middle]) > sequence)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* Takes back what the last poll delivered of the flow beyond `sequence`. */
+static void settle_deliveries(struct mb_reader *reader, uint64_t flow, uint64_t sequence,
+                              enum mb_verdict verdict) {
+    for (uint32_t i = first_delivery_after(reader, sequence); i < reader->delivered; i++) {
+        struct mb_delivery *delivery = &reader->deliveries[i];
+        if (delivery->bits == 0 || flow_of(delivery->entry) != flow)
+            continue;
+        delivery->bits = 0;
+        reader->own.counters->settled++;
+        if (verdict == MB_DROP_FLOW)
+            write_verdict(reader, position_of(delivery), MB_DROP_FLOW);
+    }
+}
+
+void mb_reader_judge(struct mb_reader *reader, uint64_t sequence, enum mb_verdict verdict) {
+    if ((unsigned)verdict >= MB_VERDICTS || sequence < reader->cursor || sequence >= reader->next)
+        return;
+    reader->own.counters->verdicts[verdict]++;
+    write_verdict(reader, sequence, (uint8_t)verdict);
+    if (verdict != MB_DROP_FLOW && verdict != MB_PASS_FLOW)
+        return;
+    uint64_t flow = flow_of(mb_reader_entry(reader, sequence));
+    if (flow == 0 || mb_flow_set_find(&reader->judged_flows, flow) == MB_DROP_FLOW)
+        return;
+    remember(reader, &reader->judged_flows, flow, (uint8_t)verdict);
+    settle_deliveries(reader, flow, sequence, verdict);
+}
