@@ -34,6 +34,8 @@ def make_app() -> App:
     app.command("microbox.cli.check:check", name="check", help="Check a chain; show its plan.")
     app.command("microbox.cli.events:events", name="events", help="Show the event types.")
     app.command("microbox.cli.nfs:nfs", name="nfs", help="Show the built-in NFs.")
+    app.command("microbox.cli.ps:ps", name="ps", help="List the chains that run.")
+    app.command("microbox.cli.stop:stop", name="stop", help="End a run in order.")
     init = App(name="init", help="Write something to begin with.")
     init.command("microbox.cli.init:nf", name="nf", help="A new NF, its test, and a chain.")
     app.command(init)

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from microbox.chain.model import Chain
 from microbox.channel.channel import ChannelError
 from microbox.channel.messages import Begin, Detach, Done, Failed, Finished, Message, Problem, Stop
 from microbox.events.catalog import built_in
+from microbox.runtime.control import ControlError, ControlServer, run_name
 from microbox.runtime.errors import FAILED, SIGNALLED, Interrupted
 from microbox.runtime.launch import WORKER, Launcher, Patience, Running, RunningNF, RunOptions
 from microbox.runtime.observer import Observer, Reading
@@ -48,6 +52,7 @@ class Controller:
 
     def __init__(self, chain: Chain, options: RunOptions, observer: Observer) -> None:
         """Starts nothing yet."""
+        self._chain = chain
         self._options = options
         self._observer = observer
         self._launcher = Launcher(chain, options, observer.line, self._take_problem)
@@ -58,17 +63,13 @@ class Controller:
         self._ending = Ending()
         self._telling: set[asyncio.Task[None]] = set()
 
-    @property
-    def running(self) -> Running | None:
-        """The processes, once packets flow."""
-        return self._running
-
     async def run(self) -> RunReport:
         """As `run_chain`."""
         with self._signals():
             try:
                 self._running = await self._start()
-                await self._follow(self._running)
+                async with self._control():
+                    await self._follow(self._running)
                 return make_report(
                     self._running, self._options, self._ending, self._problems.reports()
                 )
@@ -76,6 +77,44 @@ class Controller:
                 await asyncio.gather(*(child.close() for child in self._launcher.children))
                 if self._running is not None:
                     _unmap(self._running)
+
+    # --- the control socket ---
+
+    @contextlib.asynccontextmanager
+    async def _control(self) -> AsyncIterator[None]:
+        """Serves the control socket. A run without one goes on: it is a convenience."""
+        name = run_name(self._chain.file, os.getpid())
+        try:
+            server = ControlServer(name, {"status": self.status, "stop": self._stop_on_request})
+        except ControlError as error:
+            self._observer.note(f"warning: no control socket: {error}")
+            yield
+            return
+        serving = asyncio.create_task(server.serve())
+        try:
+            yield
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            server.close()
+
+    def status(self) -> dict[str, Any]:
+        """What `microbox ps` shows."""
+        running = self._running
+        if running is None:
+            return {}
+        reading = self._reading(running)
+        return {
+            "process": os.getpid(),
+            "chain": self._chain.file,
+            "input": str(self._chain.input),
+            **dataclasses.asdict(reading),
+            "nfs": [_nf_status(nf) for nf in running.nfs],
+        }
+
+    def _stop_on_request(self) -> dict[str, Any]:
+        self.interrupt(signal.SIGTERM)
+        return {}
 
     # --- signals ---
 
@@ -278,6 +317,15 @@ class Controller:
             file_read=pages.value("input_bytes"),
             file_size=running.areas.file_size,
         )
+
+
+def _nf_status(nf: RunningNF) -> dict[str, Any]:
+    return {
+        "name": nf.name,
+        "process": nf.child.process.pid,
+        "outcome": nf.outcome,
+        **{counter: nf.pages.value(counter) for counter in ("matched", "handled", "alerts")},
+    }
 
 
 def _signature(running: Running) -> tuple[int, ...]:

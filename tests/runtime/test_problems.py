@@ -9,7 +9,7 @@ class Shown:
     """An observer that remembers."""
 
     def __init__(self) -> None:
-        self.problems: list[Problem] = []
+        self.problems: list[tuple[str, Problem]] = []
         self.notes: list[str] = []
 
     def reading(self, reading: Reading) -> None: ...
@@ -17,7 +17,7 @@ class Shown:
     def line(self, name: str, stream: str, line: str) -> None: ...
 
     def problem(self, name: str, problem: Problem) -> None:
-        self.problems.append(problem)
+        self.problems.append((name, problem))
 
     def note(self, text: str) -> None:
         self.notes.append(text)

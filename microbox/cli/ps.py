@@ -1,0 +1,52 @@
+"""`microbox ps`: the runs of this user."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+
+def ps(*, json_: Annotated[bool, Parameter(name="--json", negative=())] = False) -> int:
+    """List the chains that run, and how far each is.
+
+    Parameters
+    ----------
+    json_
+        Print one JSON document.
+    """
+    from microbox.runtime.control import ControlError, ask, running
+
+    found: list[dict[str, Any]] = []
+    for name, path in running().items():
+        try:
+            found.append({"name": name, **ask(path, "status")})
+        except ControlError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+    if json_:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    if not found:
+        print("nothing runs")
+        return 0
+    _print(found)
+    return 0
+
+
+def _print(found: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    numbers = ("packets", "events")
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for column in ("name", "doing", "read", *numbers, "NFs"):
+        table.add_column(column, justify="right" if column in numbers else "left")
+    for run in found:
+        share = run["file_read"] / max(run["file_size"], 1)
+        nfs = ", ".join(nf["name"] for nf in run["nfs"])
+        counts = (f"{run[number]:,}" for number in numbers)
+        table.add_row(*map(Text, (run["name"], run["doing"], f"{share:.0%}", *counts, nfs)))
+    Console(highlight=False).print(table)

@@ -1,0 +1,141 @@
+"""The control socket answers its owner's requests, and nothing else."""
+
+import asyncio
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+import uvloop
+import zmq
+
+from microbox.runtime.control import (
+    REQUEST_LIMIT,
+    ControlError,
+    ControlServer,
+    ask,
+    run_name,
+    running,
+    socket_directory,
+)
+
+NAME = run_name("demo.yaml", 1)
+
+
+@pytest.fixture(autouse=True)
+def own_runtime_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+def while_serving(talk: Callable[[ControlServer], Awaitable[Any]]) -> tuple[Any, list[str]]:
+    """What `talk` returns, and the verbs that were carried out."""
+    done: list[str] = []
+
+    def handler(verb: str) -> Callable[[], dict[str, Any]]:
+        def carry_out() -> dict[str, Any]:
+            done.append(verb)
+            return {"verb": verb}
+
+        return carry_out
+
+    async def run() -> Any:
+        server = ControlServer(NAME, {verb: handler(verb) for verb in ("status", "stop")})
+        serving = asyncio.create_task(server.serve())
+        try:
+            return await talk(server)
+        finally:
+            serving.cancel()
+            server.close()
+
+    return uvloop.run(run()), done
+
+
+def send(path: Path, payload: bytes) -> dict[str, Any]:
+    with zmq.Context() as context, context.socket(zmq.REQ) as client:
+        client.setsockopt(zmq.LINGER, 0)
+        client.connect(f"ipc://{path}")
+        client.send(payload)
+        assert client.poll(5000)
+        answer: dict[str, Any] = msgpack.unpackb(client.recv())
+        return answer
+
+
+@pytest.mark.parametrize("verb", ["status", "stop"])
+def test_a_verb_is_carried_out_and_answered(verb: str) -> None:
+    result, done = while_serving(lambda server: asyncio.to_thread(ask, server.path, verb))
+    assert result["verb"] == verb
+    assert done == [verb]
+
+
+@pytest.mark.parametrize(
+    ("payload", "error"),
+    [
+        (b"", "msgpack"),
+        (b"\xc1", "msgpack"),
+        (msgpack.packb([1]), "valid dictionary"),
+        (msgpack.packb({"version": 1, "verb": "rob"}), "verb"),
+        (msgpack.packb({"version": 2, "verb": "stop"}), "version"),
+        (msgpack.packb({"verb": "stop"}), "version"),
+        (msgpack.packb({"version": 1, "verb": "stop", "now": True}), "now"),
+        (msgpack.packb({"version": 1, "verb": "stop"}) + b"\x00", "msgpack"),
+        (msgpack.packb({"version": 1, "verb": "s" * REQUEST_LIMIT}), "at most 4096 bytes"),
+        (b"\x91" * 4000, "msgpack"),
+    ],
+)
+def test_what_is_no_request_gets_an_error_and_does_nothing(payload: bytes, error: str) -> None:
+    answer, done = while_serving(lambda server: asyncio.to_thread(send, server.path, payload))
+    assert (answer["version"], answer["ok"]) == (1, False)
+    assert error in answer["error"]
+    assert done == []
+
+
+def test_only_the_owner_can_reach_the_socket() -> None:
+    async def look(server: ControlServer) -> tuple[int, int]:
+        directory = server.path.parent
+        return stat.S_IMODE(server.path.stat().st_mode), stat.S_IMODE(directory.stat().st_mode)
+
+    modes, _ = while_serving(look)
+    assert modes == (0o600, 0o700)
+
+
+def test_the_socket_is_there_while_it_serves_and_gone_afterwards() -> None:
+    async def look(_: ControlServer) -> list[str]:
+        return list(running())
+
+    found, _ = while_serving(look)
+    assert found == [NAME]
+    assert running() == {}
+
+
+def test_what_a_killed_controller_left_is_removed() -> None:
+    socket_directory().mkdir()
+    left = socket_directory() / f"{NAME}.socket"
+    with socket.socket(socket.AF_UNIX) as abandoned:
+        abandoned.bind(str(left))
+    assert running() == {}
+    assert not left.exists()
+
+
+def test_a_directory_that_others_can_enter_is_not_used() -> None:
+    socket_directory().mkdir(mode=0o755)
+    socket_directory().chmod(0o755)
+    with pytest.raises(ControlError, match="not ours alone"):
+        ControlServer(NAME, {})
+
+
+def test_a_directory_that_is_a_link_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    socket_directory().symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ControlError, match="not ours alone"):
+        ControlServer(NAME, {})
+
+
+def test_a_run_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("microbox.runtime.control.ANSWER_TIMEOUT", 50)
+    with pytest.raises(ControlError, match=r"demo.1 does not answer"):
+        ask(tmp_path / "demo.1.socket", "status")
