@@ -62,7 +62,7 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "tcp_stream": ("tcp.stream", ("tcp_monitor",)),
     "udp": ("udp", ()),
     "icmp": ("icmp", ()),
-    "core": ("flow", ()),
+    "flow": ("flow", ()),
 }
 
 
@@ -386,7 +386,5 @@ def _module_causes(nf: PlannedNF, catalog: Catalog) -> list[tuple[str, str]]:
         for handler in nf.manifest.handlers
         for written in handler.types
         for one in catalog.delivered(catalog.resolve(written))
-        if one.number in numbers
-        and one.producer in MODULES
-        and not (one.producer == "core" and one.name.startswith("packet"))
+        if one.number in numbers and one.producer in MODULES
     ]

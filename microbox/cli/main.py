@@ -29,7 +29,9 @@ def make_app() -> App:
 
     from microbox import __version__
 
-    app = App(name="microbox", help=HELP, version=__version__, version_flags=["--version"])
+    app = App(
+        name="microbox", help=HELP, version=f"microbox {__version__}", version_flags=["--version"]
+    )
     app.command("microbox.cli.run:run", name="run", help="Run a chain over a capture.")
     app.command("microbox.cli.check:check", name="check", help="Check a chain; show its plan.")
     app.command("microbox.cli.events:events", name="events", help="Show the event types.")
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given == ["--version"]:  # at once, without loading anything
         from microbox import __version__
 
-        print(__version__)
+        print(f"microbox {__version__}")
         return FINE
     try:
         return _run(given)

@@ -1,0 +1,228 @@
+"""`microbox check`: validates a chain and shows the plan that follows from it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from microbox.chain.plan import Plan, PlannedNF
+
+
+def check(
+    chain: Path,
+    /,
+    *,
+    read: Annotated[Path | None, Parameter(name=["--read", "-r"])] = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Check a chain and show its plan; nothing runs but the NFs' own start-up.
+
+    All errors of the file and of its NFs are shown at once, each as file:line:column, what came,
+    what was expected.
+
+    Parameters
+    ----------
+    chain
+        The chain file (YAML).
+    read
+        Check it with this capture in place of its `input`.
+    json
+        Print the plan, or the errors, as one JSON document.
+    """
+    from microbox.chain.describe import describe_all
+    from microbox.chain.errors import ChainErrors
+    from microbox.chain.model import Overrides
+    from microbox.chain.prepare import prepare
+    from microbox.cli.complaints import as_json
+    from microbox.cli.main import FINE, WRONG
+    from microbox.cli.terminal import print_json
+    from microbox.runtime.validation import from_child
+
+    describe = partial(describe_all, decode=from_child)
+    try:
+        plan = prepare(chain, describe, Overrides(input=read))
+    except ChainErrors as errors:
+        if not json:
+            raise
+        print_json({"chain": str(chain), "errors": [as_json(error) for error in errors.errors]})
+        return WRONG
+    if json:
+        print_json(plan_as_json(plan))
+    else:
+        _print_plan(plan)
+    return FINE
+
+
+def plan_as_json(plan: Plan) -> dict[str, Any]:
+    """The plan with stable keys (docs/guide/cli.md)."""
+    return {
+        "chain": plan.chain.file,
+        "errors": [],
+        "input": str(plan.chain.input),
+        "output": str(plan.chain.output) if plan.chain.output else None,
+        "nfs": [_nf_as_json(plan, nf) for nf in plan.nfs],
+        "stages": [[nf.name for nf in stage] for stage in plan.stages()],
+        "modules": [{"name": one.name, "because": list(one.because)} for one in plan.modules],
+        "user_types": [one.name for one in plan.user_types],
+        "settings": plan.settings,
+        "memory": plan.memory(),
+    }
+
+
+def _nf_as_json(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
+    names = plan.names
+    return {
+        "name": nf.name,
+        "source": nf.source,
+        "stage": nf.stage,
+        "added_because": nf.added_because,
+        "inline": nf.is_inline,
+        "fails_closed": nf.fails_closed,
+        "on_error": nf.on_error,
+        "parameters": nf.parameters,
+        "subscriptions": [
+            {
+                "handler": handler.handler,
+                "types": handler.types,
+                "filter": handler.filter,
+                "per_flow": nf.filters[handler.filter].is_per_flow if handler.filter else None,
+                "batch": handler.batch,
+            }
+            for handler in nf.manifest.handlers
+        ],
+        "timers": [timer.period for timer in nf.manifest.timers],
+        "publishes": nf.manifest.publishes,
+        "reads": [names[index] for index in nf.reads],
+        "waits_for": [
+            {"nf": names[index], "because": because}
+            for index, because in sorted(nf.barrier_because.items())
+        ],
+        "bits": [bit.bit for bit in nf.bits],
+    }
+
+
+def _print_plan(plan: Plan) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from microbox.cli.terminal import console
+
+    out = console()
+    out.print(_headline(plan))
+    sections: list[tuple[str, RenderableType | None]] = [
+        ("Stages", _stages(plan)),
+        ("Network functions", _nfs(plan)),
+        ("Stack modules, and who needs them", _modules(plan)),
+        ("Shared memory", _memory(plan)),
+    ]
+    for title, body in sections:
+        if body is None:
+            continue
+        out.print()
+        out.print(Text(title, style="bold"))
+        out.print(Padding(body, (0, 0, 0, 2)))
+
+
+def _headline(plan: Plan) -> str:
+    nfs, stages = len(plan.nfs), len(plan.stages())
+    output = f" → {plan.chain.output}" if plan.chain.output else ""
+    counted = f"{nfs} NF{'s' if nfs > 1 else ''} in {stages} stage{'s' if stages > 1 else ''}"
+    return f"{plan.chain.file}: fine. {plan.chain.input}{output}, {counted}"
+
+
+def _grid(*widths: int | None) -> Table:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for width in widths:
+        table.add_column(min_width=width, overflow="fold")
+    return table
+
+
+def _stages(plan: Plan) -> Table:
+    """Who runs beside whom, and why the rest does not."""
+    table = _grid(2, None)
+    for number, stage in enumerate(plan.stages(), 1):
+        table.add_row(str(number), " ∥ ".join(nf.name for nf in stage))
+        for nf in stage:
+            for index, because in sorted(nf.barrier_because.items()):
+                earlier = plan.nfs[index].name
+                table.add_row("", f"[dim]{nf.name} waits for {earlier}: {because}[/dim]")
+    return table
+
+
+def _nfs(plan: Plan) -> Table:
+    table = _grid(None, 10, None)
+    for nf in plan.nfs:
+        first = True
+        for label, text in _facts(nf):
+            table.add_row(f"[cyan]{nf.name}[/cyan]" if first else "", f"[dim]{label}[/dim]", text)
+            first = False
+    return table
+
+
+def _facts(nf: PlannedNF) -> list[tuple[str, str]]:
+    """Label and text of each line about an NF."""
+    from rich.markup import escape
+
+    facts = [("file", escape(nf.source))]
+    if nf.added_because:
+        facts.append(("added", f"since {escape(nf.added_because)}"))
+    facts += [("reads", escape(text)) for text in _subscriptions(nf)]
+    facts += [("timer", f"every {_duration(one.period)}") for one in nf.manifest.timers]
+    if nf.manifest.publishes:
+        facts.append(("publishes", ", ".join(nf.manifest.publishes)))
+    if nf.is_inline:
+        closed = "nothing of what it reads passes" if nf.fails_closed else "all passes"
+        facts.append(("inline", f"may drop packets; should it die, {closed}"))
+    elif nf.fails_closed:
+        facts.append(("closed", "an inline NF depends on it: should it die, nothing passes"))
+    if nf.on_error == "skip":
+        facts.append(("on_error", "an event whose handler raises is skipped"))
+    return facts
+
+
+def _subscriptions(nf: PlannedNF) -> list[str]:
+    lines = []
+    for handler in nf.manifest.handlers:
+        line = ", ".join(handler.types)
+        if handler.filter:
+            per = "flow" if nf.filters[handler.filter].is_per_flow else "packet"
+            line += f"  where {handler.filter}  (decided once a {per})"
+        if handler.batch:
+            line += "  in batches"
+        lines.append(line)
+    return lines
+
+
+def _duration(period: int) -> str:
+    from microbox.chain.units import format_duration
+
+    return format_duration(period)
+
+
+def _modules(plan: Plan) -> Table:
+    table = _grid(None, None)
+    table.add_row("decode", "[dim]always[/dim]")
+    for module in plan.modules:
+        table.add_row(module.name, "; ".join(module.because))
+    return table
+
+
+def _memory(plan: Plan) -> Table:
+    from microbox.chain.units import format_size
+
+    sizes = plan.memory()
+    table = _grid(None, None, None)
+    table.add_row("log", format_size(sizes.pop("log")), f"{plan.log_slots:,} events of 192 bytes")
+    for name, size in sizes.items():
+        table.add_row(name, format_size(size), "")
+    table.add_row("[bold]in all[/bold]", format_size(sum(plan.memory().values())), "")
+    return table
