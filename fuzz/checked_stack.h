@@ -1,0 +1,90 @@
+/*
+ * A stack whose one subscriber wants everything and checks what each entry says of its frame.
+ * abort() on the first entry that lies: that is what a fuzz target has for a failure.
+ */
+#ifndef MICROBOX_FUZZ_CHECKED_STACK_H
+#define MICROBOX_FUZZ_CHECKED_STACK_H
+
+#include "microbox/events/event_types.h"
+#include "microbox/stack/stack.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHECKED_LOG_SLOTS = 1 << 16 };
+
+struct checked_stack {
+    struct mb_log log;
+    struct mb_stack *stack;
+    const uint8_t *pool;
+    uint64_t pool_size;
+    uint64_t seen; /* entries checked so far */
+    /* What else the target wants of each entry. */
+    void (*look)(void *context, const struct mb_entry *entry);
+    void *context;
+};
+
+static inline void checked_stack_require(bool holds) {
+    if (!holds)
+        abort();
+}
+
+/* Few flows and few held segments, so that the limits are met. */
+static inline void checked_stack_create(struct checked_stack *checked, const uint8_t *pool,
+                                        uint64_t pool_size, uint32_t link_type) {
+    struct mb_stack_config config = {.flows_max = 16,
+                                     .held_segments_per_flow = 8,
+                                     .held_segments_max = 32,
+                                     .checksums = MB_CHECKSUMS_EVENT,
+                                     .hash_key = {1, 2},
+                                     .link_type = link_type};
+    struct mb_subscription everything = {.filter = ""};
+    struct mb_timer_subscription timer = {.period = 1000000000, .mask = {1, 0}};
+    char error[MB_ERROR_SIZE];
+
+    memset(everything.types, 0xff, sizeof everything.types);
+    memset(checked, 0, sizeof *checked);
+    checked->pool = pool;
+    checked->pool_size = pool_size;
+    checked_stack_require(mb_log_create(&checked->log, CHECKED_LOG_SLOTS) == 0);
+    checked->stack = mb_stack_create(&config, &checked->log, &everything, 1, &timer, 1, error);
+    checked_stack_require(checked->stack != NULL);
+}
+
+static inline void checked_stack_look(struct checked_stack *checked) {
+    for (; checked->seen < checked->log.next; checked->seen++) {
+        const struct mb_entry *entry = &checked->log.slots[checked->seen & checked->log.slot_mask];
+        checked_stack_require(entry->sequence == checked->seen);
+        checked_stack_require(entry->type < MB_TYPES_BUILT_IN && entry->reason < MB_REASONS);
+        checked_stack_require(entry->frame <= checked->pool_size &&
+                              entry->frame_length <= checked->pool_size - entry->frame);
+        checked_stack_require(entry->data_offset <= entry->frame_length &&
+                              entry->data_length <= entry->frame_length - entry->data_offset);
+        if (checked->look)
+            checked->look(checked->context, entry);
+    }
+    mb_log_commit(&checked->log);
+}
+
+static inline void checked_stack_handle(struct checked_stack *checked,
+                                        const struct mb_frame *frames, size_t count) {
+    struct mb_handled handled[MB_BATCH];
+    while (count > 0) {
+        size_t batch = count < MB_BATCH ? count : MB_BATCH;
+        size_t done = mb_stack_handle(checked->stack, checked->pool, frames, batch, handled);
+        checked_stack_look(checked);
+        frames += done;
+        count -= done;
+    }
+}
+
+/* Ends all flows, then frees all. */
+static inline void checked_stack_destroy(struct checked_stack *checked) {
+    while (!mb_stack_finish(checked->stack, MB_REASON_END_SHUTDOWN))
+        checked_stack_look(checked);
+    checked_stack_look(checked);
+    mb_stack_destroy(checked->stack);
+    mb_log_destroy(&checked->log);
+}
+
+#endif
