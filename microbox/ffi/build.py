@@ -23,6 +23,9 @@ HEADERS = (
     "microbox/io/source.h",
     "microbox/io/sink.h",
     "microbox/io/filter.h",
+    "microbox/stack/counters.h",
+    "microbox/stack/stack.h",
+    "microbox/stack/worker.h",
     "microbox/ffi/process.h",
 )
 
@@ -34,17 +37,20 @@ def without_preprocessor(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
 
-def counters_struct(text: str) -> str:
-    """The definition of `struct mb_stack_counters`, from the rows of counters.def."""
-    fields = "".join(f"    uint64_t {field};\n" for field in COUNTER_ROW.findall(text))
-    return f"struct mb_stack_counters {{\n{fields}    ...;\n}};"
+def with_counters(declarations: str, rows: str) -> str:
+    """counters.h with the rows of counters.def expanded, as the preprocessor would."""
+    fields = "".join(f"    uint64_t {field};\n" for field in COUNTER_ROW.findall(rows))
+    opening = "struct mb_stack_counters {\n"
+    return declarations.replace(opening, opening + fields)
 
 
 def make(root: Path, output: Path) -> None:
     """Writes the extension's C source to `output`."""
     builder = cffi.FFI()
+    rows = (root / "microbox/stack/counters.def").read_text()
     for header in HEADERS:
-        builder.cdef(without_preprocessor((root / header).read_text()))
+        declarations = without_preprocessor((root / header).read_text())
+        builder.cdef(with_counters(declarations, rows))
     includes = "\n".join(f'#include "{header}"' for header in HEADERS)
     builder.set_source("microbox._core", includes)
     builder.emit_c_code(str(output))

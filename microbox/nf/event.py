@@ -59,13 +59,29 @@ class Cause(NamedTuple):
 
 
 class Deliveries:
-    """What the events of one runner have in common: the deliveries of the last poll, the frame
-    pool, the states of flows, and the views that the running handler was given."""
+    """What the events of one runner have in common: the deliveries of the last poll and which of
+    them is being handled, the frame pool, the states of flows, the views that the handler was
+    given."""
 
-    def __init__(self, catalog: Catalog, flow_state: Callable[[], Any], capacity: int) -> None:
-        """Room for `capacity` deliveries."""
+    __slots__ = (
+        "array",
+        "catalog",
+        "entry",
+        "flow_state",
+        "index",
+        "keeps_states",
+        "pool",
+        "pool_size",
+        "states",
+        "views",
+    )
+
+    def __init__(self, catalog: Catalog, flow_state: Callable[[], Any] | None, array: Any) -> None:
+        """`array`: struct mb_delivery[], filled by each poll."""
         self.catalog = catalog
-        self.array = ffi.new("struct mb_delivery[]", capacity)
+        self.array = array
+        self.entry = ffi.NULL  # struct mb_entry * of the event that is being handled
+        self.index = 0  # its place in `array`
         self.pool = ffi.NULL
         self.pool_size = 0
         self.flow_state = flow_state
@@ -109,7 +125,7 @@ class Deliveries:
         return all_returned
 
     def state_of(self, flow: int) -> Any:
-        """The NF's own object of a flow, made at its first use."""
+        """The NF's own object of a flow; None until it sets one, where it has no factory."""
         if not self.keeps_states:
             raise UsageError(
                 "flow.state is not kept for this NF: its module never says `flow.state`, so "
@@ -118,7 +134,7 @@ class Deliveries:
         if not flow:
             raise UsageError("flow.state: this event has no flow; ask `if event.flow:` first")
         state = self.states.get(flow)
-        if state is None:
+        if state is None and self.flow_state is not None:
             state = self.states[flow] = self.flow_state()
         return state
 
@@ -126,19 +142,16 @@ class Deliveries:
 class Side:
     """What one side of a flow has sent so far, as of the event (struct mb_side)."""
 
-    __slots__ = ("_event", "_index")
+    __slots__ = ("_deliveries", "_index")
 
-    _event: Any
-    _index: int
-
-    def __init__(self, event: Event, index: int) -> None:
+    def __init__(self, deliveries: Deliveries, index: int) -> None:
         """0: originator, 1: responder."""
-        self._event = event
+        self._deliveries = deliveries
         self._index = index
 
     @property
     def _side(self) -> Any:
-        return self._event._entry.snapshot.side[self._index]
+        return self._deliveries.entry.snapshot.side[self._index]
 
     @property
     def state(self) -> TcpState:
@@ -192,31 +205,30 @@ class Snapshot:
 
     __slots__ = ("side",)
 
-    def __init__(self, event: Event) -> None:
-        """Belongs to `event`."""
-        self.side = (Side(event, 0), Side(event, 1))
+    def __init__(self, deliveries: Deliveries) -> None:
+        """Of the event that is being handled."""
+        self.side = (Side(deliveries, 0), Side(deliveries, 1))
 
 
 class Flow:
     """The event's flow: its five-tuple from the originator's point of view, and the NF's own
     state of it. False where the event belongs to no flow; the addresses are then the packet's."""
 
-    __slots__ = ("_event",)
+    __slots__ = ("_deliveries", "_is_as_sent")
 
-    _event: Any
-
-    def __init__(self, event: Event) -> None:
-        """Belongs to `event`."""
-        self._event = event
+    def __init__(self, deliveries: Deliveries, is_as_sent: bool) -> None:
+        """Of the event that is being handled. `is_as_sent`: its tuple is a packet's."""
+        self._deliveries = deliveries
+        self._is_as_sent = is_as_sent
 
     def __bool__(self) -> bool:
         """True where the event belongs to a flow."""
-        return bool(self._event._entry.flow)
+        return bool(self._deliveries.entry.flow)
 
     @property
     def id(self) -> int:
         """The number of the flow's first packet; 0: none."""
-        return int(self._event._entry.flow)
+        return int(self._deliveries.entry.flow)
 
     @property
     def source(self) -> str:
@@ -241,20 +253,28 @@ class Flow:
     @property
     def protocol(self) -> str:
         """TCP, UDP, ICMP, ICMPv6, ...; the number in digits where it has no name here."""
-        number = self._event._entry.payload.flow.tuple.protocol
+        number = self._deliveries.entry.payload.flow.tuple.protocol
         return PROTOCOLS.get(number) or str(number)
 
     @property
+    def raw_tuple(self) -> bytes:
+        """The payload's struct mb_five_tuple as it is: a packet's is as sent."""
+        tuple_ = self._deliveries.entry.payload.flow.tuple
+        return bytes(ffi.buffer(ffi.addressof(tuple_)))
+
+    @property
     def state(self) -> Any:
-        """The NF's own object for this flow (`flow_state()` makes it); goes when the flow ends."""
-        event = self._event
-        return event._deliveries.state_of(event._entry.flow)
+        """The NF's own object for this flow, dropped when the flow ends.
+
+        None until the NF sets it, or what the class's `flow_state()` makes.
+        """
+        return self._deliveries.state_of(self._deliveries.entry.flow)
 
     @state.setter
     def state(self, value: Any) -> None:
-        event = self._event
-        event._deliveries.state_of(event._entry.flow)
-        event._deliveries.states[event._entry.flow] = value
+        flow = self._deliveries.entry.flow
+        self._deliveries.state_of(flow)
+        self._deliveries.states[flow] = value
 
     def __str__(self) -> str:
         """As 10.0.0.1:1234 → 10.0.0.2:80 TCP."""
@@ -264,42 +284,38 @@ class Flow:
 
     def _end(self, name: str, other: str) -> Any:
         """A packet's tuple is as sent: turned round where it came from the responder."""
-        event = self._event
-        entry = event._entry
-        turned = event._is_packet and entry.flags & FROM_RESPONDER
+        entry = self._deliveries.entry
+        turned = self._is_as_sent and entry.flags & FROM_RESPONDER
         return getattr(entry.payload.flow.tuple, other if turned else name)
 
 
 class Event:
     """An event as handlers see it. Every type's own class adds the payload's fields."""
 
-    __slots__ = ("_deliveries", "_entry", "_flow", "_index", "_snapshot")
+    __slots__ = ("_deliveries", "_flow", "_snapshot")
 
-    _deliveries: Deliveries
-    _entry: Any  # struct mb_entry *
-    _index: int  # in the deliveries of the poll
     _is_packet = False
+    _has_tuple = False
 
     type: EventType
     name: str
     """The type's full name."""
 
     def __init__(self, deliveries: Deliveries) -> None:
-        """Shows nothing until the runner points it at an entry."""
+        """Shows the entry that the deliveries are at."""
         self._deliveries = deliveries
-        self._entry = ffi.NULL
-        self._index = 0
-        self._flow = Flow(self)
-        self._snapshot = Snapshot(self)
+        self._flow = Flow(deliveries, self._is_packet)
+        self._snapshot = Snapshot(deliveries)
 
     time: int = property(  # type: ignore[assignment]
-        attrgetter("_entry.time"), doc="Nanoseconds since the epoch, of the packet that caused it."
+        attrgetter("_deliveries.entry.time"),
+        doc="Nanoseconds since the epoch, of the packet that caused it.",
     )
     packet: int = property(  # type: ignore[assignment]
-        attrgetter("_entry.packet"), doc="Number of the input packet, from 1."
+        attrgetter("_deliveries.entry.packet"), doc="Number of the input packet, from 1."
     )
     sequence: int = property(  # type: ignore[assignment]
-        attrgetter("_entry.sequence"), doc="Number of the entry in its publisher's log."
+        attrgetter("_deliveries.entry.sequence"), doc="Number of the entry in its publisher's log."
     )
     flow: Flow = property(  # type: ignore[assignment]
         attrgetter("_flow"), doc="The flow; false where there is none."
@@ -311,12 +327,12 @@ class Event:
     @property
     def direction(self) -> int:
         """0: from the flow's originator to its responder; 1: back."""
-        return int(self._entry.flags & FROM_RESPONDER)
+        return int(self._deliveries.entry.flags & FROM_RESPONDER)
 
     @property
     def reason(self) -> Reason:
         """Why: the flow's end, what is malformed or unusual; "none" where all is well."""
-        number = self._entry.reason
+        number = self._deliveries.entry.reason
         reasons = self._deliveries.catalog.reasons
         return reasons[number] if number < len(reasons) else reasons[0]
 
@@ -326,22 +342,28 @@ class Event:
 
         `bytes(event.data)` copies.
         """
-        entry = self._entry
+        entry = self._deliveries.entry
         return self._deliveries.in_pool(entry.frame + entry.data_offset, entry.data_length)
 
     @property
     def frame(self) -> memoryview:
         """The whole frame as captured, read-only, until the handler returns."""
-        entry = self._entry
+        entry = self._deliveries.entry
         return self._deliveries.in_pool(entry.frame, entry.frame_length)
 
     @property
     def cause(self) -> Cause | None:
         """What caused an NF's event; None for the stack's own."""
-        nf_entry = self._deliveries.array[self._index].nf_entry
+        nf_entry = self._deliveries.array[self._deliveries.index].nf_entry
         if not nf_entry:
             return None
         return Cause(nf_entry.provenance.cause_log, nf_entry.provenance.cause)
+
+    def parts_were_kept(self) -> bool:
+        """True when somebody else holds `flow` or `snapshot`."""
+        # What else refers to each: the slot and the argument.
+        own = 2
+        return sys.getrefcount(self._flow) > own or sys.getrefcount(self._snapshot) > own
 
     def fields(self) -> dict[str, Any]:
         """The payload's fields by name."""
@@ -349,8 +371,6 @@ class Event:
 
     def __repr__(self) -> str:
         """As people want to read it: type, flow, packet, time."""
-        if not self._entry:
-            return f"<event {self.name}>"
         seconds, nanoseconds = divmod(self.time, 1_000_000_000)
         flow = f", flow {self.flow.id} {self.flow}" if self.flow else ""
         return f"{self.name}{flow}, packet {self.packet}, time {seconds}.{nanoseconds:09d}"
@@ -365,7 +385,7 @@ class Event:
     @property
     def _payload(self) -> Any:
         """The whole payload as its C struct, in the entry or in a data ring."""
-        delivery = self._deliveries.array[self._index]
+        delivery = self._deliveries.array[self._deliveries.index]
         if delivery.payload_length < self._struct_size:
             raise UsageError(
                 f"{self.name}: a payload of {delivery.payload_length} bytes is too short"
@@ -377,7 +397,7 @@ class Event:
 
     def _bytes_at(self, offset: int, length: int) -> bytes:
         """A piece of the payload, copied. Checked: its offsets come from another process."""
-        delivery = self._deliveries.array[self._index]
+        delivery = self._deliveries.array[self._deliveries.index]
         if offset + length > delivery.payload_length:
             raise UsageError(
                 f"{self.name}: a field lies outside its payload: [{offset}, {offset + length}) of "
@@ -416,6 +436,7 @@ def event_class(of: EventType) -> type[Event]:
         "type": of,
         "name": of.name,
         "_is_packet": "packet" in struct_chain(of.struct),
+        "_has_tuple": "five_tuple" in struct_chain(of.struct),
     }
     if of.struct != "none":
         own["_struct_size"] = layout.size
@@ -445,7 +466,7 @@ def _struct_path(of: EventType, place: Place) -> str:
     """Through the entry where the field lies there for sure: that costs no check."""
     members = {name for name, _ in ffi.typeof("union mb_payload").fields}
     if of.struct in members and place.offset + place.size <= ffi.sizeof("union mb_payload"):
-        return f"_entry.payload.{of.struct}"
+        return f"_deliveries.entry.payload.{of.struct}"
     return "_payload"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from microbox.nf.errors import UsageError
@@ -55,8 +54,8 @@ class NetworkFunction:
     inline: ClassVar[bool | None] = None
     """Whether it may drop packets. None: it may if its code mentions DROP or DROP_FLOW."""
 
-    flow_state: ClassVar[Callable[[], Any]] = SimpleNamespace
-    """Makes the object that `event.flow.state` is, once a flow; it goes when the flow ends."""
+    flow_state: ClassVar[Callable[[], Any] | None] = None
+    """Makes the object that `event.flow.state` is at its first use in a flow: a class, say."""
 
     name: str = ""
     """The instance's name in its chain."""

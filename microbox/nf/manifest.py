@@ -93,9 +93,16 @@ def is_inline(owner: type[NetworkFunction]) -> bool:
     return any(value is DROP or value is DROP_FLOW for value in values)
 
 
-def uses_flow_state(owner: type[NetworkFunction]) -> bool:
-    """Whether the code mentions `flow` and `state`, as in `event.flow.state`."""
-    return {"flow", "state"} <= names_in_code(owner)
+def needs_flow_ends(owner: type[NetworkFunction]) -> bool:
+    """Whether something is kept of each flow until it ends: `event.flow.state`, or that the NF has
+    left the flow."""
+    names = names_in_code(owner)
+    if {"flow", "state"} <= names or names & {"DROP_FLOW", "PASS_FLOW"}:
+        return True
+    catalog = _catalog_of(owner)
+    marks = (one.mark for one in handlers_of(owner) if isinstance(one.mark, Subscription))
+    seen = [catalog.resolve(name).name for mark in marks for name in mark.types]
+    return "DROP" in names and any(name.startswith("flow.tcp") for name in seen)
 
 
 @functools.cache
@@ -184,7 +191,7 @@ def _flow_state_handlers(
 ) -> list[HandlerDeclaration]:
     """The ends of the flows that it sees, so that their state can go. No filter: a filter on one
     direction may miss the end."""
-    if not uses_flow_state(owner):
+    if not needs_flow_ends(owner):
         return []
     seen = [catalog.resolve(name) for one in handlers for name in one.types]
     ends = dict.fromkeys(end for one in seen for end in _ends_of(one, catalog))
@@ -198,7 +205,12 @@ def _ends_of(seen: EventType, catalog: Catalog) -> list[str]:
         return [f"{kinds[0]}.end"]
     if seen.name in FLOW_KIND_OF_PACKETS:
         return [f"{FLOW_KIND_OF_PACKETS[seen.name]}.end"]
-    return [one.name for one in catalog.types if one.is_built_in and one.name.endswith(".end")]
+    return flow_ends(catalog)
+
+
+def flow_ends(catalog: Catalog) -> list[str]:
+    """Full names of the types that end a flow: those whose payload is a flow's end."""
+    return [one.name for one in catalog.types if one.is_built_in and one.payload == "flow_end"]
 
 
 def _file_of(owner: type) -> str:

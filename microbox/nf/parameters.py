@@ -166,12 +166,22 @@ def _unknown(name: str, known: Mapping[str, ParameterDeclaration]) -> Wrong:
     return Wrong(name, f"unknown parameter '{name}'", f"it has {', '.join(known)}")
 
 
-def apply(instance: object, values: Mapping[str, Any]) -> None:
-    """Sets all parameters of an NF's instance. Raises ParameterError with all that is wrong."""
+def apply(instance: object, values: Mapping[str, Any], base: str = "") -> None:
+    """Sets all parameters of an NF's instance; relative paths that were given count from `base`.
+
+    Raises ParameterError with all that is wrong.
+    """
     declarations = declared_by(type(instance))
     wrong = check(declarations, values)
     if wrong:
         raise ParameterError("; ".join(map(str, wrong)))
     for one in declarations:
-        value = values.get(one.name, one.default)
-        setattr(instance, one.name, coerce(one.annotation, value))
+        value = coerce(one.annotation, values.get(one.name, one.default))
+        setattr(instance, one.name, from_base(base, value) if one.name in values else value)
+
+
+def from_base(base: str, value: Any) -> Any:
+    """Paths, alone or in a list, joined to `base`; anything else as it is."""
+    if isinstance(value, list):
+        return [from_base(base, one) for one in value]
+    return Path(base, value) if isinstance(value, Path) else value

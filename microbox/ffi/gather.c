@@ -1,0 +1,49 @@
+#include "microbox/ffi/gather.h"
+
+#include <string.h>
+
+static bool is_in_set(const uint64_t *types, uint16_t type) {
+    return type < MB_TYPES_MAX && (types[type / 64] >> (type % 64) & 1) != 0;
+}
+
+uint32_t mb_gather(const struct mb_delivery *deliveries, uint32_t count, uint16_t last_type,
+                   uint64_t *keys, const struct mb_entry **entries) {
+    uint32_t last = count;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct mb_entry *entry = deliveries[i].entry;
+        const uint16_t type = entry->type;
+        keys[i] = (uint64_t)deliveries[i].bits << 16 | type;
+        entries[i] = entry;
+        if (type == last_type && last == count)
+            last = i;
+    }
+    return last;
+}
+
+uint32_t mb_select(const struct mb_delivery *deliveries, uint32_t count, uint32_t bits,
+                   const uint64_t *types, uint32_t *indexes, bool *from_nfs) {
+    uint32_t selected = 0;
+    *from_nfs = false;
+    for (uint32_t i = 0; i < count; i++) {
+        if ((deliveries[i].bits & bits) == 0 || !is_in_set(types, deliveries[i].entry->type))
+            continue;
+        indexes[selected++] = i;
+        *from_nfs |= deliveries[i].nf_entry != NULL;
+    }
+    return selected;
+}
+
+const struct mb_entry *mb_gather_slots(const struct mb_delivery *deliveries,
+                                       const uint32_t *indexes, uint32_t count, uint64_t log_slots,
+                                       uint32_t *slots) {
+    const uint64_t slot_mask = log_slots - 1;
+    for (uint32_t i = 0; i < count; i++)
+        slots[i] = (uint32_t)(deliveries[indexes[i]].entry->sequence & slot_mask);
+    return deliveries[indexes[0]].entry - slots[0];
+}
+
+void mb_gather_copies(const struct mb_delivery *deliveries, const uint32_t *indexes, uint32_t count,
+                      struct mb_entry *copies) {
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(&copies[i], deliveries[indexes[i]].entry, sizeof copies[i]);
+}

@@ -1,0 +1,30 @@
+/*
+ * What the runner needs of a poll's deliveries, in arrays that Python reads at once: a call for
+ * each event would cost more than the event.
+ */
+#ifndef MICROBOX_FFI_GATHER_H
+#define MICROBOX_FFI_GATHER_H
+
+#include "microbox/bus/reader.h"
+
+/* For each delivery its entry, and its key: the type in the low 16 bits, the reader's bits above.
+ * Returns the index of the first delivery of type `last_type`, or `count`. */
+uint32_t mb_gather(const struct mb_delivery *deliveries, uint32_t count, uint16_t last_type,
+                   uint64_t *keys, const struct mb_entry **entries);
+
+/* Indexes of the deliveries that match one of `bits` and whose type is in `types` (512 bits).
+ * Returns how many; *from_nfs says whether an NF's event is among them. */
+uint32_t mb_select(const struct mb_delivery *deliveries, uint32_t count, uint32_t bits,
+                   const uint64_t *types, uint32_t *indexes, bool *from_nfs);
+
+/* The slots in the worker's log that these deliveries lie in; none may be an NF's event. Returns
+ * the first slot of the log. */
+const struct mb_entry *mb_gather_slots(const struct mb_delivery *deliveries,
+                                       const uint32_t *indexes, uint32_t count, uint64_t log_slots,
+                                       uint32_t *slots);
+
+/* Copies the entries of these deliveries. */
+void mb_gather_copies(const struct mb_delivery *deliveries, const uint32_t *indexes, uint32_t count,
+                      struct mb_entry *copies);
+
+#endif

@@ -1,0 +1,99 @@
+"""From a Python file to the NF's class in it, and to an instance."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from microbox.nf.function import NetworkFunction
+from microbox.nf.parameters import apply
+
+
+class LoadError(Exception):
+    """A file that is no NF: a sentence, the traceback of the user's own frames, what to do."""
+
+    def __init__(self, message: str, traceback: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback
+        self.hint = hint
+
+
+def load_class(path: Path) -> type[NetworkFunction]:
+    """The one NF that a file defines. Raises LoadError.
+
+    The file runs as a module of its own; files beside it can be imported from it.
+    """
+    module = _run(path)
+    found = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, NetworkFunction)
+        and value.__module__ == module.__name__
+    ]
+    bases = {base for one in found for base in one.__mro__[1:]}
+    leaves = [one for one in dict.fromkeys(found) if one not in bases]
+    if len(leaves) == 1:
+        return leaves[0]
+    if leaves:
+        names = ", ".join(one.__name__ for one in leaves)
+        raise LoadError(
+            f"{path} defines {len(leaves)} NFs: {names}", hint="put each into a file of its own"
+        )
+    raise LoadError(
+        f"{path} defines no NF",
+        hint="write a class that derives from microbox.NetworkFunction",
+    )
+
+
+def _run(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise LoadError(f"{path} is not a file")
+    name = f"microbox_nf_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise LoadError(f"{path} is no Python file", hint="its name should end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise LoadError(
+            f"{path.name}: {type(error).__name__}: {error}", own_frames(error)
+        ) from None
+    return module
+
+
+def own_frames(error: BaseException) -> str:
+    """The traceback without the frames of this package and of the import machinery in front."""
+    frame = error.__traceback__
+    while frame is not None and _is_ours(frame.tb_frame.f_code.co_filename):
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame))
+
+
+def _is_ours(file: str) -> bool:
+    return file == __file__ or file.startswith("<frozen")
+
+
+def make_instance(
+    owner: type[NetworkFunction], name: str, parameters: Mapping[str, Any], base: str = ""
+) -> NetworkFunction:
+    """An instance with its parameters set (paths count from `base`) before its own __init__ runs.
+
+    Raises ParameterError.
+    """
+    instance = owner.__new__(owner)
+    instance.name = name
+    apply(instance, parameters, base)
+    instance.__init__()  # type: ignore[misc] # not called by __new__
+    return instance

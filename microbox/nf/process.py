@@ -1,0 +1,189 @@
+"""The process of one NF: `python -P -m microbox.nf.process FD`.
+
+FD is its end of the socket to the controller; the order of messages is that of
+`microbox.channel.messages`. The user's file is loaded here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from microbox._core import lib
+from microbox.channel.channel import Channel, ChannelClosed, ChannelError
+from microbox.channel.messages import (
+    Area,
+    Begin,
+    Configure,
+    Failed,
+    Finished,
+    Load,
+    Map,
+    Neighbour,
+    Problem,
+    Ready,
+    Stop,
+)
+from microbox.events.catalog import built_in
+from microbox.nf.errors import ParameterError
+from microbox.nf.function import NetworkFunction
+from microbox.nf.load import LoadError, load_class, make_instance, own_frames
+from microbox.nf.manifest import manifest_of
+from microbox.nf.reader import BusError, Reader
+from microbox.nf.records import RecordLog
+from microbox.nf.runner import HandlerFailed, Runner
+
+Answer = TypeVar("Answer")
+
+POLL_NS = 50_000_000  # how long a wait for events may keep a message from the controller waiting
+
+
+class Stopped(Exception):
+    """The controller wants no more of this NF."""
+
+
+class NFProcess:
+    """One NF from Load to Finished."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def run(self) -> int:
+        """Returns the exit status: 0, or 1 after Failed."""
+        try:
+            self._serve()
+        except (Stopped, ChannelClosed):
+            return 0
+        except LoadError as error:
+            return self._fail(str(error), error.traceback, error.hint)
+        except (ParameterError, BusError, ChannelError) as error:
+            return self._fail(str(error))
+        except HandlerFailed as error:
+            return self._fail(str(error), error.problem.traceback)
+        except Exception as error:
+            return self._fail(f"{type(error).__name__}: {error}", own_frames(error))
+        return 0
+
+    def _fail(self, error: str, traceback: str = "", hint: str = "") -> int:
+        with contextlib.suppress(ChannelError):
+            self._channel.send(Failed(error, traceback, hint))
+        return 1
+
+    def _serve(self) -> None:
+        load, _ = self._expect(Load)
+        owner = load_class(Path(load.source))
+        self._channel.send(manifest_of(owner))
+        configure, _ = self._expect(Configure)
+        function = make_instance(owner, load.name, load.parameters, load.base)
+        reader = Reader(configure)
+        try:
+            self._channel.send(Area(), [reader.area_fd])
+            self._map(reader)
+            runner = self._runner(load, configure, function, reader)
+            runner.start()
+            self._channel.send(Ready())
+            self._loop(runner)
+            self._report(runner)
+        finally:
+            sys.stdout.flush()
+
+    def _expect(self, kind: type[Answer]) -> tuple[Answer, list[int]]:
+        """The next message, which has to be of this kind. Raises Stopped for Stop."""
+        message, fds = self._channel.receive()
+        if isinstance(message, Stop):
+            raise Stopped
+        if not isinstance(message, kind):
+            raise ChannelError(f"expected {kind.__name__}, got {type(message).__name__}")
+        return message, fds
+
+    def _map(self, reader: Reader) -> None:
+        """Log and frame pool, then the neighbours, until Begin."""
+        mapping, fds = self._expect(Map)
+        with closing(fds):
+            reader.map_log(fds[0])
+            reader.map_pool(fds[1], mapping.pool_size)
+        while True:
+            message, fds = self._channel.receive()
+            match message:
+                case Neighbour():
+                    with closing(fds):
+                        reader.map_neighbour(message, fds[0])
+                case Begin():
+                    return
+                case Stop():
+                    raise Stopped
+                case _:
+                    raise ChannelError(f"expected Neighbour, got {type(message).__name__}")
+
+    def _runner(
+        self, load: Load, configure: Configure, function: NetworkFunction, reader: Reader
+    ) -> Runner:
+        return Runner(
+            function,
+            reader,
+            built_in().with_user_types(configure.user_types),
+            configure,
+            on_error=load.on_error,
+            tell=self._channel.send,
+            records=self._records(load),
+        )
+
+    def _records(self, load: Load) -> RecordLog | None:
+        if not load.log_directory:
+            return None
+        path = Path(load.log_directory) / f"{load.name}.jsonl"
+        return RecordLog(path, utc=load.utc, tell=self._warn)
+
+    def _warn(self, message: str) -> None:
+        self._channel.send(Problem("warning", message))
+
+    def _loop(self, runner: Runner) -> None:
+        """Until the end of the input has been handled, or the controller says Stop."""
+        while not runner.is_finished:
+            runner.run_once(POLL_NS)
+            if self._channel.poll(0):
+                message, _ = self._channel.receive()
+                if not isinstance(message, Stop):
+                    raise ChannelError(f"expected Stop, got {type(message).__name__}")
+                runner.finish()
+
+    def _report(self, runner: Runner) -> None:
+        records = runner.records
+        self._channel.send(
+            Finished(
+                summary=dict(runner.summary),
+                records=records.written if records else 0,
+                records_lost=records.lost if records else 0,
+                log_file=str(records.path) if records and records.is_made else "",
+            )
+        )
+
+
+@contextlib.contextmanager
+def closing(fds: list[int]) -> Iterator[None]:
+    """Closes the descriptors that came with a message."""
+    try:
+        yield
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def main() -> int:
+    """Runs the NF; the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
+    lib.mb_die_with_parent(os.getppid())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+    with Channel.from_descriptor(int(sys.argv[1])) as channel:
+        return NFProcess(channel).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""An NF's end of the bus: the C reader with its areas, descriptors and checks.
+
+What may go wrong with memory that other processes sent is said in a sentence, as `BusError`.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from typing import Any
+
+from microbox._core import ffi, lib
+from microbox.channel.messages import AreaShape, Bit, Configure, Neighbour
+from microbox.nf.errors import UsageError
+from microbox.nf.verdict import Verdict
+
+CAPACITY = 4096  # deliveries of one poll; at least 2 * MB_ENTRIES_PER_PACKET
+TYPE_WORDS = 8
+
+
+class BusError(RuntimeError):
+    """Memory that should be shared cannot be."""
+
+
+def set_of(types: list[int]) -> list[int]:
+    """A set of types as 512 bits in words of 64."""
+    words = [0] * TYPE_WORDS
+    for one in types:
+        words[one // 64] |= 1 << (one % 64)
+    return words
+
+
+def geometry_of(shape: AreaShape) -> dict[str, Any]:
+    """The shape as struct mb_nf_geometry."""
+    return {
+        "log_slots": shape.log_slots,
+        "own_slots": shape.own_slots,
+        "ring_bytes": shape.ring_bytes,
+        "is_inline": shape.is_inline,
+    }
+
+
+class Reader:
+    """One NF's reader. `deliveries` holds what the last poll brought, until `advance`."""
+
+    def __init__(self, configure: Configure) -> None:
+        """Makes the NF's own sealed area. Raises BusError."""
+        bits = configure.bits
+        config = ffi.new("struct mb_reader_config *")
+        config.nf = configure.index
+        config.log_slots = configure.shape.log_slots
+        config.geometry = geometry_of(configure.shape)
+        config.subscriptions = len(bits)
+        config.cut = configure.cut
+        config.wait_policy = lib.mb_wait_policy_default()
+        self._describe_bits(config, bits)
+        error = ffi.new("int *")
+        self._reader = lib.mb_reader_create(config, error)
+        if self._reader == ffi.NULL:
+            raise BusError(f"the NF's area cannot be made: {os.strerror(-error[0])}")
+        self.log_slots = configure.shape.log_slots
+        self.deliveries = ffi.new("struct mb_delivery[]", CAPACITY)
+        self.counters = lib.mb_reader_counters(self._reader)
+        self.cancelled = ffi.new("bool *", False)
+        self.pool: mmap.mmap | None = None
+        self._broken = ffi.new("uint32_t *")
+
+    @staticmethod
+    def _describe_bits(config: Any, bits: list[Bit]) -> None:
+        for k, one in enumerate(bits):
+            config.bit[k] = one.bit
+            for word, value in enumerate(set_of(one.types)):
+                config.types[k][word] = value
+
+    @property
+    def area_fd(self) -> int:
+        """Descriptor of the own area; stays the reader's."""
+        return int(lib.mb_reader_area_fd(self._reader))
+
+    def map_log(self, fd: int) -> None:
+        """Maps the worker's log. Does not take `fd`."""
+        self._check(lib.mb_reader_map_log(self._reader, fd), "the worker's log")
+
+    def map_pool(self, fd: int, size: int) -> None:
+        """Maps the frame pool: the capture, or what libpcap made of it. Does not take `fd`."""
+        if not size:
+            return
+        try:
+            self.pool = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+        except (OSError, ValueError) as error:
+            raise BusError(f"the frame pool cannot be mapped: {error}") from error
+
+    def map_neighbour(self, one: Neighbour, fd: int) -> None:
+        """Maps another NF's area. Does not take `fd`."""
+        neighbour = ffi.new("struct mb_neighbour *")
+        neighbour.index = one.index
+        neighbour.fd = fd
+        neighbour.geometry = geometry_of(one.shape)
+        for bit in one.bits:
+            neighbour.mask[bit // 64] |= 1 << (bit % 64)
+        neighbour.barrier = one.barrier
+        neighbour.publishes = one.publishes
+        result = lib.mb_reader_map_neighbour(self._reader, neighbour)
+        self._check(result, f"the area of NF {one.index}")
+
+    @staticmethod
+    def _check(result: int, what: str) -> None:
+        if result == -errno.EPERM:
+            raise BusError(f"{what} is not sealed: somebody else could write it")
+        if result < 0:
+            raise BusError(f"{what} cannot be mapped: {os.strerror(-result)}")
+
+    def poll(self, timeout_ns: int) -> int:
+        """Waits for deliveries and returns how many there are. Raises BusError once for an NF
+        whose log is broken; its events are left out from then on."""
+        count = lib.mb_reader_poll(
+            self._reader, self.deliveries, CAPACITY, timeout_ns, self._broken
+        )
+        if count == -errno.EPROTO:
+            raise BusError(
+                f"the log of NF {self._broken[0]} is not what it should be; its events are left out"
+            )
+        if count < 0:
+            raise BusError(f"the log cannot be read: {os.strerror(-count)}")
+        return int(count)
+
+    def advance(self) -> None:
+        """All of the last poll is done."""
+        lib.mb_reader_advance(self._reader)
+
+    def judge(self, sequence: int, verdict: Verdict) -> None:
+        """The verdict on an entry of the worker's log."""
+        lib.mb_reader_judge(self._reader, sequence, int(verdict))
+
+    def publish(
+        self, at: int, cause: Any, type_number: int, type_name: str, payload: bytearray
+    ) -> None:
+        """Publishes from position `at`, caused by the delivery `cause`."""
+        lib.mb_reader_set_position(self._reader, at)
+        result = lib.mb_reader_publish(
+            self._reader,
+            cause,
+            type_number,
+            0,
+            ffi.from_buffer(payload),
+            len(payload),
+            self.cancelled,
+        )
+        if result < 0:
+            raise UsageError(self._refused(result, type_name, len(payload)))
+
+    @staticmethod
+    def _refused(result: int, type_name: str, length: int) -> str:
+        reasons = {
+            errno.ENOBUFS: "too many publications for one event",
+            errno.EMSGSIZE: f"its payload of {length:,} bytes is more than a quarter of the ring",
+            errno.EPERM: "this NF declared no publications: name the type in `publishes`",
+            errno.EINTR: "the run was cancelled",
+        }
+        return f"publish('{type_name}'): {reasons.get(-result, os.strerror(-result))}"
+
+    def close(self) -> None:
+        """Unmaps everything. No view may be used afterwards."""
+        if self._reader != ffi.NULL:
+            lib.mb_reader_destroy(self._reader)
+            self._reader = ffi.NULL

@@ -1,0 +1,181 @@
+"""An NF's log: JSON lines with the time and the flow of the event, then the NF's own fields.
+
+    {"timestamp": 1700000000.123456789, "flow_id": 17, "src_ip": "10.0.0.1", ...}
+
+Names are EVE's where the meaning is the same. Times are exact: nanoseconds do not fit a double, so
+the number is written digit by digit. What cannot be written (a full disk) is counted and told once;
+the file always ends with a whole line.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from microbox.nf.errors import UsageError
+from microbox.nf.event import PROTOCOLS, Event, address_text, text_of
+from microbox.nf.publication import turn_round
+
+NANOSECONDS = 1_000_000_000
+BUFFER_SIZE = 1 << 18  # bytes that are written at once
+HEADER_NAMES = frozenset("timestamp flow_id src_ip src_port dest_ip dest_port proto".split())
+
+
+class RecordLog:
+    """One NF's log file, made at its first line."""
+
+    def __init__(self, path: Path, *, utc: bool, tell: Callable[[str], None]) -> None:
+        """`utc`: times as text instead of numbers. `tell` gets a sentence when writing fails."""
+        self.path = path
+        self.written = 0  # lines in the file
+        self.lost = 0  # lines that could not be written
+        self._utc = utc
+        self._tell = tell
+        self._fd = -1
+        self._good_size = 0  # bytes up to the end of the last whole line
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._failed = False
+
+    @property
+    def is_made(self) -> bool:
+        """True when there is a file."""
+        return self._fd >= 0 or self.written > 0
+
+    def write(self, time: int, event: Event | None, fields: Mapping[str, Any]) -> None:
+        """Adds a line. Raises UsageError for what JSON cannot say."""
+        if not HEADER_NAMES.isdisjoint(fields):
+            taken = ", ".join(sorted(HEADER_NAMES.intersection(fields)))
+            raise UsageError(f"record: every line has {taken} already; use another name")
+        stamp = utc_time(time) if self._utc else epoch_time(time)
+        line = f'{{"timestamp": {stamp}{flow_header(event)}{encoded(fields)}}}\n'
+        octets = line.encode("utf-8", "backslashreplace")
+        self._lines.append(octets)
+        self._size += len(octets)
+        if self._size >= BUFFER_SIZE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is buffered. Never raises for a disk that is full or gone."""
+        if not self._lines:
+            return
+        lines, self._lines, self._size = self._lines, [], 0
+        octets = b"".join(lines)
+        try:
+            self._open()
+            done = self._write(octets)
+        except OSError as error:
+            self._complain(error)
+            self.lost += len(lines)
+            return
+        whole = octets.count(b"\n", 0, done)
+        self.written += whole
+        self.lost += len(lines) - whole
+
+    def _open(self) -> None:
+        if self._fd < 0:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            self._fd = os.open(self.path, flags, 0o644)
+
+    def _write(self, octets: bytes) -> int:
+        """Bytes of whole lines that are in the file now."""
+        done = 0
+        view = memoryview(octets)
+        try:
+            while done < len(octets):
+                done += os.write(self._fd, view[done:])
+        except OSError as error:
+            self._complain(error)
+            done = octets.rfind(b"\n", 0, done) + 1
+            os.ftruncate(self._fd, self._good_size + done)
+            os.lseek(self._fd, 0, os.SEEK_END)
+        self._good_size += done
+        return done
+
+    def _complain(self, error: OSError) -> None:
+        if not self._failed:
+            self._failed = True
+            self._tell(f"{self.path} cannot be written: {error.strerror}; lines are lost")
+
+    def close(self) -> None:
+        """Writes what is buffered and closes the file."""
+        self.flush()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def epoch_time(time: int) -> str:
+    """Nanoseconds since the epoch as a JSON number of seconds with nine decimals."""
+    seconds, nanoseconds = divmod(time, NANOSECONDS)
+    return f"{seconds}.{nanoseconds:09d}"
+
+
+def utc_time(time: int) -> str:
+    """Nanoseconds since the epoch as a JSON string in RFC 3339's form."""
+    seconds, nanoseconds = divmod(time, NANOSECONDS)
+    return f'"{_utc_second(seconds)}.{nanoseconds:09d}Z"'
+
+
+@functools.lru_cache(maxsize=64)
+def _utc_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def flow_header(event: Event | None) -> str:
+    """The fields that say which flow, or which packet, as part of a JSON object."""
+    if event is None or not event._has_tuple:
+        return ""
+    flow = event.flow
+    identity = f', "flow_id": {flow.id}' if flow else ""
+    raw = bytearray(flow.raw_tuple)
+    if event._is_packet and flow and event.direction:
+        turn_round(raw)
+    return identity + _tuple_text(bytes(raw))
+
+
+@functools.lru_cache(maxsize=65536)
+def _tuple_text(raw: bytes) -> str:
+    """Of struct mb_five_tuple; nothing where the frame carries no IP."""
+    protocol, version = raw[36], raw[37]
+    if not version:
+        return ""
+    source_port, destination_port = (
+        int.from_bytes(raw[i : i + 2], sys.byteorder) for i in (32, 34)
+    )
+    name = PROTOCOLS.get(protocol) or str(protocol)
+    return (
+        f', "src_ip": "{address_text(raw[:16])}", "src_port": {source_port}'
+        f', "dest_ip": "{address_text(raw[16:32])}", "dest_port": {destination_port}'
+        f', "proto": "{name}"'
+    )
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: bytes as text, anything else with a path or an address."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return text_of(bytes(value))
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{value!r:.60} ({type(value).__name__}) cannot be written as JSON")
+
+
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)
+
+
+def encoded(fields: Mapping[str, Any]) -> str:
+    """The fields as the rest of a JSON object that has begun; "" for none."""
+    if not fields:
+        return ""
+    try:
+        return ", " + _encoder.encode(fields)[1:-1]
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"record: {error}") from error

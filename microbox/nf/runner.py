@@ -1,0 +1,525 @@
+"""The loop of an NF: poll the bus, call the handlers, judge, move on.
+
+One C call brings a batch of deliveries; each costs then a lookup of its key (type and the bits it
+matches) and the call of the handler. Events are views of what the deliveries point at, one object
+for each handler and type. What can go wrong is looked at outside the inner loop.
+
+Rules of verdicts: nothing returned means PASS. DROP on a stream event (bytes or a gap of a TCP
+side) is DROP_FLOW, since a retransmission would bring the bytes back. After DROP_FLOW or PASS_FLOW
+the NF gets nothing more of the flow, from the next event on.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from microbox._core import ffi, lib
+from microbox.channel.messages import Configure, Problem
+from microbox.events.catalog import Catalog, EventType, UnknownEventType
+from microbox.nf.decorators import MarkedHandler, Subscription, Timer, handlers_of
+from microbox.nf.errors import KeptError, UsageError
+from microbox.nf.event import Deliveries, Event, event_class, expire
+from microbox.nf.function import NetworkFunction
+from microbox.nf.manifest import (
+    FLOW_STATE_HANDLER,
+    flow_ends,
+    is_inline,
+    manifest_of,
+    needs_flow_ends,
+)
+from microbox.nf.publication import Packer
+from microbox.nf.reader import BusError, Reader, set_of
+from microbox.nf.records import RecordLog
+from microbox.nf.verdict import Verdict
+
+if TYPE_CHECKING:
+    from microbox.nf.batch import Batch, BatchSelector
+
+PROBLEMS_TOLD = 5  # of one handler, with a traceback; all are counted
+SEVERITIES = range(1, 5)
+ALERT = "alert"
+END_OF_INPUT = "system.end_of_input"
+NOT_IN_BATCH = -1
+DROPS = (Verdict.DROP, Verdict.DROP_FLOW)
+LEAVES = (Verdict.DROP_FLOW, Verdict.PASS_FLOW)
+STREAM_TYPES = ("flow.tcp.data", "flow.tcp.gap")
+
+
+class HandlerFailed(Exception):
+    """A handler raised and the NF is to stop; the problem was reported."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.error)
+        self.problem = problem
+
+
+class Call(NamedTuple):
+    """A handler with the event object that it is given."""
+
+    function: Callable[[Event], Any]
+    event: Event
+    name: str
+
+
+class Route(NamedTuple):
+    """Which deliveries a call is for: one type, on one of the reader's subscriptions."""
+
+    type: int
+    bit: int
+    call: Call
+
+
+class BatchCall(NamedTuple):
+    """A handler of batches and what selects its events."""
+
+    function: Callable[[Batch], Any]
+    selector: BatchSelector
+    name: str
+
+
+class Runner:
+    """Runs one NF over one reader. `tell` gets each Problem."""
+
+    def __init__(  # noqa: PLR0913 (all that an NF needs to run, put together once)
+        self,
+        function: NetworkFunction,
+        reader: Reader,
+        catalog: Catalog,
+        configure: Configure,
+        *,
+        on_error: str = "stop",
+        tell: Callable[[Problem], None],
+        records: RecordLog | None = None,
+    ) -> None:
+        """`function` has its parameters and its name."""
+        self.summary: Mapping[str, Any] = {}
+        self.is_finished = False
+        self._function = function
+        self._owner = type(function)
+        self._reader = reader
+        self._catalog = catalog
+        self._configure = configure
+        self._stops = on_error == "stop"
+        self._tell = tell
+        self.records = records
+        self._is_inline = is_inline(self._owner)
+        self._end_type = catalog.resolve(END_OF_INPUT).number
+        self._streams = frozenset(
+            one.number
+            for name in STREAM_TYPES
+            for one in catalog.descendants(catalog.resolve(name))
+        )
+        self._publishes = {catalog.resolve(name) for name in manifest_of(self._owner).publishes}
+        self._packers: dict[EventType, Packer] = {}
+        self._at = NOT_IN_BATCH  # else the position that publications are made from
+        self._raised: Counter[str] = Counter()
+        self._left_flows: set[int] = set()  # judged DROP_FLOW or PASS_FLOW
+        self._ended_flows: list[int] = []
+        deliveries = Deliveries(catalog, self._owner.flow_state, reader.deliveries)
+        deliveries.keeps_states = needs_flow_ends(self._owner)
+        if reader.pool is not None:
+            deliveries.pool = ffi.from_buffer("uint8_t[]", reader.pool)
+            deliveries.pool_size = len(reader.pool)
+        self._deliveries = deliveries
+        self._keys = ffi.new("uint64_t[]", len(reader.deliveries))
+        self._entries = ffi.new("struct mb_entry *[]", len(reader.deliveries))
+        self._routes: list[Route] = []
+        self._batches: list[BatchCall] = []
+        self._table: dict[int, tuple[Call, ...]] = {}
+        self._collect_handlers()
+
+    # --- setting up ---
+
+    def _collect_handlers(self) -> None:
+        for one in handlers_of(self._owner):
+            if isinstance(one.mark, Timer):
+                self._add_timer(one, one.mark)
+            elif one.mark.batch:
+                self._add_batch(one, one.mark)
+            else:
+                types = self._types_of(one.mark.types)
+                self._add_calls(getattr(self._function, one.name), types, one.mark.filter, one.name)
+        if self._deliveries.keeps_states:
+            ends = self._types_of(flow_ends(self._catalog))
+            self._add_calls(self._note_end, ends, "", FLOW_STATE_HANDLER)
+
+    def _types_of(self, names: Any) -> list[EventType]:
+        found = (self._catalog.descendants(self._catalog.resolve(name)) for name in names)
+        return sorted({one for some in found for one in some}, key=lambda one: one.number)
+
+    def _bit_of(self, expression: str) -> int:
+        """Which of the reader's subscriptions this filter is, as a mask."""
+        for k, bit in enumerate(self._configure.bits):
+            if bit.filter == expression:
+                return 1 << k
+        raise UsageError(f"the plan has no bit for the filter '{expression}'")
+
+    def _add_calls(
+        self, function: Callable[[Event], Any], types: list[EventType], filter: str, name: str
+    ) -> None:
+        bit = self._bit_of(filter)
+        for one in types:
+            call = Call(function, event_class(one)(self._deliveries), name)
+            self._routes.append(Route(one.number, bit, call))
+
+    def _add_timer(self, one: MarkedHandler, mark: Timer) -> None:
+        method = getattr(self._function, one.name)
+
+        def fire(event: Event) -> Any:
+            if event.period != mark.period:
+                return None
+            return method(event) if one.takes_event else method()
+
+        self._add_calls(fire, self._types_of(["timer"]), "", one.name)
+
+    def _add_batch(self, one: MarkedHandler, mark: Subscription) -> None:
+        from microbox.nf.batch import BatchSelector
+
+        types = self._types_of(mark.types)
+        selector = BatchSelector(
+            self._deliveries,
+            common_ancestor([self._catalog.resolve(name) for name in mark.types]),
+            self._bit_of(mark.filter),
+            set_of([each.number for each in types]),
+            self._reader.log_slots,
+        )
+        self._batches.append(BatchCall(getattr(self._function, one.name), selector, one.name))
+
+    # --- the loop ---
+
+    def run_once(self, timeout_ns: int) -> int:
+        """Handles what there is, waiting up to `timeout_ns` for it. Returns how many deliveries.
+
+        Raises HandlerFailed where the NF is to stop.
+        """
+        try:
+            count = self._reader.poll(timeout_ns)
+        except BusError as error:
+            self._tell(Problem("error", str(error)))
+            return 0
+        if count:
+            self._handle(count)
+        elif self.records is not None:
+            self.records.flush()
+        self._reader.advance()
+        return count
+
+    def _handle(self, count: int) -> None:
+        deliveries = self._deliveries
+        end = lib.mb_gather(deliveries.array, count, self._end_type, self._keys, self._entries)
+        if self._routes:
+            keys, entries = ffi.unpack(self._keys, count), ffi.unpack(self._entries, count)
+            start = 0
+            while start < count:
+                start = self._call_handlers(keys, entries, start)
+            self._check_kept()
+        if self._batches:
+            self._call_batches(count)
+        if end < count:
+            self._finish(end)
+        for flow in self._ended_flows:
+            deliveries.states.pop(flow, None)
+            self._left_flows.discard(flow)
+        self._ended_flows.clear()
+
+    def _call_handlers(self, keys: list[int], entries: list[Any], start: int) -> int:
+        """The inner loop. Returns the index to go on from: past an event that went wrong, or the
+        count of events. Raises HandlerFailed."""
+        deliveries, table, left = self._deliveries, self._table, self._left_flows
+        views = deliveries.views
+        index, handled = start, 0
+        call = NO_CALL
+        try:
+            for index in range(start, len(keys)):
+                entry = entries[index]
+                calls = table.get(keys[index])
+                if calls is None:
+                    calls = self._calls_of(keys[index])
+                if left and entry.flow in left:
+                    calls = ends_only(calls)
+                deliveries.entry = entry
+                deliveries.index = index
+                for call in calls:
+                    function, event, name = call
+                    verdict = function(event)
+                    handled += 1
+                    if verdict is not None:
+                        self._judge(verdict, name)
+                    if views and not deliveries.take_views_back():
+                        raise KeptError(kept_message(name, "event.data or event.frame"))
+        except Exception as error:
+            self._failed(call.name, error, repr(call.event))
+            self._call_rest(calls, call)
+            return index + 1
+        finally:
+            self._reader.counters.handled += handled
+        return len(keys)
+
+    def _calls_of(self, key: int) -> tuple[Call, ...]:
+        """What a key leads to, looked up from then on."""
+        number, bits = key & 0xFFFF, key >> 16
+        calls = tuple(
+            route.call for route in self._routes if route.type == number and route.bit & bits
+        )
+        self._table[key] = calls
+        return calls
+
+    def _call_rest(self, calls: tuple[Call, ...], failed: Call) -> None:
+        """The other handlers of an event, after one of them went wrong."""
+        for call in calls[calls.index(failed) + 1 :]:
+            try:
+                verdict = call.function(call.event)
+                if verdict is not None:
+                    self._judge(verdict, call.name)
+                if not self._deliveries.take_views_back():
+                    raise KeptError(kept_message(call.name, "event.data or event.frame"))
+            except Exception as error:
+                self._failed(call.name, error, repr(call.event))
+
+    def _call_batches(self, count: int) -> None:
+        self._at = self._position_of(count - 1)
+        for function, selector, name in self._batches:
+            batch = selector.select(count, self._left_flows)
+            if batch is None:
+                continue
+            try:
+                self._call_batch(function, selector, name, batch)
+            except Exception as error:
+                words = f"a batch of {len(batch)} {batch.type.name}"
+                self._failed(name, error, words)
+            finally:
+                self._deliveries.take_views_back()
+        self._at = NOT_IN_BATCH
+
+    def _call_batch(
+        self, function: Callable[[Batch], Any], selector: BatchSelector, name: str, batch: Batch
+    ) -> None:
+        verdicts = function(batch)
+        self._reader.counters.handled += len(batch)
+        if verdicts is not None:
+            self._judge_batch(verdicts, batch, name)
+        returned = self._deliveries.take_views_back()
+        batch.close()
+        # What else refers to the batch: this frame's and the caller's variables, the argument.
+        batch_was_kept = sys.getrefcount(batch) > 3  # noqa: PLR2004
+        if selector.was_kept() or batch_was_kept or not returned:
+            raise KeptError(kept_message(name, "its batch or a column of it"))
+
+    # --- verdicts ---
+
+    def _judge(self, verdict: Any, name: str) -> None:
+        """What a handler returned about the event that is being handled."""
+        if type(verdict) is not Verdict:
+            raise UsageError(
+                f"{name} returned {verdict!r:.60} ({type(verdict).__name__}): expected PASS, DROP, "
+                "DROP_FLOW, PASS_FLOW, or nothing"
+            )
+        entry = self._deliveries.entry
+        if verdict is Verdict.DROP and entry.type in self._streams:
+            verdict = Verdict.DROP_FLOW
+        if verdict in DROPS and not self._is_inline:
+            raise UsageError(
+                f"{name} returned {verdict.name}, but {self._owner.__name__} is not inline: write "
+                "inline = True in the class"
+            )
+        self._reader.counters.verdicts[verdict] += 1
+        if verdict in LEAVES and entry.flow:
+            self._left_flows.add(entry.flow)
+        if self._is_inline and verdict is not Verdict.PASS:
+            self._reader.judge(self._position_of(self._deliveries.index), verdict)
+
+    def _judge_batch(self, verdicts: Any, batch: Batch, name: str) -> None:
+        """One verdict for all events, or an array with one each."""
+        if isinstance(verdicts, Verdict):
+            verdicts = [verdicts] * len(batch)
+        if not hasattr(verdicts, "__len__") or len(verdicts) != len(batch):
+            raise UsageError(
+                f"{name} returned {type(verdicts).__name__}: expected a verdict, {len(batch)} "
+                "verdicts (one for each event of the batch), or nothing"
+            )
+        for index, number in enumerate(verdicts):
+            if number:
+                batch[index]
+                self._judge(Verdict(number), name)
+
+    # --- the end, and what goes wrong ---
+
+    def _finish(self, end: int) -> None:
+        """The input is over; publications of `finish` are caused by that event."""
+        self._deliveries.index = end
+        self._deliveries.entry = self._deliveries.array[end].entry
+        self._at = self._position_of(end)
+        self.finish()
+
+    def finish(self) -> None:
+        """Calls the NF's finish() and keeps what it returns, once. Never raises."""
+        if self.is_finished:
+            return
+        self.is_finished = True
+        try:
+            summary = self._function.finish()
+            if summary is not None and not isinstance(summary, Mapping):
+                raise UsageError(
+                    f"finish returned {summary!r:.60} ({type(summary).__name__}): expected a dict "
+                    "of what the summary should show, or nothing"
+                )
+            self.summary = summary or {}
+        except Exception as error:
+            self._reader.counters.raised += 1
+            self._tell(problem_of("finish", error, "", "error"))
+        self._tell_totals()
+        self._function._runtime = None
+        if self.records is not None:
+            self.records.close()
+
+    def _tell_totals(self) -> None:
+        for name, count in self._raised.items():
+            if count > PROBLEMS_TOLD:
+                self._tell(Problem("warning", f"{name} raised {count:,} times in all", name))
+
+    def _failed(self, name: str, error: Exception, event: str) -> None:
+        """Reports what a handler raised. Raises HandlerFailed where the NF is to stop."""
+        self._deliveries.take_views_back()
+        self._raised[name] += 1
+        self._reader.counters.raised += 1
+        problem = problem_of(name, error, event, "error" if self._stops else "warning")
+        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
+        if self._stops or self._raised[name] <= PROBLEMS_TOLD:
+            self._tell(problem)
+        if self._stops:
+            raise HandlerFailed(problem) from None
+
+    def _check_kept(self) -> None:
+        """Events may not live on past their handlers: each is one object, shown again."""
+        for place, route in enumerate(self._routes):
+            event = route.call.event
+            # What else refers to the event: the call, this variable, the argument.
+            if sys.getrefcount(event) > 3 or event.parts_were_kept():  # noqa: PLR2004
+                self._replace_kept(place, route)
+
+    def _replace_kept(self, place: int, route: Route) -> None:
+        function, kept, name = route.call
+        words = repr(kept)
+        renewed = Call(function, type(kept)(self._deliveries), name)
+        self._routes[place] = route._replace(call=renewed)
+        self._table.clear()
+        expire(kept, name)
+        self._failed(name, KeptError(kept_message(name, "its event")), words)
+
+    def _note_end(self, event: Event) -> None:
+        self._ended_flows.append(event.flow.id)
+
+    def _position_of(self, index: int) -> int:
+        """Position in the worker's log that a delivery belongs to."""
+        delivery = self._deliveries.array[index]
+        nf_entry = delivery.nf_entry
+        return int(nf_entry.provenance.at if nf_entry else delivery.entry.sequence)
+
+    # --- what the NF calls ---
+
+    def start(self) -> None:
+        """Calls the NF's start(); from then on it may publish, alert and record."""
+        self._function.start()
+        self._function._runtime = self
+
+    @property
+    def time(self) -> int:
+        """Packet time of the event that is being handled; 0 before the first one."""
+        entry = self._deliveries.entry
+        return int(entry.time) if entry else 0
+
+    def publish(self, type_name: str, cause: Event | None, fields: Mapping[str, Any]) -> None:
+        """See NetworkFunction.publish."""
+        try:
+            found = self._catalog.resolve(type_name)
+        except UnknownEventType as error:
+            raise UsageError(f"publish: {error}") from None
+        if found not in self._publishes:
+            raise UsageError(
+                f"publish('{type_name}'): the type is not declared; write "
+                f'publishes = ["{found.name}"] in {self._owner.__name__}'
+            )
+        self._send(found, cause, fields)
+
+    def _send(self, found: EventType, cause: Event | None, fields: Mapping[str, Any]) -> None:
+        if cause is not None and cause._deliveries is not self._deliveries:
+            raise UsageError("the cause of a publication is the event that is being handled")
+        entry = self._deliveries.entry
+        if not entry:
+            raise UsageError("nothing can be published before the first event")
+        index = self._deliveries.index
+        delivery = self._deliveries.array[index]
+        packer = self._packers.get(found)
+        if packer is None:
+            packer = self._packers[found] = Packer(found)
+        inherited = bytes(ffi.buffer(delivery.payload, delivery.payload_length))
+        cause_type = self._catalog.by_number(entry.type)
+        payload = packer.pack(fields, cause_type, inherited, entry.flags)
+        at = self._position_of(index) if self._at == NOT_IN_BATCH else self._at
+        self._reader.publish(at, self._deliveries.array + index, found.number, found.name, payload)
+
+    def alert(self, event: Event | None, message: str, *, signature: str, severity: int) -> None:
+        """See NetworkFunction.alert."""
+        alert = self._catalog.resolve(ALERT)
+        if alert not in self._publishes:
+            raise UsageError(
+                f'alert: write publishes = ["alert"] in {self._owner.__name__}: its own module '
+                "never calls self.alert"
+            )
+        if severity not in SEVERITIES:
+            raise UsageError(f"alert: severity is 1, 2, 3 or 4, not {severity!r:.60}")
+        fields = {
+            "message": message,
+            "signature": signature,
+            "nf": self._function.name,
+            "severity": severity,
+        }
+        self._send(alert, event, fields)
+        self._reader.counters.alerts += 1
+
+    def record(self, event: Event | None, fields: Mapping[str, Any]) -> None:
+        """See NetworkFunction.record."""
+        if self.records is not None:
+            self.records.write(self.time if event is None else event.time, event, fields)
+            self._reader.counters.records += 1
+
+
+def ends_only(calls: tuple[Call, ...]) -> tuple[Call, ...]:
+    """The runner's own calls: what an NF that left a flow still needs."""
+    return tuple(call for call in calls if call.name == FLOW_STATE_HANDLER)
+
+
+def common_ancestor(types: list[EventType]) -> EventType:
+    """The nearest type that all of these descend from."""
+    others = [set(one.ancestors()) for one in types]
+    return next(one for one in types[0].ancestors() if all(one in some for some in others))
+
+
+def kept_message(name: str, what: str) -> str:
+    """What a user should do instead of keeping a view."""
+    return (
+        f"{name} kept {what} past its return: these are views of shared memory. Keep the values "
+        "that you need: event.time, bytes(event.data), batch.time.copy()"
+    )
+
+
+def problem_of(name: str, error: Exception, event: str, severity: str) -> Problem:
+    """What a handler raised, with the frames of the user's own code."""
+    own_frames = error.__traceback__.tb_next if error.__traceback__ else None
+    shown = traceback.format_exception(type(error), error, own_frames)
+    message = f"{name} raised {type(error).__name__}: {error}"
+    if isinstance(error, KeptError):
+        message = str(error)
+    return Problem(severity, message, name, event, "".join(shown))
+
+
+def _nothing(_event: Event) -> None:
+    """Stands for a handler before there is one."""
+
+
+NO_CALL: Any = Call(_nothing, None, "")  # type: ignore[arg-type]
