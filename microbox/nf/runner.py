@@ -148,7 +148,7 @@ class Runner:
             self._add_calls(self._note_end, ends, "", FLOW_STATE_HANDLER)
 
     def _types_of(self, names: Any) -> list[EventType]:
-        found = (self._catalog.descendants(self._catalog.resolve(name)) for name in names)
+        found = (self._catalog.delivered(self._catalog.resolve(name)) for name in names)
         return sorted({one for some in found for one in some}, key=lambda one: one.number)
 
     def _bit_of(self, expression: str) -> int:
@@ -309,7 +309,16 @@ class Runner:
         if selector.was_kept() or batch_was_kept or not returned:
             raise KeptError(kept_message(name, "its batch or a column of it"))
 
+    def cancel(self) -> None:
+        """Ends a wait for later NFs to read what this one published. Any thread may call it."""
+        self._reader.cancelled[0] = True
+
     # --- verdicts ---
+
+    def verdicts(self) -> Counter[Verdict]:
+        """How many of each were given so far."""
+        counted = self._reader.counters.verdicts
+        return Counter({one: int(counted[one]) for one in Verdict if counted[one]})
 
     def _judge(self, verdict: Any, name: str) -> None:
         """What a handler returned about the event that is being handled."""
