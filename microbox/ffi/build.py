@@ -20,6 +20,7 @@ HEADERS = (
     "microbox/bus/layout.h",
     "microbox/bus/area.h",
     "microbox/bus/wait.h",
+    "microbox/bus/reader.h",
     "microbox/io/source.h",
     "microbox/io/sink.h",
     "microbox/io/filter.h",
@@ -27,6 +28,7 @@ HEADERS = (
     "microbox/stack/stack.h",
     "microbox/stack/worker.h",
     "microbox/ffi/process.h",
+    "microbox/ffi/gather.h",
 )
 
 COUNTER_ROW = re.compile(r"^COUNTER\((\w+),", re.MULTILINE)
