@@ -173,8 +173,8 @@ struct mb_tls_client_hello {
     struct mb_tcp_data data;
     struct mb_text server_name;
     struct mb_text application_protocols; /* comma-separated, as offered */
-    uint16_t version;       /* the highest offered */
-    uint16_t cipher_suites; /* how many were offered */
+    uint16_t version;                     /* the highest offered */
+    uint16_t cipher_suites;               /* how many were offered */
     uint32_t reserved;
 };
 
