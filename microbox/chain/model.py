@@ -49,8 +49,8 @@ class StackSettings(Section):
     flows_max: Annotated[int, Field(ge=1, le=1 << 26)] = Field(
         default=1_000_000, description="how many flows are tracked at once, 1 to 67108864"
     )
-    held_segments_per_flow: Annotated[int, Field(ge=1, le=500)] = Field(
-        default=256, description="how many out-of-order segments a flow may hold, 1 to 500"
+    held_segments_per_flow: Annotated[int, Field(ge=1, le=320)] = Field(
+        default=256, description="how many out-of-order segments a flow may hold, 1 to 320"
     )
     held_segments_max: Annotated[int, Field(ge=1, le=_U32_MAX)] = Field(
         default=262_144,
@@ -61,19 +61,19 @@ class StackSettings(Section):
         description="how much a flow may hold out of order, a size such as 1MiB or 64KiB",
     )
     tcp_timeout: Duration = Field(
-        default=300_000_000_000, description="a duration with its unit, such as 300s or 5m"
+        default=7_440_000_000_000, description="a duration with its unit, such as 7440s or 124m"
     )
     tcp_opening_timeout: Duration = Field(
-        default=30_000_000_000, description="a duration with its unit, such as 30s or 500ms"
+        default=240_000_000_000, description="a duration with its unit, such as 240s or 4m"
     )
     tcp_closed_timeout: Duration = Field(
-        default=10_000_000_000, description="a duration with its unit, such as 10s or 500ms"
+        default=240_000_000_000, description="a duration with its unit, such as 240s or 4m"
     )
     udp_timeout: Duration = Field(
-        default=60_000_000_000, description="a duration with its unit, such as 60s or 1m"
+        default=120_000_000_000, description="a duration with its unit, such as 120s or 2m"
     )
     icmp_timeout: Duration = Field(
-        default=30_000_000_000, description="a duration with its unit, such as 30s or 500ms"
+        default=60_000_000_000, description="a duration with its unit, such as 60s or 1m"
     )
     checksums: Literal["off", "event", "drop"] = Field(
         default="off", description="off, event or drop"

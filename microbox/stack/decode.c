@@ -3,11 +3,15 @@
 #include "microbox/events/event_types.h"
 #include "microbox/stack/wire/arp.h"
 #include "microbox/stack/wire/ethernet.h"
+#include "microbox/stack/wire/fddi.h"
 #include "microbox/stack/wire/icmp.h"
 #include "microbox/stack/wire/ipv4.h"
 #include "microbox/stack/wire/ipv6.h"
 #include "microbox/stack/wire/linux_cooked.h"
 #include "microbox/stack/wire/loopback.h"
+#include "microbox/stack/wire/mpls.h"
+#include "microbox/stack/wire/nflog.h"
+#include "microbox/stack/wire/ppp.h"
 #include "microbox/stack/wire/tcp.h"
 #include "microbox/stack/wire/udp.h"
 #include "microbox/stack/wire/vlan.h"
@@ -18,6 +22,8 @@
 enum {
     LINK_NULL = 0,
     LINK_ETHERNET = 1,
+    LINK_PPP = 9,
+    LINK_FDDI = 10,
     LINK_RAW_BSD = 12,
     LINK_RAW_OPENBSD = 14,
     LINK_RAW = 101,
@@ -25,10 +31,24 @@ enum {
     LINK_LINUX_COOKED = 113,
     LINK_IPV4 = 228,
     LINK_IPV6 = 229,
+    LINK_NFLOG = 239,
     LINK_LINUX_COOKED_2 = 276
 };
 
-enum { PROTOCOL_ICMP = 1, PROTOCOL_TCP = 6, PROTOCOL_UDP = 17, PROTOCOL_ICMPV6 = 58 };
+enum {
+    SHIMS_MAX = 8,  /* VLAN tags, MPLS labels and the like that are followed */
+    TUNNELS_MAX = 4 /* IP packets in IP packets that are followed */
+};
+
+enum {
+    PROTOCOL_ICMP = 1,
+    PROTOCOL_IPV4 = 4,
+    PROTOCOL_TCP = 6,
+    PROTOCOL_UDP = 17,
+    PROTOCOL_IPV6 = 41,
+    PROTOCOL_ICMPV6 = 58,
+    PROTOCOL_SCTP = 132,
+};
 
 /* The part of the frame that is not decoded yet. `end` is where the captured bytes of the layer
  * end, `wire_end` where they ended on the wire; end <= wire_end, and at <= end. */
@@ -37,6 +57,7 @@ struct rest {
     uint32_t at;
     uint32_t end;
     uint32_t wire_end;
+    bool is_bounded; /* a layer's header gave `wire_end`, not the frame's length */
 };
 
 static const uint8_t *next(const struct rest *rest) {
@@ -51,8 +72,12 @@ static uint32_t on_wire(const struct rest *rest) {
     return rest->wire_end - rest->at;
 }
 
-/* The layer is `length` bytes long; what follows them is padding. */
+/* The layer is `length` bytes long; what follows them is padding. More bytes than the frame has
+ * were cut from it; more than the layer around has are not this packet's. */
 static void end_after(struct rest *rest, uint32_t length) {
+    if (rest->is_bounded && length > on_wire(rest))
+        return;
+    rest->is_bounded = true;
     rest->wire_end = rest->at + length;
     if (rest->end > rest->wire_end)
         rest->end = rest->wire_end;
@@ -152,6 +177,39 @@ static void decode_icmp(struct mb_decoded *decoded, struct rest *rest) {
     take_payload(decoded, rest);
 }
 
+static void decode_other(struct mb_decoded *decoded, struct rest *rest) {
+    decoded->type = MB_TYPE_PACKET_IP;
+    decoded->transport = MB_TRANSPORT_OTHER;
+    decoded->transport_offset = (uint16_t)rest->at;
+    take_payload(decoded, rest);
+}
+
+/* SCTP (RFC 9260) has its ports where TCP has them; filters tell its flows apart by them. */
+static void decode_sctp(struct mb_decoded *decoded, struct rest *rest) {
+    if (captured(rest) >= 4) {
+        decoded->tuple.source_port = mb_read_16(next(rest));
+        decoded->tuple.destination_port = mb_read_16(next(rest) + 2);
+    }
+    decode_other(decoded, rest);
+}
+
+static void decode_ipv4(struct mb_decoded *decoded, struct rest *rest);
+static void decode_ipv6(struct mb_decoded *decoded, struct rest *rest);
+
+/* An IP packet inside another: the flow is the inner one's. */
+static void decode_inner_ip(struct mb_decoded *decoded, struct rest *rest, uint8_t protocol) {
+    if (decoded->depth == TUNNELS_MAX)
+        return decode_other(decoded, rest);
+    decoded->depth++;
+    uint16_t vlan = decoded->tuple.vlan;
+    memset(&decoded->tuple, 0, sizeof decoded->tuple);
+    decoded->tuple.vlan = vlan;
+    if (protocol == PROTOCOL_IPV4)
+        decode_ipv4(decoded, rest);
+    else
+        decode_ipv6(decoded, rest);
+}
+
 static void decode_transport(struct mb_decoded *decoded, struct rest *rest, uint8_t protocol) {
     decoded->tuple.protocol = protocol;
     switch (protocol) {
@@ -162,11 +220,13 @@ static void decode_transport(struct mb_decoded *decoded, struct rest *rest, uint
     case PROTOCOL_ICMP:
     case PROTOCOL_ICMPV6:
         return decode_icmp(decoded, rest);
+    case PROTOCOL_IPV4:
+    case PROTOCOL_IPV6:
+        return decode_inner_ip(decoded, rest, protocol);
+    case PROTOCOL_SCTP:
+        return decode_sctp(decoded, rest);
     default:
-        decoded->type = MB_TYPE_PACKET_IP;
-        decoded->transport = MB_TRANSPORT_OTHER;
-        decoded->transport_offset = (uint16_t)rest->at;
-        take_payload(decoded, rest);
+        return decode_other(decoded, rest);
     }
 }
 
@@ -254,24 +314,102 @@ static void decode_arp(struct mb_decoded *decoded, struct rest *rest) {
         malformed(decoded, reason);
 }
 
-/* What `ether_type` announces; VLAN tags first. */
+/* Tags, labels and headers between the link and the network layer. Each function takes its header
+ * off and returns what follows it as an Ethernet type, 0: nothing that is decoded. */
+
+static uint16_t take_vlan(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *tag = next(rest);
+    uint8_t reason = mb_vlan_check(tag, captured(rest));
+    if (reason != MB_REASON_NONE) {
+        malformed(decoded, reason);
+        return 0;
+    }
+    rest->at += MB_VLAN_SIZE;
+    return mb_vlan_type(tag);
+}
+
+static uint16_t take_mpls(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *label = next(rest);
+    uint8_t reason = mb_mpls_check(label, captured(rest));
+    if (reason != MB_REASON_NONE) {
+        malformed(decoded, reason);
+        return 0;
+    }
+    rest->at += MB_MPLS_SIZE;
+    return mb_mpls_is_bottom(label) ? mb_ip_ether_type(next(rest), captured(rest))
+                                    : MB_ETHER_TYPE_MPLS;
+}
+
+static uint16_t take_ppp(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *header = next(rest);
+    uint8_t reason = mb_ppp_check(header, captured(rest));
+    if (reason != MB_REASON_NONE) {
+        malformed(decoded, reason);
+        return 0;
+    }
+    rest->at += MB_PPP_PROTOCOL_SIZE;
+    return mb_ppp_ether_type(header);
+}
+
+static uint16_t take_pppoe(struct mb_decoded *decoded, struct rest *rest) {
+    uint8_t reason = mb_pppoe_check(next(rest), captured(rest));
+    if (reason != MB_REASON_NONE) {
+        malformed(decoded, reason);
+        return 0;
+    }
+    uint32_t length = mb_pppoe_length(next(rest));
+    rest->at += MB_PPPOE_SIZE;
+    if (length >= MB_PPP_PROTOCOL_SIZE)
+        end_after(rest, length);
+    return take_ppp(decoded, rest);
+}
+
+static uint16_t take_backbone(struct mb_decoded *decoded, struct rest *rest) {
+    if (captured(rest) < MB_BACKBONE_TAG_SIZE + MB_ETHERNET_SIZE) {
+        malformed(decoded, MB_REASON_FRAME_TRUNCATED);
+        return 0;
+    }
+    rest->at += MB_BACKBONE_TAG_SIZE;
+    uint16_t ether_type = mb_ethernet_type(next(rest));
+    rest->at += MB_ETHERNET_SIZE;
+    return ether_type;
+}
+
+static uint16_t take_llc(struct rest *rest) {
+    if (!mb_snap_is_ethernet(next(rest), captured(rest)))
+        return 0;
+    uint16_t ether_type = mb_snap_type(next(rest));
+    rest->at += MB_SNAP_SIZE;
+    return ether_type;
+}
+
+/* Takes off one header that `ether_type` announces; false: it announces none of those. */
+static bool take_shim(struct mb_decoded *decoded, struct rest *rest, uint16_t *ether_type) {
+    if (mb_vlan_announced(*ether_type))
+        *ether_type = take_vlan(decoded, rest);
+    else if (*ether_type == MB_ETHER_TYPE_MPLS)
+        *ether_type = take_mpls(decoded, rest);
+    else if (*ether_type == MB_ETHER_TYPE_PPPOE_SESSION)
+        *ether_type = take_pppoe(decoded, rest);
+    else if (*ether_type == MB_ETHER_TYPE_BACKBONE)
+        *ether_type = take_backbone(decoded, rest);
+    else
+        return false;
+    return true;
+}
+
+/* What `ether_type` announces. */
 static void decode_network(struct mb_decoded *decoded, struct rest *rest, uint16_t ether_type) {
-    for (unsigned depth = 0; mb_vlan_announced(ether_type); depth++) {
-        if (depth == MB_VLAN_DEPTH_MAX)
+    if (mb_vlan_announced(ether_type) && captured(rest) >= MB_VLAN_SIZE)
+        decoded->tuple.vlan = mb_vlan_identifier(next(rest));
+    for (unsigned depth = 0; take_shim(decoded, rest, &ether_type); depth++) {
+        if (decoded->reason != MB_REASON_NONE)
+            return;
+        if (depth == SHIMS_MAX)
             return malformed(decoded, MB_REASON_VLAN_TOO_DEEP);
-        const uint8_t *tag = next(rest);
-        uint8_t reason = mb_vlan_check(tag, captured(rest));
-        if (reason != MB_REASON_NONE)
-            return malformed(decoded, reason);
-        if (depth == 0)
-            decoded->tuple.vlan = mb_vlan_identifier(tag);
-        ether_type = mb_vlan_type(tag);
-        rest->at += MB_VLAN_SIZE;
     }
-    if (ether_type <= MB_ETHERNET_LENGTH_MAX && mb_snap_is_ethernet(next(rest), captured(rest))) {
-        ether_type = mb_snap_type(next(rest));
-        rest->at += MB_SNAP_SIZE;
-    }
+    if (ether_type != 0 && ether_type <= MB_ETHERNET_LENGTH_MAX)
+        ether_type = take_llc(rest);
     decoded->ether_type = ether_type;
     switch (ether_type) {
     case MB_ETHER_TYPE_IPV4:
@@ -321,6 +459,32 @@ static void decode_linux_cooked_2(struct mb_decoded *decoded, struct rest *rest)
     decode_network(decoded, rest, mb_linux_cooked_2_type(frame));
 }
 
+static void decode_fddi(struct mb_decoded *decoded, struct rest *rest) {
+    uint8_t reason = mb_fddi_check(next(rest), captured(rest));
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+    rest->at += MB_FDDI_SIZE;
+    decode_network(decoded, rest, take_llc(rest));
+}
+
+static void decode_ppp(struct mb_decoded *decoded, struct rest *rest) {
+    if (captured(rest) > MB_PPP_HDLC_SIZE && *next(rest) == MB_PPP_HDLC_ADDRESS)
+        rest->at += MB_PPP_HDLC_SIZE;
+    uint16_t ether_type = take_ppp(decoded, rest);
+    decode_network(decoded, rest, ether_type);
+}
+
+static void decode_nflog(struct mb_decoded *decoded, struct rest *rest) {
+    uint8_t reason = mb_nflog_check(next(rest), captured(rest));
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+    uint32_t packet = mb_nflog_packet(next(rest), captured(rest));
+    if (packet == 0)
+        return;
+    rest->at += packet;
+    decode_network(decoded, rest, mb_ip_ether_type(next(rest), captured(rest)));
+}
+
 /* No link header: the first four bits say which IP it is. */
 static void decode_raw(struct mb_decoded *decoded, struct rest *rest) {
     if (captured(rest) == 0)
@@ -344,6 +508,12 @@ static void decode_link(struct mb_decoded *decoded, struct rest *rest, uint32_t 
     case LINK_NULL:
     case LINK_LOOP:
         return decode_loopback(decoded, rest);
+    case LINK_PPP:
+        return decode_ppp(decoded, rest);
+    case LINK_FDDI:
+        return decode_fddi(decoded, rest);
+    case LINK_NFLOG:
+        return decode_nflog(decoded, rest);
     case LINK_LINUX_COOKED:
         return decode_linux_cooked(decoded, rest);
     case LINK_LINUX_COOKED_2:

@@ -51,6 +51,7 @@ struct mb_decoded {
     uint8_t icmp_type;
     uint8_t icmp_code;
     bool is_fragment; /* the first one, or a later one */
+    uint8_t depth;    /* IP packets around the innermost one, which is the one described here */
     uint16_t icmp_identifier;
     uint16_t icmp_sequence_number;
 };

@@ -191,11 +191,11 @@ static uint32_t index_of(const struct mb_flow_table *table, const struct mb_flow
 }
 
 static void enqueue(struct mb_flow_table *table, struct mb_flow_entry *flow,
-                    enum mb_timeout_class timeout_class, uint64_t now) {
+                    enum mb_timeout_class timeout_class) {
     struct mb_timeout_list *list = &table->lists[timeout_class];
     uint32_t index = index_of(table, flow);
     flow->timeout_class = (uint8_t)timeout_class;
-    flow->queued = now;
+    flow->queued = table->now;
     flow->older = list->newest;
     flow->newer = 0;
     if (list->newest != 0)
@@ -218,10 +218,9 @@ static void dequeue(struct mb_flow_table *table, struct mb_flow_entry *flow) {
 }
 
 void mb_flow_requeue(struct mb_flow_table *table, struct mb_flow_entry *flow,
-                     enum mb_timeout_class timeout_class, uint64_t now) {
-    flow->last_seen = now;
+                     enum mb_timeout_class timeout_class) {
     dequeue(table, flow);
-    enqueue(table, flow, timeout_class, now);
+    enqueue(table, flow, timeout_class);
 }
 
 /* --- insertion and removal --- */
@@ -237,7 +236,7 @@ static uint32_t take_slot(struct mb_flow_table *table) {
 
 struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
                                      uint64_t hash, uint64_t number,
-                                     enum mb_timeout_class timeout_class, uint64_t now) {
+                                     enum mb_timeout_class timeout_class) {
     uint32_t index = take_slot(table);
     if (index == 0)
         return NULL;
@@ -246,11 +245,11 @@ struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct m
     flow->tuple = *tuple;
     flow->number = number;
     flow->hash = (uint32_t)hash;
-    flow->last_seen = now;
+    flow->last_seen = table->seen;
     uint32_t *bucket = &table->buckets[hash & table->bucket_mask];
     flow->chain = *bucket;
     *bucket = index;
-    enqueue(table, flow, timeout_class, now);
+    enqueue(table, flow, timeout_class);
     table->active++;
     return flow;
 }
@@ -268,14 +267,20 @@ void mb_flow_remove(struct mb_flow_table *table, struct mb_flow_entry *flow) {
     table->active--;
 }
 
-struct mb_flow_entry *mb_flow_overdue(const struct mb_flow_table *table,
-                                      enum mb_timeout_class timeout_class, uint64_t now) {
+struct mb_flow_entry *mb_flow_overdue(struct mb_flow_table *table,
+                                      enum mb_timeout_class timeout_class) {
     const struct mb_timeout_list *list = &table->lists[timeout_class];
-    if (list->oldest == 0)
-        return NULL;
-    struct mb_flow_entry *flow = &table->flows[list->oldest];
-    /* What is behind it was queued later, so this one is the first to be overdue for certain. */
-    return now - flow->queued > list->timeout + list->slack ? flow : NULL;
+    while (list->oldest != 0) {
+        struct mb_flow_entry *flow = &table->flows[list->oldest];
+        /* What is behind it was queued later, and nothing is seen more than `slack` after it was
+         * queued, but for the packets of a step in time. */
+        if (table->now - flow->queued <= list->timeout + list->slack)
+            return NULL;
+        if (mb_flow_is_overdue(table, flow))
+            return flow;
+        mb_flow_requeue(table, flow, timeout_class);
+    }
+    return NULL;
 }
 
 struct mb_flow_entry *mb_flow_oldest(const struct mb_flow_table *table) {

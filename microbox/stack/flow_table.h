@@ -35,6 +35,8 @@ struct mb_flow_table {
     uint32_t free;   /* list of freed flows, by `chain` */
     uint32_t unused; /* from here on no flow was ever taken */
     uint32_t active;
+    uint64_t now;  /* the stack's clock; set by the caller, never goes back */
+    uint64_t seen; /* what to note for flows that are seen now: `now`, or later */
     struct mb_timeout_list lists[MB_TIMEOUT_CLASSES];
     uint64_t key[2];
 };
@@ -55,29 +57,30 @@ struct mb_flow_entry *mb_flow_find(struct mb_flow_table *table, const struct mb_
 /* A new flow, all zero but its tuple, number and place in the list; NULL: the table is full. */
 struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
                                      uint64_t hash, uint64_t number,
-                                     enum mb_timeout_class timeout_class, uint64_t now);
+                                     enum mb_timeout_class timeout_class);
 void mb_flow_remove(struct mb_flow_table *table, struct mb_flow_entry *flow);
 
-/* The flow was seen `now`. */
+/* Puts the flow at the end of a class's list. */
 void mb_flow_requeue(struct mb_flow_table *table, struct mb_flow_entry *flow,
-                     enum mb_timeout_class timeout_class, uint64_t now);
+                     enum mb_timeout_class timeout_class);
 
-static inline void mb_flow_touch(struct mb_flow_table *table, struct mb_flow_entry *flow,
-                                 uint64_t now) {
-    flow->last_seen = now;
-    if (now - flow->queued > table->lists[flow->timeout_class].slack)
-        mb_flow_requeue(table, flow, (enum mb_timeout_class)flow->timeout_class, now);
+/* The flow is seen now. */
+static inline void mb_flow_touch(struct mb_flow_table *table, struct mb_flow_entry *flow) {
+    flow->last_seen = table->seen;
+    if (table->now - flow->queued > table->lists[flow->timeout_class].slack)
+        mb_flow_requeue(table, flow, (enum mb_timeout_class)flow->timeout_class);
 }
 
 /* True when the flow was silent for longer than its timeout. */
 static inline bool mb_flow_is_overdue(const struct mb_flow_table *table,
-                                      const struct mb_flow_entry *flow, uint64_t now) {
-    return now - flow->last_seen > table->lists[flow->timeout_class].timeout;
+                                      const struct mb_flow_entry *flow) {
+    return flow->last_seen < table->now &&
+           table->now - flow->last_seen > table->lists[flow->timeout_class].timeout;
 }
 
-/* The oldest flow of a class if it is overdue, NULL: none is. */
-struct mb_flow_entry *mb_flow_overdue(const struct mb_flow_table *table,
-                                      enum mb_timeout_class timeout_class, uint64_t now);
+/* A flow of the class that is overdue, NULL: there is none. */
+struct mb_flow_entry *mb_flow_overdue(struct mb_flow_table *table,
+                                      enum mb_timeout_class timeout_class);
 
 /* Which flow to give up when the table is full: one that has ended, then one that never opened,
  * then the one that was silent longest. NULL: there is none. */

@@ -21,6 +21,13 @@ struct mb_packet_clock {
     bool has_suspect;
 };
 
+/* The time to note for what is seen now. In a step forward that is not confirmed yet it lies where
+ * the clock will be when it is, so that the step does not make old what came with it. */
+static inline uint64_t mb_packet_clock_seen(const struct mb_packet_clock *clock) {
+    bool may_step = clock->has_suspect && clock->suspect > clock->reference;
+    return may_step ? clock->now + MB_CLOCK_STEP_MAX : clock->now;
+}
+
 static inline uint64_t mb_time_between(uint64_t a, uint64_t b) {
     return a < b ? b - a : a - b;
 }

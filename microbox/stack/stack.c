@@ -18,6 +18,7 @@ static uint64_t or_default(uint64_t value, uint64_t fallback) {
     return value != 0 ? value : fallback;
 }
 
+/* Timeouts are the least that RFC 5382, RFC 4787 and RFC 5508 allow a middlebox. */
 static void fill_defaults(struct mb_stack_config *config) {
     config->flows_max = (uint32_t)or_default(config->flows_max, 1000000);
     config->held_segments_per_flow = (uint32_t)or_default(config->held_segments_per_flow, 256);
@@ -25,11 +26,11 @@ static void fill_defaults(struct mb_stack_config *config) {
         config->held_segments_per_flow = MB_HELD_PER_FLOW_MAX;
     config->held_segments_max = (uint32_t)or_default(config->held_segments_max, 262144);
     config->held_bytes_per_flow = or_default(config->held_bytes_per_flow, 1 << 20);
-    config->tcp_timeout = or_default(config->tcp_timeout, UINT64_C(300) * SECOND);
-    config->tcp_opening_timeout = or_default(config->tcp_opening_timeout, UINT64_C(30) * SECOND);
-    config->tcp_closed_timeout = or_default(config->tcp_closed_timeout, UINT64_C(10) * SECOND);
-    config->udp_timeout = or_default(config->udp_timeout, UINT64_C(60) * SECOND);
-    config->icmp_timeout = or_default(config->icmp_timeout, UINT64_C(30) * SECOND);
+    config->tcp_timeout = or_default(config->tcp_timeout, UINT64_C(7440) * SECOND);
+    config->tcp_opening_timeout = or_default(config->tcp_opening_timeout, UINT64_C(240) * SECOND);
+    config->tcp_closed_timeout = or_default(config->tcp_closed_timeout, UINT64_C(240) * SECOND);
+    config->udp_timeout = or_default(config->udp_timeout, UINT64_C(120) * SECOND);
+    config->icmp_timeout = or_default(config->icmp_timeout, UINT64_C(60) * SECOND);
 }
 
 static int choose_key(struct mb_stack_config *config) {
@@ -217,8 +218,8 @@ static void expire(struct mb_stack *stack, uint64_t first_entry) {
     stack->cause.bits[1] = 0;
     for (unsigned timeout_class = 0; timeout_class < MB_TIMEOUT_CLASSES; timeout_class++) {
         for (;;) {
-            struct mb_flow_entry *flow = mb_flow_overdue(
-                &stack->table, (enum mb_timeout_class)timeout_class, stack->clock.now);
+            struct mb_flow_entry *flow =
+                mb_flow_overdue(&stack->table, (enum mb_timeout_class)timeout_class);
             if (flow == NULL)
                 break;
             uint64_t used = stack->log->next - first_entry;
@@ -275,8 +276,8 @@ static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_
     *direction = is_answer;
     if (stack->table.active == stack->table.capacity)
         remove_flow(stack, mb_flow_oldest(&stack->table), MB_REASON_END_EVICTED);
-    struct mb_flow_entry *flow = mb_flow_insert(&stack->table, &tuple, packet->hash, packet->number,
-                                                first_class(packet), stack->clock.now);
+    struct mb_flow_entry *flow =
+        mb_flow_insert(&stack->table, &tuple, packet->hash, packet->number, first_class(packet));
     flow->transport = packet->transport;
     flow->started = packet->time;
     count_flow(stack, (enum mb_transport)packet->transport);
@@ -289,7 +290,7 @@ static struct mb_flow_entry *find_flow(struct mb_stack *stack, const struct mb_d
         mb_flow_find(&stack->table, &packet->tuple, packet->hash, direction);
     if (flow == NULL)
         return start_flow(stack, packet, direction);
-    if (mb_flow_is_overdue(&stack->table, flow, stack->clock.now)) {
+    if (mb_flow_is_overdue(&stack->table, flow)) {
         remove_flow(stack, flow, timeout_reason(flow));
         return start_flow(stack, packet, direction);
     }
@@ -298,7 +299,7 @@ static struct mb_flow_entry *find_flow(struct mb_stack *stack, const struct mb_d
         remove_flow(stack, flow, MB_REASON_END_REUSED);
         return start_flow(stack, packet, direction);
     }
-    mb_flow_touch(&stack->table, flow, stack->clock.now);
+    mb_flow_touch(&stack->table, flow);
     return flow;
 }
 
@@ -409,7 +410,7 @@ static void run_modules(struct mb_stack *stack, struct mb_flow_entry *flow,
         return;
     end_flow(stack, flow, flow->ending);
     flow->ending = MB_REASON_NONE;
-    mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_CLOSED, stack->clock.now);
+    mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_CLOSED);
 }
 
 static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *packet,
@@ -438,6 +439,8 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     };
     count_packet(stack, packet);
     mb_packet_clock_advance(&stack->clock, packet->time);
+    stack->table.now = stack->clock.now;
+    stack->table.seen = mb_packet_clock_seen(&stack->clock);
     if (stack->timer_count != 0)
         fire_timers(stack);
     stack->cause.frame = packet->frame;

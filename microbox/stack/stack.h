@@ -34,11 +34,13 @@ struct mb_stack_config {
     uint32_t held_segments_per_flow; /* out of order; default 256, at most 320 */
     uint32_t held_segments_max;      /* in all; default 262,144 */
     uint64_t held_bytes_per_flow;    /* default 1 MiB */
-    uint64_t tcp_timeout;            /* nanoseconds of packet time; default 300 s */
-    uint64_t tcp_opening_timeout;    /* handshake not complete; default 30 s */
-    uint64_t tcp_closed_timeout;     /* after FIN or RST; default 10 s */
-    uint64_t udp_timeout;            /* default 60 s */
-    uint64_t icmp_timeout;           /* default 30 s */
+    /* Nanoseconds of packet time. Defaults are the least that RFC 5382 (REQ-5), RFC 4787 (REQ-5)
+     * and RFC 5508 (REQ-2) allow a middlebox. */
+    uint64_t tcp_timeout;         /* default 7440 s */
+    uint64_t tcp_opening_timeout; /* handshake not complete; default 240 s */
+    uint64_t tcp_closed_timeout;  /* after FIN or RST; default 240 s */
+    uint64_t udp_timeout;         /* and other protocols; default 120 s */
+    uint64_t icmp_timeout;        /* default 60 s */
     enum mb_checksums checksums;
     uint64_t hash_key[2]; /* 0, 0: from the system's random source */
     uint32_t link_type;   /* of the capture, for filters */

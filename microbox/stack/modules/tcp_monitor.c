@@ -305,7 +305,7 @@ static void publish_established(struct mb_stack *stack, struct mb_flow_entry *fl
         flow->snapshot.side[1].state < MB_TCP_ESTABLISHED)
         return;
     flow->is_established = true;
-    mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_OPEN, stack->clock.now);
+    mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_OPEN);
     /* A connection that was open before the capture began has no handshake to complete. */
     if (flow->tcp[0].marks & flow->tcp[1].marks & MB_TCP_SYN_SEEN)
         mb_publish_flow(stack, flow, MB_TYPE_TCP_ESTABLISHED, MB_REASON_NONE, direction);
@@ -333,7 +333,7 @@ static void decide_end(struct mb_stack *stack, struct mb_flow_entry *flow) {
     if (both & MB_TCP_FIN_ACKNOWLEDGED)
         flow->ending = MB_REASON_END_FIN;
     else if (both & MB_TCP_FIN_SEEN && flow->timeout_class != MB_TIMEOUT_CLOSED)
-        mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_CLOSED, stack->clock.now);
+        mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_CLOSED);
 }
 
 /* --- RST --- */
@@ -344,6 +344,10 @@ static bool rst_is_credible(const struct mb_flow_entry *flow, const struct mb_de
                             unsigned direction) {
     const struct mb_side *sender = &flow->snapshot.side[direction];
     const struct mb_side *receiver = &flow->snapshot.side[1 - direction];
+    /* RFC 9293 section 3.10.7.3: to be believed it has to acknowledge the SYN. */
+    if (receiver->state == MB_TCP_SYN_SENT)
+        return segment->tcp_flags & MB_TCP_ACK &&
+               segment->acknowledgment_number == flow->tcp[1 - direction].initial;
     if (!(flow->tcp[direction].marks & MB_TCP_SEEN))
         return true;
     if (segment->sequence_number == sender->next)
@@ -402,6 +406,9 @@ bool mb_tcp_begins_anew(const struct mb_flow_entry *flow, const struct mb_decode
     const struct mb_tcp_side *tcp = &flow->tcp[direction];
     const struct mb_tcp_side *other = &flow->tcp[1 - direction];
     bool is_repeated = tcp->marks & MB_TCP_SEEN && packet->sequence_number + 1 == tcp->initial;
+    /* Captured behind what it opened. */
+    if (is_repeated && !(tcp->marks & MB_TCP_SYN_SEEN))
+        return false;
     if (packet->tcp_flags & MB_TCP_ACK)
         return flow->marks & MB_FLOW_ENDED && !is_repeated;
     if (flow->marks & MB_FLOW_ENDED || (tcp->marks | other->marks) & MB_TCP_FIN_SEEN)

@@ -12,6 +12,8 @@ enum {
     MB_ETHERNET_SIZE = 14,
     MB_ETHERNET_LENGTH_MAX = 1500, /* up to here the type field is a length (802.3 clause 3.2.6) */
 
+    MB_BACKBONE_TAG_SIZE = 4,
+
     MB_SNAP_TYPE = 6, /* AA AA 03, organisation, type */
     MB_SNAP_SIZE = 8
 };
@@ -24,6 +26,7 @@ enum mb_ether_type {
     MB_ETHER_TYPE_MPLS = 0x8847,
     MB_ETHER_TYPE_PPPOE_SESSION = 0x8864,
     MB_ETHER_TYPE_QINQ = 0x88a8,
+    MB_ETHER_TYPE_BACKBONE = 0x88e7, /* 802.1ah: a service tag, then a whole Ethernet header */
     MB_ETHER_TYPE_QINQ_OLD = 0x9100
 };
 

@@ -7,7 +7,7 @@
 #include "microbox/events/event_types.h"
 #include "microbox/stack/wire/ethernet.h"
 
-enum { MB_VLAN_CONTROL = 0, MB_VLAN_TYPE = 2, MB_VLAN_SIZE = 4, MB_VLAN_DEPTH_MAX = 4 };
+enum { MB_VLAN_CONTROL = 0, MB_VLAN_TYPE = 2, MB_VLAN_SIZE = 4 };
 
 static inline int mb_vlan_announced(uint16_t ether_type) {
     return ether_type == MB_ETHER_TYPE_VLAN || ether_type == MB_ETHER_TYPE_QINQ ||
