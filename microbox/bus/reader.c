@@ -198,6 +198,15 @@ static uint32_t matches(const struct mb_reader *reader, const struct mb_entry *e
     return deliver & (subscriptions_in(reader, low, 0) | subscriptions_in(reader, high, 64));
 }
 
+/* As `matches`, for what an NF published. Its mask is that of the worker's entry which it was
+ * published at, and names this reader under the publisher's filters. Subscription 0 has no filter:
+ * whatever made the publisher speak is right for it. */
+static uint32_t matches_published(const struct mb_reader *reader, const struct mb_entry *entry) {
+    if (entry->type >= MB_TYPES_MAX)
+        return 0;
+    return matches(reader, entry) | (reader->subscriptions_of_type[entry->type] & UINT32_C(1));
+}
+
 /* True where the event reaches this NF's handlers; counts it. */
 static bool is_delivered(struct mb_reader *reader, const struct mb_entry *entry, uint64_t at,
                          int publisher, int dropped_by) {
@@ -216,7 +225,7 @@ static bool is_delivered(struct mb_reader *reader, const struct mb_entry *entry,
 
 static void deliver_nf_entry(struct mb_reader *reader, const struct mb_peer *peer,
                              const struct mb_nf_entry *copy) {
-    uint32_t bits = matches(reader, &copy->entry);
+    uint32_t bits = matches_published(reader, &copy->entry);
     uint64_t at = copy->provenance.at;
     int dropped_by = at >= reader->resting ? reader->dropped_by : MB_NOBODY;
     if (bits == 0 || !is_delivered(reader, &copy->entry, at, (int)peer->index, dropped_by))

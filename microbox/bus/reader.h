@@ -54,7 +54,8 @@ struct mb_reader_config {
     uint64_t log_slots;
     struct mb_nf_geometry geometry; /* of the own area */
     uint32_t subscriptions;         /* at most 32 */
-    uint8_t bit[32];                /* bit in the mask of the k-th subscription */
+    uint8_t bit[32];                /* bit in the mask of the k-th subscription; the first one
+                                       has no filter */
     uint64_t types[32][8];          /* set of types (512 bits) that the k-th one delivers; a
                                        subscription that only follows a publisher has none */
     uint64_t cut;                   /* a poll ends at the first packet boundary at or past a
