@@ -1,0 +1,261 @@
+/*
+ * Runs a capture through a whole worker (source, stack, log, gate, sink) with one NF in a thread,
+ * which subscribes to everything and passes everything. Prints what the NF saw.
+ *
+ *     replay [-e] [-b] [-n BATCH] [-l LOG_SLOTS] [-f FLOWS_MAX] [-c PACKETS] [-o OUTPUT] FILE
+ *
+ *     (nothing)  one JSON object: events by type, the worker's counters, its warning
+ *     -e         before that a JSON line for each event, in the order of the log
+ *     -b         with the bytes of the event's data range, in hexadecimal
+ *     -o OUTPUT  what passed the gate, as a capture
+ *
+ * What it prints depends on the capture and FLOWS_MAX alone, never on batches or the log's size.
+ */
+#include "microbox/bus/reader.h"
+#include "microbox/events/event_types.h"
+#include "microbox/stack/counters.h"
+#include "microbox/stack/worker.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CAPACITY = 2 * MB_ENTRIES_PER_PACKET, SLICE = 10000000 };
+
+struct options {
+    const char *input;
+    const char *output;
+    bool prints_events;
+    bool prints_bytes;
+    struct mb_worker_config worker;
+};
+
+/* The NF's thread. */
+struct reading {
+    const struct options *options;
+    const uint8_t *pool;
+    struct mb_reader *reader;
+    atomic_bool cancelled;
+    bool saw_end;
+    uint64_t by_type[MB_TYPES_BUILT_IN];
+};
+
+static void fail(const char *what, const char *why) {
+    fprintf(stderr, "replay: %s: %s\n", what, why);
+    exit(1);
+}
+
+/* --- the NF --- */
+
+static void print_event(const struct reading *reading, const struct mb_entry *entry) {
+    printf("{\"type\": \"%s\", \"time\": %" PRIu64 ", \"packet\": %" PRIu64 ", \"flow\": %" PRIu64
+           ", \"direction\": %d, \"reason\": \"%s\", \"length\": %u",
+           mb_event_type_name(entry->type), entry->time, entry->packet, entry->flow,
+           entry->flags & MB_FROM_RESPONDER, mb_reason_name(entry->reason), entry->data_length);
+    if (reading->options->prints_bytes) {
+        const uint8_t *bytes = reading->pool + entry->frame + entry->data_offset;
+        printf(", \"data\": \"");
+        for (uint32_t i = 0; i < entry->data_length; i++)
+            printf("%02x", bytes[i]);
+        putchar('"');
+    }
+    puts("}");
+}
+
+static void see(struct reading *reading, const struct mb_entry *entry) {
+    if (entry->type >= MB_TYPES_BUILT_IN)
+        fail("event", "of a type that is not built in");
+    reading->by_type[entry->type]++;
+    reading->saw_end |= entry->type == MB_TYPE_SYSTEM_END_OF_INPUT;
+    if (reading->options->prints_events)
+        print_event(reading, entry);
+}
+
+static void *read_events(void *argument) {
+    struct reading *reading = argument;
+    struct mb_delivery *deliveries = calloc(CAPACITY, sizeof *deliveries);
+    uint32_t broken;
+    while (!reading->saw_end && !reading->cancelled) {
+        const int count = mb_reader_poll(reading->reader, deliveries, CAPACITY, SLICE, &broken);
+        if (count < 0)
+            fail("poll", strerror(-count));
+        for (int i = 0; i < count; i++)
+            see(reading, deliveries[i].entry);
+        mb_reader_advance(reading->reader);
+    }
+    free(deliveries);
+    return NULL;
+}
+
+static struct mb_reader *make_reader(const struct options *options) {
+    struct mb_reader_config config = {
+        .log_slots = options->worker.log_slots,
+        .geometry = {.log_slots = options->worker.log_slots, .is_inline = true},
+        .subscriptions = 1,
+        .wait_policy = mb_wait_policy_default(),
+    };
+    memset(config.types[0], 0xff, sizeof config.types[0]);
+    int error = 0;
+    struct mb_reader *reader = mb_reader_create(&config, &error);
+    if (!reader)
+        fail("reader", strerror(-error));
+    return reader;
+}
+
+/* --- the worker --- */
+
+static struct mb_source *open_source(const char *name) {
+    char error[MB_ERROR_SIZE];
+    const int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        fail(name, "cannot be opened");
+    struct mb_source *source = mb_source_open(fd, name, error);
+    if (!source)
+        fail("input", error);
+    close(fd);
+    return source;
+}
+
+static struct mb_sink *open_sink(const char *name, uint32_t link_type) {
+    char error[MB_ERROR_SIZE];
+    if (!name)
+        return NULL;
+    const int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        fail(name, "cannot be created");
+    struct mb_sink *sink = mb_sink_open(fd, link_type, error);
+    if (!sink)
+        fail("output", error);
+    return sink;
+}
+
+static void connect(struct mb_worker *worker, struct mb_reader *reader) {
+    char error[MB_ERROR_SIZE];
+    struct mb_subscription subscription = {.nf = 0, .bit = 0, .filter = ""};
+    memset(subscription.types, 0xff, sizeof subscription.types);
+    int status = mb_worker_attach(worker, 0, mb_reader_area_fd(reader), true, true, 0, 0);
+    if (status != 0)
+        fail("attach", strerror(-status));
+    if (mb_worker_subscribe(worker, &subscription, 1, NULL, 0, error) != 0)
+        fail("subscribe", error);
+    status = mb_reader_map_log(reader, mb_worker_log_fd(worker));
+    if (status != 0)
+        fail("log", strerror(-status));
+}
+
+static void print_counters(const struct mb_worker *worker) {
+    struct mb_area area = {0};
+    if (mb_area_map(&area, mb_worker_counters_fd(worker), mb_worker_counters_size()) != 0)
+        fail("counters", "cannot be mapped");
+    const struct mb_stack_counters *counters = area.base;
+    const char *separator = "";
+    printf("\"counters\": {");
+/* Times that the log was full depend on who runs when. */
+#define COUNTER(field, sentence)                                                                   \
+    if (strcmp(#field, "log_waits") != 0) {                                                        \
+        printf("%s\"%s\": %" PRIu64, separator, #field, counters->field);                          \
+        separator = ", ";                                                                          \
+    }
+#include "microbox/stack/counters.def"
+#undef COUNTER
+    printf("}");
+    mb_area_destroy(&area);
+}
+
+static void print_summary(const struct reading *reading, const struct mb_worker *worker) {
+    const char *separator = "";
+    printf("{\"events\": {");
+    for (uint16_t type = 0; type < MB_TYPES_BUILT_IN; type++) {
+        if (!reading->by_type[type])
+            continue;
+        printf("%s\"%s\": %" PRIu64, separator, mb_event_type_name(type), reading->by_type[type]);
+        separator = ", ";
+    }
+    printf("}, ");
+    print_counters(worker);
+    printf(", \"warning\": \"%s\", \"complaint\": \"%s\"}\n", mb_worker_warning(worker),
+           mb_worker_complaint(worker));
+}
+
+static bool replay(const struct options *options) {
+    char error[MB_ERROR_SIZE];
+    struct mb_source *source = open_source(options->input);
+    struct mb_sink *sink = open_sink(options->output, mb_source_link_type(source));
+    struct mb_worker_config config = options->worker;
+    config.stack.link_type = mb_source_link_type(source);
+    struct mb_worker *worker = mb_worker_create(&config, source, sink, error);
+    if (!worker)
+        fail("worker", error);
+    struct reading reading = {
+        .options = options,
+        .pool = mb_source_pool(source),
+        .reader = make_reader(options),
+    };
+    connect(worker, reading.reader);
+
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, read_events, &reading) != 0)
+        fail("thread", "cannot be started");
+    enum mb_worker_status status;
+    while ((status = mb_worker_run(worker, SLICE)) == MB_WORKER_RUNNING)
+        continue;
+    reading.cancelled = status == MB_WORKER_FAILED;
+    pthread_join(thread, NULL);
+    print_summary(&reading, worker);
+
+    mb_worker_destroy(worker);
+    mb_reader_destroy(reading.reader);
+    if (sink && mb_sink_close(sink) != 0)
+        fail("output", "could not be written");
+    mb_source_close(source);
+    return status == MB_WORKER_DONE;
+}
+
+static struct options parse(int count, char **arguments) {
+    struct options options = {.worker.log_slots = 1 << 16};
+    int option;
+    while ((option = getopt(count, arguments, "ebn:l:f:c:o:")) != -1) {
+        switch (option) {
+        case 'e':
+            options.prints_events = true;
+            break;
+        case 'b':
+            options.prints_bytes = true;
+            break;
+        case 'n':
+            options.worker.batch = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'l':
+            options.worker.log_slots = strtoull(optarg, NULL, 10);
+            break;
+        case 'f':
+            options.worker.stack.flows_max = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'c':
+            options.worker.packet_limit = strtoull(optarg, NULL, 10);
+            break;
+        case 'o':
+            options.output = optarg;
+            break;
+        default:
+            exit(2);
+        }
+    }
+    if (optind + 1 != count) {
+        fprintf(stderr, "usage: replay [-e] [-b] [-n BATCH] [-l LOG_SLOTS] [-f FLOWS_MAX] "
+                        "[-c PACKETS] [-o OUTPUT] FILE\n");
+        exit(2);
+    }
+    options.input = arguments[optind];
+    return options;
+}
+
+int main(int count, char **arguments) {
+    const struct options options = parse(count, arguments);
+    return replay(&options) ? 0 : 1;
+}

@@ -1,0 +1,76 @@
+"""Runs every capture of the corpus through a whole worker, twice, and checks that nothing is lost.
+
+    worker_corpus.py REPLAY CORPUS
+
+An NF in a thread subscribes to everything and passes everything. The two runs differ in batches and
+in the log's size, and must print the same; what passed the gate must be what came in. Exits with 77
+(meson: skipped) where the corpus is not beside the checkout.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SKIPPED = 77
+RECORD_HEADER = 16
+
+
+def run(command: list[str]) -> tuple[str, str]:
+    """What the program printed, and what is wrong with its end ("": nothing)."""
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if result.returncode != 0 or result.stderr:
+        return result.stdout, f"exit {result.returncode}: {result.stderr[-2000:]}"
+    return result.stdout, ""
+
+
+def complaints_about(replay: str, capture: Path, packets: int, output: Path) -> list[str]:
+    printed, wrong = run([replay, "-e", "-b", "-o", str(output), str(capture)])
+    if wrong:
+        return [wrong]
+    again, wrong = run(
+        [replay, "-e", "-b", "-n", "3", "-l", "4096", "-o", "/dev/null", str(capture)]
+    )
+    if wrong:
+        return [f"with small batches and a small log: {wrong}"]
+    summary = json.loads(printed.splitlines()[-1])
+    counters = summary["counters"]
+    complaints = []
+    if printed != again:
+        complaints.append("two replays differ")
+    if counters["packets"] != packets:
+        complaints.append(f"{counters['packets']} packets, not {packets}")
+    if sum(summary["events"].values()) != counters["entries"]:
+        complaints.append("the NF did not see as many events as were published")
+    if counters["output_packets"] + counters["output_lost"] != packets:
+        complaints.append("packets are missing at the gate")
+    if (
+        output.stat().st_size
+        < counters["output_bytes"] + RECORD_HEADER * counters["output_packets"]
+    ):
+        complaints.append("the output is shorter than what was written")
+    return complaints
+
+
+def main() -> int:
+    replay, corpus = sys.argv[1], Path(sys.argv[2])
+    oracle_file = corpus / "oracle.json"
+    if not oracle_file.exists():
+        print(f"skipped: no corpus at {corpus}")
+        return SKIPPED
+    oracle = json.loads(oracle_file.read_text())
+    failures = 0
+    with tempfile.TemporaryDirectory() as directory:
+        for name, facts in sorted(oracle.items()):
+            capture = corpus / "dev" / name
+            output = Path(directory) / "output.pcap"
+            for complaint in complaints_about(replay, capture, facts["packets"], output):
+                failures += 1
+                print(f"{name}: {complaint}")
+    print(f"{len(oracle)} captures, {failures} complaints")
+    return failures > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
