@@ -37,7 +37,6 @@ from microbox.channel.messages import (
     Done,
     Failed,
     Message,
-    Neighbour,
     Problem,
     StartWorker,
     Stop,
@@ -55,6 +54,7 @@ from microbox.nf.records import RecordLog
 from microbox.nf.runner import HandlerFailed, Runner
 from microbox.nf.verdict import Verdict
 from microbox.runtime import worker_process
+from microbox.runtime.launch import neighbours
 
 ANY_NF = type[NetworkFunction] | str | Path
 """A class, the name of a built-in NF, or the path of a file."""
@@ -133,8 +133,8 @@ def run_nf(
     units = [unit_of(one, {}) for one in listed[:-1]]
     tested = unit_of(listed[-1], parameters)
     units.append(tested)
-    observer = observer_of(units)
-    units.append(observer)
+    if any(manifest_of(unit.owner).publishes for unit in units):
+        units.append(observer_of(units))
     with ExitStack() as stack:
         return _Run(Path(capture), units, tested, on_error, stack).result()
 
@@ -154,7 +154,7 @@ def unit_of(nf: ANY_NF, parameters: Mapping[str, Any]) -> Unit:
 def observer_of(units: Iterable[Unit]) -> Unit:
     """An NF that copies what the others publish, as any later NF of a chain would see it."""
     manifests = [manifest_of(unit.owner) for unit in units]
-    types = dict.fromkeys([name for one in manifests for name in one.publishes] + ["alert"])
+    types = dict.fromkeys(name for one in manifests for name in one.publishes)
 
     def see(self: Any, event: Event) -> None:
         self.seen.append(
@@ -359,7 +359,7 @@ class _Run:
     def _gathered(self, done: Done, areas: WorkerAreas, output: int) -> Result:
         runner, function = self._tested.runner, self._tested.function
         assert runner is not None and function is not None and runner.records is not None
-        seen: list[Published] = self._units[-1].function.seen  # type: ignore[union-attr]
+        seen: list[Published] = getattr(self._units[-1].function, "seen", [])
         return Result(
             nf=function,
             alerts=[one for one in seen if one.name == "alert"],
@@ -388,21 +388,6 @@ class _Run:
             }
         finally:
             lib.mb_area_destroy(area)
-
-
-def neighbours(plan: Plan, nf: PlannedNF) -> list[Neighbour]:
-    """Whom an NF must know: those it waits for or reads, and those who do so with it."""
-    return [
-        Neighbour(
-            other.index,
-            other.shape,
-            [bit.bit for bit in other.bits],
-            barrier=other.index in nf.barrier,
-            publishes=other.index in nf.reads,
-        )
-        for other in plan.nfs
-        if other.index in {*nf.barrier, *nf.reads} or nf.index in {*other.barrier, *other.reads}
-    ]
 
 
 def _serve(channel: Channel) -> None:

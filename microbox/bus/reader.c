@@ -316,12 +316,12 @@ static void take(struct mb_reader *reader, const struct mb_window *window) {
 
 /* --- polling --- */
 
-static bool is_inside_packet(const struct mb_reader *reader) {
+bool mb_reader_is_inside_packet(const struct mb_reader *reader) {
     return reader->resting != reader->next;
 }
 
 static bool is_ready(struct mb_reader *reader, struct mb_window *window) {
-    if (is_inside_packet(reader)) {
+    if (mb_reader_is_inside_packet(reader)) {
         *window = (struct mb_window){.end = reader->packet_end, .whole = true};
         return true;
     }

@@ -134,6 +134,9 @@ int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause,
 /* All of the last poll is done, verdicts included: moves the cursor, wakes who waits for it. */
 void mb_reader_advance(struct mb_reader *reader);
 
+/* True when the last poll stopped inside a packet: the next one goes on with it. */
+bool mb_reader_is_inside_packet(const struct mb_reader *reader);
+
 struct mb_nf_counters *mb_reader_counters(struct mb_reader *reader);
 uint64_t mb_reader_position(const struct mb_reader *reader);
 

@@ -119,9 +119,8 @@ class BatchSelector:
         self._from_nfs = ffi.new("bool *")
         self._buffer: Any = None
 
-    def select(self, count: int, left_flows: set[int]) -> Batch | None:
-        """The batch of the last poll's `count` deliveries, without the flows that the NF has left;
-        None where there is nothing for it."""
+    def select(self, count: int) -> Batch | None:
+        """The batch of the last poll's `count` deliveries; None where there is nothing for it."""
         array = self._deliveries.array
         selected = lib.mb_select(
             array, count, self._bits, self._types, self._pointer(self._indexes), self._from_nfs
@@ -130,13 +129,7 @@ class BatchSelector:
             return None
         indexes = self._indexes[:selected]
         rows = self._copies(indexes) if self._from_nfs[0] else self._in_log(indexes)
-        if left_flows:
-            flows = rows[0]["flow"] if rows[1] is None else rows[0]["flow"][rows[1]]
-            stays = ~np.isin(flows, np.fromiter(left_flows, np.uint64))
-            if not stays.all():
-                indexes = indexes[stays]
-                rows = self._copies(indexes) if len(indexes) else rows
-        return Batch(self._deliveries, self._of, indexes.copy(), rows) if len(indexes) else None
+        return Batch(self._deliveries, self._of, indexes, rows)
 
     def was_kept(self) -> bool:
         """True when an array over shared memory lives on, after the batch was closed."""
@@ -171,7 +164,7 @@ class BatchSelector:
         copies = np.empty(len(indexes), entry_dtype())
         lib.mb_gather_copies(
             self._deliveries.array,
-            self._pointer(np.ascontiguousarray(indexes)),
+            self._pointer(indexes),
             len(indexes),
             ffi.from_buffer("struct mb_entry[]", copies, require_writable=True),
         )

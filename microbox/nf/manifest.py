@@ -94,15 +94,9 @@ def is_inline(owner: type[NetworkFunction]) -> bool:
 
 
 def needs_flow_ends(owner: type[NetworkFunction]) -> bool:
-    """Whether something is kept of each flow until it ends: `event.flow.state`, or that the NF has
-    left the flow."""
-    names = names_in_code(owner)
-    if {"flow", "state"} <= names or names & {"DROP_FLOW", "PASS_FLOW"}:
-        return True
-    catalog = _catalog_of(owner)
-    marks = (one.mark for one in handlers_of(owner) if isinstance(one.mark, Subscription))
-    seen = [catalog.resolve(name).name for mark in marks for name in mark.types]
-    return "DROP" in names and any(name.startswith("flow.tcp") for name in seen)
+    """Whether the code mentions `flow` and `state`, as in `event.flow.state`: the state is kept
+    until the flow ends."""
+    return {"flow", "state"} <= names_in_code(owner)
 
 
 @functools.cache

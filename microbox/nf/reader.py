@@ -129,15 +129,25 @@ class Reader:
         """All of the last poll is done."""
         lib.mb_reader_advance(self._reader)
 
+    @property
+    def is_inside_packet(self) -> bool:
+        """True when the last poll stopped inside a packet."""
+        return bool(lib.mb_reader_is_inside_packet(self._reader))
+
+    def hold_batch(self, at: int) -> None:
+        """All of the last poll stays valid; publications are made from position `at`."""
+        lib.mb_reader_set_batch_position(self._reader, at)
+
     def judge(self, sequence: int, verdict: Verdict) -> None:
         """The verdict on an entry of the worker's log."""
         lib.mb_reader_judge(self._reader, sequence, int(verdict))
 
-    def publish(
-        self, at: int, cause: Any, type_number: int, type_name: str, payload: bytearray
-    ) -> None:
-        """Publishes from position `at`, caused by the delivery `cause`."""
+    def set_position(self, at: int) -> None:
+        """Publications are made from position `at` of the worker's log."""
         lib.mb_reader_set_position(self._reader, at)
+
+    def publish(self, cause: Any, type_number: int, type_name: str, payload: bytearray) -> None:
+        """Publishes an event that the delivery `cause` caused."""
         result = lib.mb_reader_publish(
             self._reader,
             cause,

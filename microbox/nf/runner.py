@@ -43,7 +43,6 @@ PROBLEMS_TOLD = 5  # of one handler, with a traceback; all are counted
 SEVERITIES = range(1, 5)
 ALERT = "alert"
 END_OF_INPUT = "system.end_of_input"
-NOT_IN_BATCH = -1
 DROPS = (Verdict.DROP, Verdict.DROP_FLOW)
 LEAVES = (Verdict.DROP_FLOW, Verdict.PASS_FLOW)
 STREAM_TYPES = ("flow.tcp.data", "flow.tcp.gap")
@@ -115,10 +114,11 @@ class Runner:
         )
         self._publishes = {catalog.resolve(name) for name in manifest_of(self._owner).publishes}
         self._packers: dict[EventType, Packer] = {}
-        self._at = NOT_IN_BATCH  # else the position that publications are made from
         self._raised: Counter[str] = Counter()
-        self._left_flows: set[int] = set()  # judged DROP_FLOW or PASS_FLOW
-        self._ended_flows: list[int] = []
+        self._left_flows: set[int] = set()  # judged DROP_FLOW or PASS_FLOW in this poll
+        self._ended_flows: list[int] = []  # in this poll
+        self._past_flows: list[int] = []  # in the poll before
+        self._end_seen = False
         deliveries = Deliveries(catalog, self._owner.flow_state, reader.deliveries)
         deliveries.keeps_states = needs_flow_ends(self._owner)
         if reader.pool is not None:
@@ -211,6 +211,8 @@ class Runner:
     def _handle(self, count: int) -> None:
         deliveries = self._deliveries
         end = lib.mb_gather(deliveries.array, count, self._end_type, self._keys, self._entries)
+        if self._batches:
+            self._reader.hold_batch(self._position_of(count - 1))
         if self._routes:
             keys, entries = ffi.unpack(self._keys, count), ffi.unpack(self._entries, count)
             start = 0
@@ -219,12 +221,25 @@ class Runner:
             self._check_kept()
         if self._batches:
             self._call_batches(count)
-        if end < count:
-            self._finish(end)
-        for flow in self._ended_flows:
-            deliveries.states.pop(flow, None)
-            self._left_flows.discard(flow)
+        self._forget_flows()
+        self._end_seen |= end < count
+        if self._end_seen and not self._reader.is_inside_packet:
+            self._show(count - 1)
+            self.finish()
+
+    def _forget_flows(self) -> None:
+        """Drops the states of flows that ended in the poll before this one: what other NFs
+        published about the last packet of a flow may come one poll later."""
+        for flow in self._past_flows:
+            self._deliveries.states.pop(flow, None)
+        self._past_flows = [*self._ended_flows, *self._left_flows]
         self._ended_flows.clear()
+        self._left_flows.clear()
+
+    def _show(self, index: int) -> None:
+        """Points all events at one delivery."""
+        self._deliveries.index = index
+        self._deliveries.entry = self._deliveries.array[index].entry
 
     def _call_handlers(self, keys: list[int], entries: list[Any], start: int) -> int:
         """The inner loop. Returns the index to go on from: past an event that went wrong, or the
@@ -240,7 +255,7 @@ class Runner:
                 if calls is None:
                     calls = self._calls_of(keys[index])
                 if left and entry.flow in left:
-                    calls = ends_only(calls)
+                    continue
                 deliveries.entry = entry
                 deliveries.index = index
                 for call in calls:
@@ -281,9 +296,8 @@ class Runner:
                 self._failed(call.name, error, repr(call.event))
 
     def _call_batches(self, count: int) -> None:
-        self._at = self._position_of(count - 1)
         for function, selector, name in self._batches:
-            batch = selector.select(count, self._left_flows)
+            batch = selector.select(count)
             if batch is None:
                 continue
             try:
@@ -293,7 +307,6 @@ class Runner:
                 self._failed(name, error, words)
             finally:
                 self._deliveries.take_views_back()
-        self._at = NOT_IN_BATCH
 
     def _call_batch(
         self, function: Callable[[Batch], Any], selector: BatchSelector, name: str, batch: Batch
@@ -316,7 +329,7 @@ class Runner:
     # --- verdicts ---
 
     def verdicts(self) -> Counter[Verdict]:
-        """How many of each were given so far."""
+        """How many of each were given so far, PASS left out."""
         counted = self._reader.counters.verdicts
         return Counter({one: int(counted[one]) for one in Verdict if counted[one]})
 
@@ -335,11 +348,11 @@ class Runner:
                 f"{name} returned {verdict.name}, but {self._owner.__name__} is not inline: write "
                 "inline = True in the class"
             )
-        self._reader.counters.verdicts[verdict] += 1
+        if verdict is Verdict.PASS:
+            return
         if verdict in LEAVES and entry.flow:
             self._left_flows.add(entry.flow)
-        if self._is_inline and verdict is not Verdict.PASS:
-            self._reader.judge(self._position_of(self._deliveries.index), verdict)
+        self._reader.judge(self._position_of(self._deliveries.index), verdict)
 
     def _judge_batch(self, verdicts: Any, batch: Batch, name: str) -> None:
         """One verdict for all events, or an array with one each."""
@@ -356,13 +369,6 @@ class Runner:
                 self._judge(Verdict(number), name)
 
     # --- the end, and what goes wrong ---
-
-    def _finish(self, end: int) -> None:
-        """The input is over; publications of `finish` are caused by that event."""
-        self._deliveries.index = end
-        self._deliveries.entry = self._deliveries.array[end].entry
-        self._at = self._position_of(end)
-        self.finish()
 
     def finish(self) -> None:
         """Calls the NF's finish() and keeps what it returns, once. Never raises."""
@@ -469,8 +475,9 @@ class Runner:
         inherited = bytes(ffi.buffer(delivery.payload, delivery.payload_length))
         cause_type = self._catalog.by_number(entry.type)
         payload = packer.pack(fields, cause_type, inherited, entry.flags)
-        at = self._position_of(index) if self._at == NOT_IN_BATCH else self._at
-        self._reader.publish(at, self._deliveries.array + index, found.number, found.name, payload)
+        if not self._batches:
+            self._reader.set_position(self._position_of(index))
+        self._reader.publish(self._deliveries.array + index, found.number, found.name, payload)
 
     def alert(self, event: Event | None, message: str, *, signature: str, severity: int) -> None:
         """See NetworkFunction.alert."""
@@ -496,11 +503,6 @@ class Runner:
         if self.records is not None:
             self.records.write(self.time if event is None else event.time, event, fields)
             self._reader.counters.records += 1
-
-
-def ends_only(calls: tuple[Call, ...]) -> tuple[Call, ...]:
-    """The runner's own calls: what an NF that left a flow still needs."""
-    return tuple(call for call in calls if call.name == FLOW_STATE_HANDLER)
 
 
 def common_ancestor(types: list[EventType]) -> EventType:
