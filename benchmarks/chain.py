@@ -57,7 +57,7 @@ def write_chain(folder: Path, capture: Path, nfs: int, event: str, inline: bool)
 
 def start(chain: Path) -> subprocess.Popen[str]:
     """`microbox run`, its report on a pipe."""
-    command = [sys.executable, "-P", "-m", "microbox.cli.main", "run", str(chain)]
+    command = [str(Path(sys.executable).parent / "microbox"), "run", str(chain)]
     command += ["--json", "--overwrite", "-w", str(chain.parent / "logs")]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 

@@ -1,12 +1,6 @@
 #include "microbox/events/event_types.h"
 
-#include "microbox/bus/layout.h"
-
 #include <stddef.h>
-
-_Static_assert((int)MB_TYPES_BUILT_IN <= (int)MB_TYPES_MAX / 2,
-               "leave room for the users' own types");
-_Static_assert((int)MB_REASONS <= (int)MB_REASONS_MAX, "a reason is one byte in an entry");
 
 static const char *const type_names[MB_TYPES_BUILT_IN] = {
 #define EVENT(symbol, name, parent, payload, producer, sentence) [MB_TYPE_##symbol] = name,

@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert((int)MB_TYPES_BUILT_IN <= (int)MB_TYPES_MAX / 2,
+               "leave room for the users' own types");
+_Static_assert((int)MB_REASONS <= (int)MB_REASONS_MAX, "a reason is one byte in an entry");
+
 static void set_bit(uint64_t mask[2], unsigned bit) {
     mask[bit / 64] |= UINT64_C(1) << bit % 64;
 }

@@ -35,7 +35,9 @@ REASONS = rows(EVENTS / "reasons.def", "REASON", 1)
 COUNTERS = rows(ROOT / "microbox" / "stack" / "counters.def", "COUNTER", 1)
 
 
-@pytest.mark.parametrize(("symbol", "name", "producer"), [(t[0], t[1], t[4]) for t in TYPES])
+@pytest.mark.parametrize(
+    ("symbol", "name", "producer"), [(t[0], t[1].strip('"'), t[4]) for t in TYPES]
+)
 def test_an_event_type_is_published_by_its_producer(symbol: str, name: str, producer: str) -> None:
     if producer in {"abstract", "nf"}:
         return
