@@ -1,12 +1,20 @@
-"""The captures of the repository, and tshark as a witness of what is in them."""
+"""What many tests share: the captures, tshark as a witness of what is in them, and a workbench
+that runs whole chains with real files and processes."""
 
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,3 +58,117 @@ def tshark() -> Tshark:
         return rows
 
     return fields
+
+
+# --- whole chains ---
+
+MICROBOX = Path(sys.executable).with_name("microbox")
+NF_PRELUDE = "import os, signal, sys, time\nfrom microbox import *\n"
+
+
+@dataclass
+class Workbench:
+    """A folder with a chain, its NFs and its logs, and the processes that it runs."""
+
+    folder: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def nf(self, name: str, code: str) -> str:
+        """Writes an NF's file; what to write into the chain for it."""
+        (self.folder / f"{name}.py").write_text(NF_PRELUDE + code)
+        return f"./{name}.py"
+
+    def chain(
+        self, *entries: Any, capture: Path = ROOT / "captures" / "sample.pcap", **keys: Any
+    ) -> Path:
+        """Writes chain.yaml (JSON is YAML too)."""
+        path = self.folder / "chain.yaml"
+        path.write_text(json.dumps({"input": str(capture), "chain": list(entries), **keys}))
+        return path
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Starts `microbox` with these arguments in the folder."""
+        process = subprocess.Popen(
+            [MICROBOX, *map(str, arguments)],
+            cwd=self.folder,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Runs `microbox` with these arguments to its end."""
+        return self.end(self.start(*arguments))
+
+    def end(
+        self, process: subprocess.Popen[str], timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Waits for a process that `start` started."""
+        out, err = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def log(self, name: str, directory: str = "microbox-logs") -> list[dict[str, Any]]:
+        """The records of an NF's log."""
+        text = (self.folder / directory / f"{name}.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def summary(self, directory: str = "microbox-logs") -> dict[str, Any]:
+        """The report that a run left beside its logs."""
+        report: dict[str, Any] = json.loads((self.folder / directory / "summary.json").read_text())
+        return report
+
+    def processes(self) -> dict[int, str]:
+        """Command lines of all living processes that this workbench's runs are or left behind."""
+        mark = f"MICROBOX_TEST={self.folder}\0".encode()
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (process / "environ").read_bytes() + b"\0":
+                    found[int(process.name)] = (process / "cmdline").read_text()
+            except OSError:
+                continue
+        return found
+
+    def worker(self) -> int:
+        """The process number of the worker that runs."""
+        return next(number for number, line in self.processes().items() if "worker" in line)
+
+    def wait_for(self, file: Path, timeout: float = 30) -> str:
+        """The text of a file that an NF is to write, once it is there and not empty."""
+        return self.until(lambda: file.read_text() if file.exists() else "", timeout)
+
+    def until(self, look: Callable[[], Any], timeout: float = 30) -> Any:
+        """What `look` gives, as soon as it is true."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if found := look():
+                return found
+            time.sleep(0.02)
+        raise AssertionError("it did not happen in time")
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "XDG_RUNTIME_DIR": str(self.folder),
+            "MICROBOX_TEST": str(self.folder),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def clean_up(self) -> None:
+        """Ends what a failed test left."""
+        for process in self.started:
+            process.kill()
+            process.wait()
+        for number in self.processes():
+            os.kill(number, signal.SIGKILL)
+
+
+@pytest.fixture
+def workbench(tmp_path: Path) -> Iterator[Workbench]:
+    bench = Workbench(tmp_path)
+    yield bench
+    bench.clean_up()

@@ -10,7 +10,6 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from microbox.chain.errors import ChainErrors
 from microbox.chain.load import load_chain
 from microbox.chain.model import Chain, Overrides
 from microbox.runtime.report import RunReport
@@ -36,7 +35,9 @@ class Changing:
     read: Annotated[Path | None, Parameter(name=["--read", "-r"])] = None
     """Read this capture."""
 
-    count: Annotated[int, Parameter(name=["--count", "-c"], validator=validators.Number(gte=1))] = 0
+    count: Annotated[
+        int | None, Parameter(name=["--count", "-c"], validator=validators.Number(gte=1))
+    ] = None
     """Stop after so many packets."""
 
     write: Annotated[Path | None, Parameter(name=["--write", "-w"])] = None
@@ -61,17 +62,13 @@ def run(
         The chain file (YAML).
     """
     # Imported here, so that other verbs start quickly.
-    from microbox.runtime.errors import USAGE, RunError
+    from microbox.runtime.errors import RunError
 
     overrides = Overrides(
         input=changing.read, log_directory=changing.write, utc=changing.utc or None
     )
     try:
         return _run(load_chain(chain, overrides), changing, showing)
-    except ChainErrors as errors:
-        for error in errors.errors:
-            _complain(f"{error}", error.detail)
-        return USAGE
     except RunError as error:
         _complain(f"error: {error}", error.detail)
         return error.status
@@ -95,7 +92,7 @@ def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
     capture = open_capture(chain.input)
     try:
         directory = _log_directory(chain, changing)
-        options = RunOptions(capture, directory, changing.count)
+        options = RunOptions(capture, directory, changing.count or 0)
         try:
             with Display(is_quiet=showing.quiet, stdout_is_taken=showing.json) as display:
                 report = uvloop.run(run_chain(chain, options, display))
@@ -122,9 +119,8 @@ def _log_directory(chain: Chain, changing: Changing) -> Path:
 
 def _show(report: RunReport, showing: Showing) -> int:
     """Writes summary.json, prints the summary; the exit status."""
-    from rich.console import Console
-
     from microbox.cli.summary import print_summary
+    from microbox.cli.terminal import console
     from microbox.runtime.errors import FAILED
 
     status = report.status
@@ -138,7 +134,7 @@ def _show(report: RunReport, showing: Showing) -> int:
         if showing.json:
             sys.stdout.write(report.to_json())
         elif not showing.quiet:
-            print_summary(report, Console(highlight=False))
+            print_summary(report, console())
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

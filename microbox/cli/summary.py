@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -30,13 +30,14 @@ def _title(console: Console, text: str) -> None:
 
 def _show(console: Console, *lines: str) -> None:
     for line in lines:
-        console.print(Padding(Text(line), (0, 0, 0, 2)), soft_wrap=True)
+        console.print(Text(f"  {line}"), soft_wrap=True)
 
 
 def _table(*columns: str, numbers: Iterable[str] = ()) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left")
+        justify: JustifyMethod = "right" if column in numbers else "left"
+        table.add_column(column, justify=justify, overflow="fold")
     return table
 
 
@@ -45,7 +46,7 @@ def _cell(value: object) -> Text:
 
 
 def _print_table(console: Console, table: Table) -> None:
-    console.print(Padding(table, (0, 0, 0, 2)))
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
 def _head(report: RunReport, console: Console) -> None:
@@ -148,7 +149,7 @@ def _events(report: RunReport, console: Console) -> None:
         parent, _, label = name.rpartition(".")
         nodes[name] = nodes[parent].add(Text(f"{label}  {sums[name]:,}"))
     _title(console, "Events")
-    console.print(Padding(tree, (0, 0, 0, 2)))
+    console.print(Padding(tree, (0, 0, 0, 2), expand=False))
 
 
 def _losses(report: RunReport, console: Console) -> None:

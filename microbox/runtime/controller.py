@@ -247,7 +247,8 @@ class Controller:
             self._observer.note(f"error: {nf.name} {nf.outcome}{rest}")
             return
         failed = nf.failure.failed
-        self._take_problem(nf.name, Problem("error", failed.error, traceback=failed.traceback))
+        if not self._problems.knows(nf.name, failed.error):
+            self._take_problem(nf.name, Problem("error", failed.error, traceback=failed.traceback))
         if nf.planned.on_error == "stop":
             self.stop("failed", f"{nf.name} {nf.outcome}", FAILED)
         self._ending.fail(f"{nf.name} {nf.outcome}")

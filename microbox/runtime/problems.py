@@ -45,6 +45,10 @@ class Problems:
         if count == SHOWN:
             self._observer.note(f"{name}: further problems of this kind are only counted")
 
+    def knows(self, name: str, error: str) -> bool:
+        """True where child `name` told of this error before."""
+        return any(report.nf == name and report.error == error for report in self.reports())
+
     def reports(self) -> list[ProblemReport]:
         """One of each kind, the first that came, with its count."""
         return list(self._kinds.values())

@@ -1,0 +1,108 @@
+"""A person stops a run: the summary so far, the exit status of shells, nobody left behind."""
+
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Workbench
+
+SLOW = """
+class Slow(NetworkFunction):
+    seen = 0
+    @on("packet")
+    def see(self, event):
+        self.seen += 1
+        time.sleep(0.5 if self.seen > 3 else 0)
+        open("going", "a").write(".")
+    def finish(self):
+        return {"seen": self.seen}
+"""
+
+STUCK = """
+class Stuck(NetworkFunction):
+    @on("packet")
+    def see(self, event):
+        open("going", "a").write(".")
+        time.sleep(1000)
+"""
+
+
+def begun(workbench: "Workbench", code: str) -> subprocess.Popen[str]:
+    process = workbench.start("run", workbench.chain(workbench.nf("going", code)))
+    workbench.wait_for(workbench.folder / "going")
+    return process
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_a_run_in_order(
+    workbench: "Workbench", number: signal.Signals, status: int
+) -> None:
+    process = begun(workbench, SLOW)
+    process.send_signal(number)
+    result = workbench.end(process)
+    assert result.returncode == status
+    assert "chain.yaml: interrupted" in result.stdout
+    assert workbench.summary()["nfs"][0]["outcome"] == "finished"
+    assert workbench.processes() == {}
+
+
+def test_ctrl_c_on_the_whole_process_group_is_the_controllers_to_handle(
+    workbench: "Workbench",
+) -> None:
+    process = begun(workbench, SLOW)
+    for child in workbench.processes():
+        subprocess.run(["kill", "-INT", str(child)], check=True)
+    assert workbench.end(process).returncode == 130
+    assert workbench.summary()["nfs"][0]["outcome"] == "finished"
+
+
+def test_a_second_signal_ends_at_once(workbench: "Workbench") -> None:
+    process = begun(workbench, STUCK)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    result = workbench.end(process)
+    assert time.monotonic() - began < 5
+    assert result.returncode == 130
+    assert workbench.processes() == {}
+
+
+def test_an_nf_that_does_not_move_is_named_and_killed(workbench: "Workbench") -> None:
+    process = begun(workbench, STUCK)
+    process.send_signal(signal.SIGINT)
+    result = workbench.end(process)
+    assert result.returncode == 130
+    assert "going did not move for 10 s and was killed" in result.stderr
+    assert workbench.processes() == {}
+
+
+def test_a_signal_before_the_first_packet_leaves_nothing(workbench: "Workbench") -> None:
+    slow_start = "class Late(NetworkFunction):\n    def start(self):\n"
+    slow_start += "        open('going', 'w').write('.'); time.sleep(60)\n"
+    slow_start += "    @on('packet')\n    def see(self, event): pass\n"
+    process = begun(workbench, slow_start)
+    process.send_signal(signal.SIGINT)
+    result = workbench.end(process)
+    assert result.returncode == 130
+    assert "interrupted before the first packet" in result.stderr
+    assert not (workbench.folder / "microbox-logs").exists()
+    assert workbench.processes() == {}
+
+
+def test_microbox_stop_ends_a_run_in_order(workbench: "Workbench") -> None:
+    process = begun(workbench, SLOW)
+    shown = workbench.run("ps")
+    assert "chain." in shown.stdout
+    assert "going" in shown.stdout
+    stopped = workbench.run("stop", "chain")
+    assert (stopped.returncode, stopped.stderr) == (0, "")
+    assert workbench.end(process).returncode == 143
+    assert workbench.summary()["ended"] == "interrupted"
+    assert workbench.run("stop").returncode == 2
