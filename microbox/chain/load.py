@@ -1,12 +1,14 @@
 """Reads a chain file: YAML in, a checked `Chain` out, or all that is wrong with it.
 
-Paths inside the file count from the file's own directory, those of the command line from the
-working directory.
+What the file says to read (input, NFs, paths among their parameters) counts from the file's own
+directory; what it says to write (output, logs) from the working directory, as does all that the
+command line says.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,9 +189,12 @@ class _Loader:
             settings=_sound(StackSettings, value.get("stack")).as_settings(),
             log_slots=_sound(LogSettings, value.get("log")).slots,
             log_directory=self._overrides.log_directory
-            or (self._base / logs.directory if logs.directory else None),
+            or (Path(logs.directory) if logs.directory else None),
             utc=utc,
         )
+
+    def _from_base(self, written: str) -> Path:
+        return Path(os.path.normpath(self._base / written))
 
     def _input(self, written: object) -> Path | None:
         if self._overrides.input is not None:
@@ -197,7 +202,7 @@ class _Loader:
         if not isinstance(written, str) or not written:
             return None
         position = self._document.value_position(("input",))
-        return self._existing_file(self._base / written, "", position)
+        return self._existing_file(self._from_base(written), "", position)
 
     def _existing_file(self, path: Path, option: str, position: Position) -> Path | None:
         expected = "expected a capture file (pcap or pcapng)"
@@ -217,7 +222,7 @@ class _Loader:
         if path is None:
             if not isinstance(written, str) or not written:
                 return None
-            path = self._base / written
+            path = Path(written)
             file, position = self._document.file, self._document.value_position(("output",))
         message = _unwritable(path, capture)
         if message:
@@ -264,7 +269,7 @@ class _Loader:
 
     def _source(self, written: str, position: Position) -> Path | None:
         if is_path(written):
-            source = self._base / written
+            source = self._from_base(written)
             if source.is_file():
                 return source
             kind = "is a directory" if source.is_dir() else "does not exist"

@@ -34,6 +34,7 @@ from microbox.chain.subscriptions import (
     Reader,
     has_packet,
     publishers_in_front,
+    short_name,
 )
 from microbox.chain.user_types import user_catalog
 from microbox.channel.messages import (
@@ -97,10 +98,10 @@ class PlannedNF:
 
 @dataclass(frozen=True, slots=True)
 class ModuleNeed:
-    """A module of the stack, and who causes it to run."""
+    """A module of the stack, and who causes it to run: NF and type as its handler names it."""
 
     name: str
-    because: tuple[str, ...]
+    because: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -324,14 +325,18 @@ class _Planner:
         for earlier in range(index):
             reasons = []
             if earlier in reads:
-                shared = sorted(one.name for one in self._readers[earlier].publishes & delivered)
-                reasons.append(f"reads its {', '.join(shared)}")
+                shared = self._readers[earlier].publishes & delivered
+                reasons.append(f"reads its {', '.join(self._short_names(shared))}")
             common = self._protocols[earlier] & self._protocols[index]
             if self._readers[earlier].manifest.is_inline and common:
                 reasons.append(f"it may drop {', '.join(sorted(common))}")
             if reasons:
                 because[earlier] = "; ".join(reasons)
         return because
+
+    def _short_names(self, types: Iterable[EventType]) -> list[str]:
+        ordered = sorted(types, key=lambda one: one.number)
+        return [short_name(one, self._catalog) for one in ordered]
 
 
 def _fold_followers(drafts: dict[str, _Draft]) -> None:
@@ -365,12 +370,12 @@ def _closed(nf: PlannedNF) -> PlannedNF:
 
 def needed_modules(nfs: Sequence[PlannedNF], catalog: Catalog) -> list[ModuleNeed]:
     """The stack's modules in the order in which they run, with the subscriptions behind each."""
-    causes: dict[str, list[str]] = {producer: [] for producer in MODULES}
+    causes: dict[str, list[tuple[str, str]]] = {producer: [] for producer in MODULES}
     for nf in nfs:
-        for producer, cause in _module_causes(nf, catalog):
+        for producer, written in _module_causes(nf, catalog):
             for needed in (*MODULES[producer][1], producer):
-                if cause not in causes[needed]:
-                    causes[needed].append(cause)
+                if (nf.name, written) not in causes[needed]:
+                    causes[needed].append((nf.name, written))
     return [
         ModuleNeed(MODULES[producer][0], tuple(because))
         for producer, because in causes.items()
@@ -382,9 +387,9 @@ def _module_causes(nf: PlannedNF, catalog: Catalog) -> list[tuple[str, str]]:
     """Pairs of a producer and the subscription that needs it. Packets need no module."""
     numbers = {number for bit in nf.bits for number in bit.types}
     return [
-        (one.producer, f"{nf.name}: {written}")
+        (one.producer, short_name(named, catalog))
         for handler in nf.manifest.handlers
-        for written in handler.types
-        for one in catalog.delivered(catalog.resolve(written))
+        for named in map(catalog.resolve, handler.types)
+        for one in catalog.delivered(named)
         if one.number in numbers and one.producer in MODULES
     ]

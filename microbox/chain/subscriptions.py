@@ -18,6 +18,19 @@ def has_packet(event_type: EventType) -> bool:
     return not event_type.name.startswith((TIMER, "system"))
 
 
+def short_name(one: EventType, catalog: Catalog) -> str:
+    """As people write it: the shortest end of two words or more that means just this type."""
+    labels = one.name.split(".")
+    for start in range(len(labels) - 2, 0, -1):
+        name = ".".join(labels[start:])
+        try:
+            if catalog.resolve(name) is one:
+                return name
+        except UnknownEventType:
+            continue
+    return one.name
+
+
 def normal_filter(expression: str) -> str:
     """One spelling for filters that differ in white space alone."""
     return " ".join(expression.split())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from microbox.chain.plan import Plan, PlannedNF
+    from microbox.events.catalog import Catalog
 
 
 def check(
@@ -69,7 +70,10 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "output": str(plan.chain.output) if plan.chain.output else None,
         "nfs": [_nf_as_json(plan, nf) for nf in plan.nfs],
         "stages": [[nf.name for nf in stage] for stage in plan.stages()],
-        "modules": [{"name": one.name, "because": list(one.because)} for one in plan.modules],
+        "modules": [
+            {"name": one.name, "because": [f"{nf}: {type}" for nf, type in one.because]}
+            for one in plan.modules
+        ],
         "user_types": [one.name for one in plan.user_types],
         "settings": plan.settings,
         "memory": plan.memory(),
@@ -115,7 +119,7 @@ def _print_plan(plan: Plan) -> None:
     from microbox.cli.terminal import console
 
     out = console()
-    out.print(_headline(plan))
+    out.print(_headline(plan), soft_wrap=True)
     sections: list[tuple[str, RenderableType | None]] = [
         ("Stages", _stages(plan)),
         ("Network functions", _nfs(plan)),
@@ -152,33 +156,51 @@ def _stages(plan: Plan) -> Table:
     for number, stage in enumerate(plan.stages(), 1):
         table.add_row(str(number), " ∥ ".join(nf.name for nf in stage))
         for nf in stage:
-            for index, because in sorted(nf.barrier_because.items()):
-                earlier = plan.nfs[index].name
-                table.add_row("", f"[dim]{nf.name} waits for {earlier}: {because}[/dim]")
+            for because, earlier in _by_reason(plan, nf).items():
+                waits = f"{nf.name} waits for {', '.join(earlier)}: {because}"
+                table.add_row("", f"[dim]{waits}[/dim]")
     return table
+
+
+def _by_reason(plan: Plan, nf: PlannedNF) -> dict[str, list[str]]:
+    """Names of the NFs that it waits for, by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for index, because in sorted(nf.barrier_because.items()):
+        reasons.setdefault(because, []).append(plan.names[index])
+    return reasons
 
 
 def _nfs(plan: Plan) -> Table:
     table = _grid(None, 10, None)
     for nf in plan.nfs:
         first = True
-        for label, text in _facts(nf):
+        for label, text in _facts(nf, plan.catalog):
             table.add_row(f"[cyan]{nf.name}[/cyan]" if first else "", f"[dim]{label}[/dim]", text)
             first = False
     return table
 
 
-def _facts(nf: PlannedNF) -> list[tuple[str, str]]:
+def _is_built_in(nf: PlannedNF) -> bool:
+    from microbox.chain.sources import PARSERS_PACKAGE, built_in_source
+
+    built_in = (built_in_source(nf.written), built_in_source(nf.written, PARSERS_PACKAGE))
+    return nf.source in map(str, built_in)
+
+
+def _facts(nf: PlannedNF, catalog: Catalog) -> list[tuple[str, str]]:
     """Label and text of each line about an NF."""
     from rich.markup import escape
 
-    facts = [("file", escape(nf.source))]
+    from microbox.chain.subscriptions import short_name
+
+    facts = [] if _is_built_in(nf) else [("file", escape(nf.source))]
     if nf.added_because:
         facts.append(("added", f"since {escape(nf.added_because)}"))
     facts += [("reads", escape(text)) for text in _subscriptions(nf)]
     facts += [("timer", f"every {_duration(one.period)}") for one in nf.manifest.timers]
     if nf.manifest.publishes:
-        facts.append(("publishes", ", ".join(nf.manifest.publishes)))
+        names = (short_name(catalog.resolve(one), catalog) for one in nf.manifest.publishes)
+        facts.append(("publishes", ", ".join(names)))
     if nf.is_inline:
         closed = "nothing of what it reads passes" if nf.fails_closed else "all passes"
         facts.append(("inline", f"may drop packets; should it die, {closed}"))
@@ -190,16 +212,18 @@ def _facts(nf: PlannedNF) -> list[tuple[str, str]]:
 
 
 def _subscriptions(nf: PlannedNF) -> list[str]:
-    lines = []
+    """A line for each filter and way of reading."""
+    lines: dict[str, list[str]] = {}
     for handler in nf.manifest.handlers:
-        line = ", ".join(handler.types)
+        if not handler.handler.isidentifier():
+            continue  # the runtime's own
+        condition = ""
         if handler.filter:
             per = "flow" if nf.filters[handler.filter].is_per_flow else "packet"
-            line += f"  where {handler.filter}  (decided once a {per})"
-        if handler.batch:
-            line += "  in batches"
-        lines.append(line)
-    return lines
+            condition = f"  where {handler.filter}  (decided once a {per})"
+        condition += "  in batches" if handler.batch else ""
+        lines.setdefault(condition, []).extend(handler.types)
+    return [", ".join(dict.fromkeys(types)) + condition for condition, types in lines.items()]
 
 
 def _duration(period: int) -> str:
@@ -212,7 +236,11 @@ def _modules(plan: Plan) -> Table:
     table = _grid(None, None)
     table.add_row("decode", "[dim]always[/dim]")
     for module in plan.modules:
-        table.add_row(module.name, "; ".join(module.because))
+        types: dict[str, list[str]] = {}
+        for nf, written in module.because:
+            types.setdefault(nf, []).append(written)
+        because = (f"{nf} [dim]({', '.join(written)})[/dim]" for nf, written in types.items())
+        table.add_row(module.name, ", ".join(because))
     return table
 
 
