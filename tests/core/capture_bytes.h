@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 struct capture_bytes {
-    uint8_t bytes[65536];
+    uint8_t bytes[262144];
     size_t length;
     bool swapped; /* numbers are appended in the other byte order */
 };
