@@ -106,9 +106,9 @@ class Dns(NetworkFunction):
         self.malformed += bool(message.errors)
         question = message.question[0] if message.question else None
         fields: dict[str, Any] = {
-            "question": question.name.to_text(omit_final_dot=True) if question else "",
+            "question": question.name.to_text(omit_final_dot=True) if question is not None else "",
             "identifier": message.id,
-            "question_type": int(question.rdtype) if question else 0,
+            "question_type": int(question.rdtype) if question is not None else 0,
             "response_code": int(message.rcode()),
             "answers": sum(len(answer) for answer in message.answer),
             "questions": len(message.question),
