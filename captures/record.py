@@ -205,7 +205,7 @@ ACTIVITIES: dict[str, tuple[str, list[str]]] = {
             # A hello that needs more than one segment.
             "echo Q | openssl s_client -connect 198.51.100.20:4433 -servername big.shop.example"
             " -alpn $(seq -s, -f 'protocol-%04g' 1 200)",
-            "echo plain text | openssl s_client -connect 198.51.100.10:80 || true",
+            "echo plain text | openssl s_client -connect 198.51.100.10:8000 || true",
         ],
     ),
     "names": (
@@ -250,9 +250,9 @@ ACTIVITIES: dict[str, tuple[str, list[str]]] = {
             f"{CURL} '{WEB}/search?q=<script>alert(1)</script>'",
             f"{CURL} {WEB}/virus-test.txt",
             "nmap -n -Pn -sS -T4 --max-retries 1 -p 1-600 198.51.100.10",
-            "nmap -n -Pn -sT -T4 --max-retries 1 -p 20-120 198.51.100.20",
+            "nmap -n -Pn -sT -T4 --max-retries 1 -p 20-60 198.51.100.20",
             "nmap -n -Pn -6 -sS -T4 --max-retries 1 -p 20-120 2001:db8:2::10",
-            "nmap -n -Pn -sU -T4 --max-retries 0 -p 53,67,69,123,161,500 198.51.100.10",
+            "nmap -n -Pn -sU -T4 --max-retries 0 -p 53,67,123,161,500 198.51.100.10",
             "nmap -n -Pn -sX -T4 --max-retries 0 -p 20-30 198.51.100.10",
             *[
                 f"hping3 -q -S -p 80 -i u1500 -c 20 -a {SPOOFED}.{n} 198.51.100.20 || true"

@@ -32,6 +32,8 @@ HEAD_LIMIT = 65536
 PENDING_LIMIT = 100
 # Segments at which a side that lost its place looks for a new message, before it gives up.
 RESYNCHRONISATION_LIMIT = 1000
+# Segments of a side that speaks no HTTP, while the other one has not said a word.
+PATIENCE = 4
 
 SWITCHING_PROTOCOLS = 101
 SUCCESS = range(200, 300)
@@ -169,11 +171,13 @@ class Side:
         self.held_offset = 0  # of the head that is held
         self.is_line_checked = False  # of the head that is held
         self.attempts = 0  # to find a new message
+        self.segments = 0
         self.messages = 0
         self.read: Callable[[Data, int, int], int] = self.read_head
 
     def feed(self, data: Data, offset: int) -> None:
         """Read the next bytes; `offset` is that of the first one in the stream."""
+        self.segments += 1
         position = 0
         while position < len(data):
             position = self.read(data, position, offset + position)
@@ -346,10 +350,16 @@ class Side:
         self.is_line_checked = True
         return START_LINE.match(self.held) is not None
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it spoke, but no HTTP from the first byte on."""
+        return self.read == self.ignore and self.messages == 0 and self.segments > 0
+
     def _refuse(self, data: Data) -> int:
-        if self.messages == 0 and self.attempts == 0:
-            self.connection.is_refused = True
+        is_first = self.messages == 0 and self.attempts == 0
         self.lose()
+        if is_first:
+            self.read = self.ignore
         return len(data)
 
     def _line(self, data: Data, position: int) -> tuple[bytes | None, int]:
@@ -380,15 +390,16 @@ class Connection:
         self.requests = 0
         self.responses = 0
         self.found: list[Message] = []
-        self.is_refused = False  # no HTTP from the first byte on
         self.is_tunnel = False
 
     @property
     def is_over(self) -> bool:
         """Whether no message can come any more."""
-        if self.is_refused or self.is_tunnel:
+        if self.is_tunnel or all(side.read == side.ignore for side in self.sides):
             return True
-        return all(side.read == side.ignore for side in self.sides)
+        # A server may answer in HTTP what was none, but most often speaks none either.
+        one, other = self.sides
+        return self._is_waited_for_too_long(one, other) or self._is_waited_for_too_long(other, one)
 
     def feed(self, direction: int, data: Data, offset: int) -> None:
         """Read the next bytes of one side."""
@@ -431,6 +442,10 @@ class Connection:
         """Return what was found since the last call."""
         found, self.found = self.found, []
         return found
+
+    @staticmethod
+    def _is_waited_for_too_long(silent: Side, speaking: Side) -> bool:
+        return silent.segments == 0 and speaking.is_refused and speaking.segments >= PATIENCE
 
     def _answered_by(self, response: Message) -> tuple[int, str]:
         if not self.pending:

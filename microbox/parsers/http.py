@@ -11,8 +11,9 @@ from microbox.parsers._http_stream import HEAD_LIMIT, Connection, Message
 class Http(NetworkFunction):
     """Publish HTTP/1 requests and responses.
 
-    A connection whose first bytes are no HTTP is left alone at once, as is one that becomes a
-    tunnel. After missing bytes, a side is read again from where a segment begins with a message.
+    A connection is left alone as soon as both sides began with something else than HTTP, or it
+    became a tunnel. After missing bytes, a side is read again from where a segment begins with a
+    message.
     """
 
     publishes: ClassVar = [
@@ -60,8 +61,6 @@ class Http(NetworkFunction):
             self.publish_message(event, message)
         if not connection.is_over:
             return PASS
-        if connection.is_refused:
-            self.other_protocols += 1
         if connection.requests or connection.responses:
             self.connections += 1
             self.requests += connection.requests
@@ -72,6 +71,8 @@ class Http(NetworkFunction):
                 requests=connection.requests,
                 responses=connection.responses,
             )
+        elif any(side.segments for side in connection.sides):
+            self.other_protocols += 1
         return PASS_FLOW
 
     def publish_message(self, event: Event, message: Message) -> None:

@@ -168,12 +168,26 @@ NOT_HTTP = [
 
 
 @pytest.mark.parametrize("data", NOT_HTTP)
+def test_first_bytes_of_both_sides_that_are_not_http_end_it_at_once(data: bytes) -> None:
+    talk = Conversation().client(data)
+    assert not talk.connection.is_over
+    talk.server(data)
+    assert talk.connection.is_over
+    assert talk.close().messages == []
+
+
 @pytest.mark.parametrize("direction", [CLIENT, SERVER])
-def test_first_bytes_that_are_not_http_end_it_at_once(data: bytes, direction: int) -> None:
+def test_a_side_that_speaks_no_http_is_not_listened_to_for_long(direction: int) -> None:
     connection = Connection()
-    connection.feed(direction, data, 0)
+    for _ in range(4):
+        assert not connection.is_over
+        connection.feed(direction, b"\x00" * 10, 0)
     assert connection.is_over
-    assert connection.take() == []
+
+
+def test_a_server_may_answer_in_http_what_was_none() -> None:
+    talk = Conversation().client(b"hello\r\n").server(OK.replace(b"200 OK", b"400 Bad Request"))
+    assert talk.responses == [(400, 0, 5, True)]
 
 
 def test_first_bytes_that_may_become_http_are_waited_for() -> None:
