@@ -254,6 +254,7 @@ class _Run:
         return channel
 
     def _connect(self, worker: Channel) -> WorkerAreas:
+        areas: WorkerAreas
         areas, fds = self._receive_with_descriptors(worker, WorkerAreas)
         for fd in fds:
             self._stack.callback(os.close, fd)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Iterator, Mapping
 from types import CodeType
@@ -99,7 +98,6 @@ def needs_flow_ends(owner: type[NetworkFunction]) -> bool:
     return {"flow", "state"} <= names_in_code(owner)
 
 
-@functools.cache
 def names_in_code(owner: type[NetworkFunction]) -> frozenset[str]:
     """All names and attributes in the methods of the class, inner functions included, and in the
     functions of its module."""

@@ -247,13 +247,12 @@ class Runner:
         deliveries, table, left = self._deliveries, self._table, self._left_flows
         views = deliveries.views
         index, handled = start, 0
-        call = NO_CALL
+        call, calls = NO_CALL, NO_CALLS
         try:
             for index in range(start, len(keys)):
                 entry = entries[index]
-                calls = table.get(keys[index])
-                if calls is None:
-                    calls = self._calls_of(keys[index])
+                key = keys[index]
+                calls = table[key] if key in table else self._calls_of(key)
                 if left and entry.flow in left:
                     continue
                 deliveries.entry = entry
@@ -533,4 +532,5 @@ def _nothing(_event: Event) -> None:
     """Stands for a handler before there is one."""
 
 
+NO_CALLS: tuple[Call, ...] = ()
 NO_CALL: Any = Call(_nothing, None, "")  # type: ignore[arg-type]
