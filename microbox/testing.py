@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -427,3 +428,8 @@ def _packets(source: Any) -> Iterable[Packet]:
     while count := lib.mb_source_read(source, frames, len(frames)):
         for frame in frames[0:count]:
             yield Packet(frame.time, bytes(ffi.buffer(pool + frame.offset, frame.length)))
+
+
+def sample_capture() -> Path:
+    """A small real capture for tests: a DNS lookup, then one HTTP exchange, 12 packets."""
+    return Path(str(resources.files("microbox").joinpath("sample.pcap")))
