@@ -85,7 +85,8 @@ static inline void bus_create(struct bus *bus, uint64_t slots, const struct bus_
     assert_int_equal(mb_log_create(&bus->log, slots), 0);
     bus->log.wait_policy.spins = 0;
     bus->nfs = count;
-    memcpy(bus->nf, nfs, count * sizeof *nfs);
+    if (count != 0)
+        memcpy(bus->nf, nfs, count * sizeof *nfs);
     for (uint32_t i = 0; i < count; i++) {
         bus->reader[i] = bus_make_reader(bus, i);
         struct mb_nf_geometry geometry = bus_geometry(bus, i);
