@@ -64,7 +64,8 @@ struct mb_worker {
     struct mb_handled handled[MB_BATCH];
 
     uint64_t packets_read;
-    uint64_t log_waits;
+    uint64_t log_waits; /* times that it became full */
+    bool log_is_full;   /* the stack could not handle all that it was given */
     uint64_t last_time;
     char complaint[MB_ERROR_SIZE];
     char warning[MB_ERROR_SIZE];
@@ -315,8 +316,9 @@ static size_t handle(struct mb_worker *worker) {
         mb_stack_handle(worker->stack, worker->pool, frames, count, worker->handled);
     if (handled)
         worker->last_time = frames[handled - 1].time;
-    else
-        worker->log_waits++;
+    const bool log_is_full = handled < count;
+    worker->log_waits += log_is_full && !worker->log_is_full;
+    worker->log_is_full = log_is_full;
     return handled;
 }
 
