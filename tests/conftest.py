@@ -63,7 +63,8 @@ def tshark() -> Tshark:
 # --- whole chains ---
 
 MICROBOX = Path(sys.executable).with_name("microbox")
-NF_PRELUDE = "import os, signal, sys, time\nfrom microbox import *\n"
+WORKER_MODULE = "microbox.runtime.worker_process"
+NF_PRELUDE = "import os, signal, sys, time\nfrom microbox import NetworkFunction, on, every\n"
 
 
 @dataclass
@@ -135,7 +136,7 @@ class Workbench:
 
     def worker(self) -> int:
         """The process number of the worker that runs."""
-        return next(number for number, line in self.processes().items() if "worker" in line)
+        return next(number for number, line in self.processes().items() if WORKER_MODULE in line)
 
     def wait_for(self, file: Path, timeout: float = 30) -> str:
         """The text of a file that an NF is to write, once it is there and not empty."""

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from microbox.chain.errors import ChainErrors
 from microbox.chain.load import load_chain
 from microbox.chain.model import Chain, Overrides
 from microbox.runtime.report import RunReport
@@ -69,9 +70,27 @@ def run(
     )
     try:
         return _run(load_chain(chain, overrides), changing, showing)
+    except ChainErrors as errors:
+        raise _all_errors(chain, overrides) or errors from None
     except RunError as error:
         _complain(f"error: {error}", error.detail)
         return error.status
+
+
+def _all_errors(chain: Path, overrides: Overrides) -> ChainErrors | None:
+    """All that is wrong with a chain, as `microbox check` says it: a run ends at the first part
+    that is wrong."""
+    from functools import partial
+
+    from microbox.chain.describe import describe_all
+    from microbox.chain.prepare import prepare
+    from microbox.runtime.validation import from_child
+
+    try:
+        prepare(chain, partial(describe_all, decode=from_child), overrides)
+    except ChainErrors as errors:
+        return errors
+    return None
 
 
 def _complain(message: str, detail: str) -> None:

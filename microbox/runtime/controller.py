@@ -260,9 +260,8 @@ class Controller:
             return
         stops = any(nf.name == name and nf.planned.on_error == "stop" for nf in running.nfs)
         if stops and not self._ending.is_stopping:
-            self._observer.note(f"{name} raised: the chain stops (on_error: stop)")
-            where = f" in {problem.handler}()" if problem.handler else ""
-            self.stop("failed", f"{name} raised{where}: {problem.error}", FAILED)
+            self._observer.note(f"the chain stops, since {name} raised (on_error: stop)")
+            self.stop("failed", f"{name}: {problem.error}", FAILED)
 
     # --- progress, and who does not move ---
 

@@ -18,12 +18,12 @@ from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.model import Chain, ChainNF
 from microbox.chain.plan import Plan, PlannedNF, make_plan
 from microbox.chain.user_types import user_catalog
-from microbox.channel.channel import ChannelError
 from microbox.channel.messages import (
     Area,
     Attach,
     Begin,
     Configure,
+    Failed,
     Finished,
     Load,
     Manifest,
@@ -171,20 +171,18 @@ class Launcher:
         """Loads them side by side. Raises ChainErrors with what is wrong with any of them."""
         results = await asyncio.gather(*map(self._load, nfs), return_exceptions=True)
         errors = [
-            self._load_error(nf, result)
+            self._load_error(nf, result.failed)
             for nf, result in zip(nfs, results, strict=True)
-            if isinstance(result, ChildError | ChannelError)
+            if isinstance(result, ChildFailed)
         ]
         if errors:
             raise ChainErrors(errors)
         return [_reraised(result) for result in results]
 
-    def _load_error(self, nf: ChainNF, error: Exception) -> ChainError:
+    def _load_error(self, nf: ChainNF, failed: Failed) -> ChainError:
+        message = f"{nf.name}: {failed.error}"
         place = (self._chain.file, *nf.position)
-        if isinstance(error, ChildFailed):
-            failed = error.failed
-            return ChainError(*place, f"{nf.name}: {failed.error}", failed.hint, failed.traceback)
-        return ChainError(*place, str(error))
+        return ChainError(*place, message, failed.hint, failed.traceback)
 
     async def _load(self, nf: ChainNF) -> tuple[Child, Manifest]:
         child = await self._start_child(nf.name, NF_MODULE)

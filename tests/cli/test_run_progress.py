@@ -36,11 +36,11 @@ def test_a_rate_is_over_the_last_moments() -> None:
     assert rates == [0.0, 100.0, 200.0]
 
 
-def test_a_problem_says_handler_event_and_traceback() -> None:
-    problem = Problem("error", "KeyError: 7", "seen", "tcp.start of flow 3", "Traceback\n  line")
+def test_a_problem_says_event_and_traceback() -> None:
+    problem = Problem("error", "seen raised KeyError: 7", "seen", "flow 3", "Traceback\n  line")
     assert problem_lines("ids", problem) == [
-        "error: ids in seen(): KeyError: 7",
-        "  while handling tcp.start of flow 3",
+        "error: ids: seen raised KeyError: 7",
+        "  while handling flow 3",
         "  Traceback",
         "    line",
     ]

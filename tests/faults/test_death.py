@@ -131,7 +131,7 @@ def test_when_the_controller_is_killed_all_children_die(
     before = in_shared_memory()
     process = workbench.start("run", slow_chain)
     workbench.wait_for(workbench.folder / "slow.seen")
-    assert len(workbench.processes()) == 4
+    assert len(workbench.processes()) >= 3  # the other NF may have finished
     process.kill()
     process.wait()
     workbench.until(lambda: workbench.processes() == {}, timeout=5)

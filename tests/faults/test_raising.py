@@ -31,7 +31,7 @@ def test_with_stop_the_chain_ends_and_shows_what_it_has(workbench: "Workbench") 
     chain = workbench.chain(workbench.nf("raising", RAISING), workbench.nf("count", COUNT))
     result = workbench.run("run", chain)
     assert result.returncode == 1
-    assert "error: raising in see(): KeyError: 'seven'" in result.stderr
+    assert "error: raising: see raised KeyError: 'seven'" in result.stderr
     assert 'raise KeyError("seven")' in result.stderr
     assert "packet 4" in result.stderr
     summary = workbench.summary()
@@ -64,7 +64,8 @@ def test_an_nf_that_cannot_be_imported_stops_everything_before_it_starts(
     result = workbench.run("run", workbench.chain(broken, other))
     assert result.returncode == 2
     assert "no_such_module" in result.stderr
-    assert "chain.yaml:" in result.stderr
+    assert "broken.py:3:1: " in result.stderr
+    assert "other.py:3:8: " in result.stderr
     assert not (workbench.folder / "microbox-logs").exists()
     assert workbench.processes() == {}
 
