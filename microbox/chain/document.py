@@ -26,6 +26,13 @@ _KEPT_AS_TEXT = frozenset({_TAG + "timestamp"})
 _INTEGER_LIMIT = 1 << 63
 
 
+_SYNTAX_HINTS = {  # part of the parser's words → what is most often the cause
+    "could not find expected ':'": "is the ':' after a key missing above?",
+    "mapping values are not allowed here": "is the ':' after a key missing above?",
+    "'\\t'": "indent with spaces",
+}
+
+
 @dataclass
 class Document:
     """The file's value, and where its parts are. `errors`: what is wrong apart from syntax."""
@@ -77,11 +84,8 @@ def _syntax_error(error: MarkedYAMLError, file: str) -> ChainError:
     context = _sentence(error.context or "")
     position = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
     message = f"{context}: {problem}" if context else problem
-    if "could not find expected ':'" in problem:
-        return ChainError(file, *position, message, "is the ':' after a key missing above?")
-    if "'\\t'" in problem:
-        return ChainError(file, *position, message, "indent with spaces")
-    return ChainError(file, *position, message)
+    hint = next((hint for part, hint in _SYNTAX_HINTS.items() if part in problem), "")
+    return ChainError(file, *position, message, hint)
 
 
 def _sentence(text: str) -> str:
@@ -140,7 +144,7 @@ class _Reader:
             self._document.complain(
                 _position(node), f"tag '{shown}' is not known; expected a plain value"
             )
-            return None
+            return str(node.value)
         value = self._constructor.construct_object(node)
         if isinstance(value, int) and not -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
             self._document.complain(

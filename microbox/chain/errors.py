@@ -72,6 +72,8 @@ def describe_value(value: object) -> str:
         return f"'{_shortened(value)}' (text)"
     if isinstance(value, int | float):
         return f"{value} ({'a whole number' if isinstance(value, int) else 'a number'})"
+    if value in ([], {}):
+        return f"an empty {'list' if isinstance(value, list) else 'mapping'}"
     return _KINDS.get(type(value), f"a value of type {type(value).__name__}")
 
 

@@ -357,6 +357,8 @@ def _hint_for(fault: Mapping[str, Any], expected: str) -> str:
     came = fault["input"]
     if fault["type"] == "literal_error" and isinstance(came, str):
         return did_you_mean(came, expected.replace(",", "").split())
+    if fault["loc"] == ("chain",) and isinstance(came, str):
+        return f"did you mean '[{came}]'?"
     if "duration" in expected and isinstance(came, int) and not isinstance(came, bool):
         return f"did you mean '{came}s'?"
     return ""

@@ -86,11 +86,10 @@ class _Check:
         self, handler: HandlerDeclaration, text: str, message: str, hint: str = ""
     ) -> ChainError:
         """Points into the NF's own file, where the handler is declared."""
-        file = self._reader.manifest.file or str(self._nf.source)
         place = string_position(self._nf.source, handler.handler, text, handler.line)
         if place[0] == 0:
             return self._here(message, hint)
-        return ChainError(file, *place, message, hint)
+        return ChainError(str(self._nf.source), *place, message, hint)
 
     def parameters(self) -> Iterator[ChainError]:
         """Unknown ones, wrong types, missing ones."""

@@ -21,7 +21,7 @@ BYTES = {
     "MiB": 1024**2,
     "GiB": 1024**3,
 }
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)")
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
 
 
 def parse_duration(value: object) -> int:

@@ -37,13 +37,14 @@ class HandMade:
     parameters: Sequence[ParameterDeclaration] = ()
     given: dict[str, Any] = field(default_factory=dict)
     on_failure: str | None = None
+    lines: Sequence[int] = ()  # of the handlers; 0 where it does not matter
 
     def manifest(self) -> Manifest:
+        pairs = [(one, "") if isinstance(one, str) else one for one in self.on]
+        lines = [*self.lines, *[0] * len(pairs)]
         handlers = [
-            HandlerDeclaration(f"on_{number}", [one], "")
-            if isinstance(one, str)
-            else HandlerDeclaration(f"on_{number}", [one[0]], one[1])
-            for number, one in enumerate(self.on)
+            HandlerDeclaration(f"on_{number}", [name], expression, line=lines[number])
+            for number, (name, expression) in enumerate(pairs)
         ]
         handlers += [HandlerDeclaration("batch", [one], "", batch=True) for one in self.batch]
         return Manifest(

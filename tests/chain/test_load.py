@@ -1,0 +1,355 @@
+"""Chain files: what they may say, and what each mistake in one is answered with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from microbox.chain.errors import ChainErrors, Position
+from microbox.chain.load import load_chain
+from microbox.chain.model import Chain, Overrides, StackSettings
+
+Load = Callable[..., Chain]
+Complaints = Callable[..., list[str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with a capture and an NF, where the command runs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "capture.pcap").write_bytes(b"")
+    (tmp_path / "my_nf.py").write_text("value = 1\n")
+    return tmp_path
+
+
+@pytest.fixture
+def load(folder: Path) -> Load:
+    def load_text(text: str, overrides: Overrides | None = None) -> Chain:
+        (folder / "chain.yaml").write_text(dedent(text))
+        return load_chain(Path("chain.yaml"), overrides)
+
+    return load_text
+
+
+@pytest.fixture
+def complaints(load: Load) -> Complaints:
+    """All errors of a file, as they are printed."""
+
+    def complain(text: str, overrides: Overrides | None = None) -> list[str]:
+        with pytest.raises(ChainErrors) as raised:
+            load(text, overrides)
+        return [str(error) for error in raised.value.errors]
+
+    return complain
+
+
+# --- what a file may say ---
+
+
+def test_the_smallest_chain(load: Load) -> None:
+    chain = load("input: capture.pcap\nchain: [flow_log]\n")
+    assert chain.input == Path("capture.pcap")
+    assert chain.output is None
+    assert [nf.name for nf in chain.nfs] == ["flow_log"]
+    assert chain.nfs[0].source.name == "flow_log.py"
+    assert chain.nfs[0].position == Position(2, 9)
+
+
+def test_all_that_a_chain_may_say(load: Load) -> None:
+    chain = load(
+        """
+        input: capture.pcap
+        output: passed.pcap
+        chain:
+          - ./my_nf.py
+          - nf: ./my_nf.py
+            name: second
+            on_error: skip
+            on_failure: open
+            threshold: 20
+            hosts: [a, b]
+        stack: {tcp_timeout: 5m, udp_timeout: 500ms, held_bytes_per_flow: 2MiB, checksums: event}
+        log: {slots: 8192}
+        logs: {directory: logs, utc: true}
+        """
+    )
+    second = chain.nfs[1]
+    assert (second.name, second.on_error, second.on_failure) == ("second", "skip", "open")
+    assert second.parameters == {"threshold": 20, "hosts": ["a", "b"]}
+    assert chain.output == Path("passed.pcap")
+    assert chain.settings["tcp_timeout"] == 300_000_000_000
+    assert chain.settings["udp_timeout"] == 500_000_000
+    assert chain.settings["held_bytes_per_flow"] == 2 << 20
+    assert chain.settings["checksums"] == 1
+    assert chain.settings["icmp_timeout"] == StackSettings().icmp_timeout
+    assert (chain.log_slots, chain.log_directory, chain.utc) == (8192, Path("logs"), True)
+
+
+def test_what_is_read_counts_from_the_file_and_what_is_written_from_here(
+    folder: Path,
+) -> None:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "chain.yaml").write_text(
+        "input: ../capture.pcap\noutput: out.pcap\nchain: [../my_nf.py]\nlogs: {directory: logs}\n"
+    )
+    chain = load_chain(Path("deep/chain.yaml"))
+    assert chain.input == Path("capture.pcap")
+    assert chain.nfs[0].source == Path("my_nf.py")
+    assert chain.output == Path("out.pcap")
+    assert chain.log_directory == Path("logs")
+    assert chain.base == folder / "deep"
+
+
+def test_the_command_line_goes_before_the_file(load: Load, folder: Path) -> None:
+    (folder / "other.pcap").write_bytes(b"")
+    overrides = Overrides(input=Path("other.pcap"), log_directory=Path("here"), utc=True)
+    chain = load("chain: [flow_log]\nlogs: {directory: there}\n", overrides)
+    assert chain.input == Path("other.pcap")
+    assert chain.log_directory == Path("here")
+    assert chain.utc
+
+
+def test_an_alias_repeats_what_it_names(load: Load) -> None:
+    chain = load(
+        """
+        input: capture.pcap
+        chain:
+          - {nf: ./my_nf.py, name: a, hosts: &hosts [x, y]}
+          - {nf: ./my_nf.py, name: b, hosts: *hosts}
+        """
+    )
+    assert chain.nfs[1].parameters == {"hosts": ["x", "y"]}
+
+
+# --- mistakes ---
+
+MISTAKES = {
+    "an unknown key": (
+        "imput: capture.pcap\ninput: capture.pcap\nchain: [flow_log]\n",
+        "chain.yaml:1:1: unknown key 'imput'; expected 'input', 'output', 'chain', 'stack', 'log' "
+        "or 'logs'; did you mean 'input'?",
+    ),
+    "an unknown key in a section": (
+        "input: capture.pcap\nchain: [flow_log]\nlog: {slot: 4096}\n",
+        "chain.yaml:3:7: unknown key 'slot' in `log`; expected 'slots'; did you mean 'slots'?",
+    ),
+    "a key that stands twice": (
+        "input: capture.pcap\nchain: [flow_log]\ninput: capture.pcap\n",
+        "chain.yaml:3:1: key 'input' stands here a second time; the first is in line 1",
+    ),
+    "no input": (
+        "chain: [flow_log]\n",
+        "chain.yaml:1:1: `input` is missing; expected the path of a capture file (pcap or pcapng)",
+    ),
+    "no chain": (
+        "input: capture.pcap\n",
+        "chain.yaml:1:1: `chain` is missing; expected a list of NFs: names, paths, or "
+        "{nf: NAME, PARAMETER: VALUE}",
+    ),
+    "an empty chain": (
+        "input: capture.pcap\nchain: []\n",
+        "chain.yaml:2:8: `chain` is an empty list; expected a list of NFs: names, paths, or "
+        "{nf: NAME, PARAMETER: VALUE}",
+    ),
+    "a chain that is no list": (
+        "input: capture.pcap\nchain: flow_log\n",
+        "chain.yaml:2:8: `chain` is 'flow_log' (text); expected a list of NFs: names, paths, or "
+        "{nf: NAME, PARAMETER: VALUE}; did you mean '[flow_log]'?",
+    ),
+    "an input that is no text": (
+        "input: 17\nchain: [flow_log]\n",
+        "chain.yaml:1:8: `input` is 17 (a whole number); expected the path of a capture file "
+        "(pcap or pcapng)",
+    ),
+    "an input that is not there": (
+        "input: captur.pcap\nchain: [flow_log]\n",
+        "chain.yaml:1:8: no such file 'captur.pcap'; expected a capture file (pcap or pcapng); "
+        "did you mean 'capture.pcap'?",
+    ),
+    "an input that is a directory": (
+        "input: .\nchain: [flow_log]\n",
+        "chain.yaml:1:8: '.' is a directory; expected a capture file (pcap or pcapng)",
+    ),
+    "an output that is the input": (
+        "input: capture.pcap\noutput: ./capture.pcap\nchain: [flow_log]\n",
+        "chain.yaml:2:9: 'capture.pcap' is the input; expected another file to write",
+    ),
+    "an output nowhere": (
+        "input: capture.pcap\noutput: none/out.pcap\nchain: [flow_log]\n",
+        "chain.yaml:2:9: 'none' is no directory; expected a capture file to write in one",
+    ),
+    "an unknown NF": (
+        "input: capture.pcap\nchain:\n  - flow_lgo\n",
+        "chain.yaml:3:5: no built-in NF is called 'flow_lgo'; expected a name that `microbox nfs` "
+        "lists, or a path such as ./my_nf.py; did you mean 'flow_log'?",
+    ),
+    "an NF that lies beside the file": (
+        "input: capture.pcap\nchain:\n  - my_nf\n",
+        "chain.yaml:3:5: no built-in NF is called 'my_nf'; expected a name that `microbox nfs` "
+        "lists, or a path such as ./my_nf.py; did you mean './my_nf.py'?",
+    ),
+    "an NF file that is not there": (
+        "input: capture.pcap\nchain:\n  - {nf: ./my_fn.py}\n",
+        "chain.yaml:3:10: 'my_fn.py' does not exist; expected the Python file of an NF; "
+        "did you mean 'my_nf.py'?",
+    ),
+    "a name with its parameters below": (
+        "input: capture.pcap\nchain:\n  - ids: {rules: web.rules}\n",
+        "chain.yaml:3:5: this entry of `chain` has 'ids' but no `nf`; expected `nf: NAME`; "
+        "did you mean '{nf: ids, PARAMETER: VALUE}'?",
+    ),
+    "an entry that is neither name nor mapping": (
+        "input: capture.pcap\nchain:\n  - 17\n",
+        "chain.yaml:3:5: `chain[0]` is 17 (a whole number); expected the name or path of an NF, "
+        "or {nf: NAME, PARAMETER: VALUE}",
+    ),
+    "a word that is not one of the few": (
+        "input: capture.pcap\nchain:\n  - {nf: flow_log, on_error: stopp}\n",
+        "chain.yaml:3:30: `chain[0].on_error` is 'stopp' (text); expected stop or skip; "
+        "did you mean 'stop'?",
+    ),
+    "a name that no file can have": (
+        "input: capture.pcap\nchain:\n  - {nf: flow_log, name: a/b}\n",
+        "chain.yaml:3:26: `chain[0].name` is 'a/b' (text); expected a name of letters, digits and "
+        "_ . - that no other NF of the chain has",
+    ),
+    "two NFs of one name": (
+        "input: capture.pcap\nchain:\n  - flow_log\n  - flow_log\n",
+        "chain.yaml:4:5: two NFs are called 'flow_log', the first in line 3; expected a `name:` "
+        "that tells them apart; for example {nf: flow_log, name: flow_log_2}",
+    ),
+    "a duration without its unit": (
+        "input: capture.pcap\nchain: [flow_log]\nstack: {tcp_timeout: 300}\n",
+        "chain.yaml:3:22: `stack.tcp_timeout` is 300 (a whole number); expected a duration with "
+        "its unit, such as 7440s or 124m; did you mean '300s'?",
+    ),
+    "a size in no unit": (
+        "input: capture.pcap\nchain: [flow_log]\nstack: {held_bytes_per_flow: 1Mib}\n",
+        "chain.yaml:3:30: `stack.held_bytes_per_flow` is '1Mib' (text); expected how much a flow "
+        "may hold out of order, a size such as 1MiB or 64KiB",
+    ),
+    "a number out of range": (
+        "input: capture.pcap\nchain: [flow_log]\nstack: {held_segments_per_flow: 501}\n",
+        "chain.yaml:3:33: `stack.held_segments_per_flow` is 501 (a whole number); expected how "
+        "many out-of-order segments a flow may hold, 1 to 320",
+    ),
+    "a log of an odd size": (
+        "input: capture.pcap\nchain: [flow_log]\nlog: {slots: 5000}\n",
+        "chain.yaml:3:14: `log.slots` is 5000 (a whole number); expected a power of two from 4096 "
+        "to 16777216",
+    ),
+    "yes for true": (
+        "input: capture.pcap\nchain: [flow_log]\nlogs: {utc: yes}\n",
+        "chain.yaml:3:13: `logs.utc` is 'yes' (text); expected true or false",
+    ),
+    "a key that is a number": (
+        "input: capture.pcap\nchain: [flow_log]\n[1]: x\n",
+        "chain.yaml:3:1: this key is no name; expected a name, then ':'",
+    ),
+    "a tag": (
+        "input: !!python/name:os capture.pcap\nchain: [flow_log]\n",
+        "chain.yaml:1:8: tag '!!python/name:os' is not known; expected a plain value",
+    ),
+    "a number of more than 64 bits": (
+        "input: capture.pcap\nchain: [{nf: flow_log, top: 99999999999999999999}]\n",
+        "chain.yaml:2:29: 99999999999999999999 is too large; expected at most 64 bits",
+    ),
+    "a bracket that stays open": (
+        "input: capture.pcap\nchain: [flow_log\n",
+        "chain.yaml:3:1: while parsing a flow sequence: expected ',' or ']', but got "
+        "'<stream end>'",
+    ),
+    "a tab": (
+        "input: capture.pcap\nchain:\n\t- flow_log\n",
+        "chain.yaml:3:1: while scanning for the next token: found character '\\t' that cannot "
+        "start any token; indent with spaces",
+    ),
+    "a key without its colon": (
+        "input capture.pcap\nchain: [flow_log]\n",
+        "chain.yaml:2:6: mapping values are not allowed here; is the ':' after a key missing "
+        "above?",
+    ),
+    "an empty file": (
+        "",
+        "chain.yaml:1:1: the file holds nothing; expected the keys 'input' and 'chain'",
+    ),
+    "a file that is a list": (
+        "- flow_log\n",
+        "chain.yaml:1:1: the file holds a list; expected the keys 'input' and 'chain'",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_said_with_its_place(complaints: Complaints, mistake: str) -> None:
+    text, expected = MISTAKES[mistake]
+    assert expected in complaints(text)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_one_mistake_gives_one_error(complaints: Complaints, mistake: str) -> None:
+    assert len(complaints(MISTAKES[mistake][0])) == 1
+
+
+def test_all_mistakes_of_a_file_come_at_once(complaints: Complaints) -> None:
+    errors = complaints(
+        """\
+        input: nothing.pcap
+        chain:
+          - flow_lgo
+          - {nf: flow_log, on_error: stopp}
+        stack: {checksum: on}
+        """
+    )
+    places = [error.partition(": ")[0] for error in errors]
+    assert places == ["chain.yaml:1:8", "chain.yaml:3:5", "chain.yaml:4:30", "chain.yaml:5:9"]
+
+
+def test_an_nf_that_is_not_python_is_shown_with_its_own_line(
+    complaints: Complaints, folder: Path
+) -> None:
+    (folder / "broken.py").write_text("class Broken:\n    def start(self:\n        pass\n")
+    assert complaints("input: capture.pcap\nchain: [./broken.py]\n") == [
+        "broken.py:2:14: this is not Python: '(' was never closed"
+    ]
+
+
+def test_a_file_that_is_not_there(folder: Path) -> None:
+    (folder / "chain.yaml").write_text("")
+    with pytest.raises(ChainErrors) as raised:
+        load_chain(Path("chian.yaml"))
+    assert str(raised.value) == (
+        "chian.yaml: no such file; expected a chain file; did you mean 'chain.yaml'?"
+    )
+
+
+def test_a_directory_is_no_chain_file(folder: Path) -> None:
+    with pytest.raises(ChainErrors, match=r"is a directory; expected a chain file"):
+        load_chain(folder)
+
+
+def test_a_file_that_is_not_text(folder: Path) -> None:
+    (folder / "chain.yaml").write_bytes(b"input: \xff\n")
+    with pytest.raises(ChainErrors, match=r"chain.yaml:1:1: byte 7 is not UTF-8; expected a chain"):
+        load_chain(Path("chain.yaml"))
+
+
+def test_an_input_of_the_command_line_that_is_not_there(complaints: Complaints) -> None:
+    assert complaints("chain: [flow_log]\n", Overrides(input=Path("captur.pcap"))) == [
+        "-r: no such file 'captur.pcap'; expected a capture file (pcap or pcapng); "
+        "did you mean 'capture.pcap'?"
+    ]
+
+
+def test_aliases_cannot_multiply_without_end(complaints: Complaints) -> None:
+    levels = [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 9)]
+    (error,) = complaints("a0: &a0 x\n" + "\n".join(levels) + "\n")
+    assert "more than 100,000 values, or nested more than 100 deep" in error
+
+
+def test_an_alias_cannot_hold_itself(complaints: Complaints) -> None:
+    (error,) = complaints("input: &a [*a]\n")
+    assert "nested more than 100 deep" in error
