@@ -522,9 +522,7 @@ def problem_of(name: str, error: Exception, event: str, severity: str) -> Proble
     """What a handler raised, with the frames of the user's own code."""
     own_frames = error.__traceback__.tb_next if error.__traceback__ else None
     shown = traceback.format_exception(type(error), error, own_frames)
-    message = f"{name} raised {type(error).__name__}: {error}"
-    if isinstance(error, KeptError):
-        message = str(error)
+    message = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
     return Problem(severity, message, name, event, "".join(shown))
 
 
