@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench fuzz coverage docs format clean \
-	check-style check-types check-core check-threads check-python
+	check-style check-types sanitized check-core check-threads check-python
 
 FUZZ_SECONDS ?= 30
 PYTEST_ARGUMENTS ?=
@@ -43,10 +43,12 @@ check-types:
 	@tools/setup check
 	mypy
 
-# Everything that touches bytes from outside, with each wrong access and each leak an error.
-check-core:
+sanitized:
 	@tools/setup check
 	@tools/install-variant $(SANITIZED) -Dtests=true -Dwerror=true -Dbuildtype=debugoptimized -Db_ndebug=false -Db_sanitize=address,undefined -Db_lundef=false
+
+# Everything that touches bytes from outside, with each wrong access and each leak an error.
+check-core: sanitized
 	@tools/sanitized meson test -C $(SANITIZED)/build --no-rebuild --quiet --print-errorlogs
 
 # The shared-memory protocol: the tests of the suite `threads`, one process, real threads.
@@ -56,8 +58,7 @@ check-threads:
 	@tools/sanitized meson test -C build/threads --no-rebuild --quiet --print-errorlogs --suite threads
 
 # The Python tests again, the core in each of their processes built as for check-core.
-check-python:
-	@tools/setup check
+check-python: sanitized
 	@tools/sanitized --preload $(SANITIZED)/site pytest -p no:cacheprovider $(PYTEST_ARGUMENTS)
 
 bench: ## measure: medians of several runs, beside what was aimed at
