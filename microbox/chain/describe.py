@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from microbox.chain.model import ChainNF
@@ -81,15 +82,19 @@ def _ask(nf: ChainNF, channel: Channel, seconds: float) -> Manifest | NotDescrib
     if isinstance(message, Manifest):
         return message
     if isinstance(message, Failed):
-        line = _line_in(message.traceback, str(nf.source.absolute()))
-        return NotDescribed(message.error, message.hint, message.traceback, line)
+        return _not_described(message, nf.source.absolute())
     return NotDescribed(f"its process said '{message.kind}' in place of what it is")
 
 
-def _line_in(traceback: str, source: str) -> int:
-    """The last line of the NF's own file that a traceback names; 0: none."""
-    named = re.findall(rf'File "{re.escape(source)}", line (\d+)', traceback)
-    return int(named[-1]) if named else 0
+def _not_described(failed: Failed, source: Path) -> NotDescribed:
+    """With the line of the NF's own file: the one that the error names, "(my_nf.py:9)", which then
+    says all, or the last one that the traceback has."""
+    named = re.findall(rf"\({re.escape(source.name)}:(\d+)\)", failed.error)
+    if named:
+        return NotDescribed(failed.error, failed.hint, line=int(named[0]))
+    frames = re.findall(rf'File "{re.escape(str(source))}", line (\d+)', failed.traceback)
+    line = int(frames[-1]) if frames else 0
+    return NotDescribed(failed.error, failed.hint, failed.traceback, line)
 
 
 def _tail(output: IO[bytes]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from microbox.nf.errors import DefinitionError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.parameters import apply
 
@@ -66,6 +67,8 @@ def _run(path: Path) -> ModuleType:
         sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
+    except DefinitionError as error:
+        raise LoadError(str(error), _frames_in(path, error)) from None
     except Exception as error:
         raise LoadError(
             f"{path.name}: {type(error).__name__}: {error}", own_frames(error)
@@ -79,6 +82,12 @@ def own_frames(error: BaseException) -> str:
     while frame is not None and _is_ours(frame.tb_frame.f_code.co_filename):
         frame = frame.tb_next
     return "".join(traceback.format_exception(type(error), error, frame))
+
+
+def _frames_in(path: Path, error: BaseException) -> str:
+    """Where in the user's own file: an error of a definition says itself what is wrong."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "".join(traceback.format_list([one for one in frames if one.filename == str(path)]))
 
 
 def _is_ours(file: str) -> bool:
