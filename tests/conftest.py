@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,10 +87,10 @@ class Workbench:
         path.write_text(json.dumps({"input": str(capture), "chain": list(entries), **keys}))
         return path
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """Starts `microbox` with these arguments in the folder."""
+    def start(self, *arguments: object, prefix: Sequence[object] = ()) -> subprocess.Popen[str]:
+        """Starts `microbox` with these arguments in the folder, by way of `prefix`."""
         process = subprocess.Popen(
-            [MICROBOX, *map(str, arguments)],
+            [*map(str, prefix), str(MICROBOX), *map(str, arguments)],
             cwd=self.folder,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
@@ -101,9 +101,11 @@ class Workbench:
         self.started.append(process)
         return process
 
-    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: object, prefix: Sequence[object] = ()
+    ) -> subprocess.CompletedProcess[str]:
         """Runs `microbox` with these arguments to its end."""
-        return self.end(self.start(*arguments))
+        return self.end(self.start(*arguments, prefix=prefix))
 
     def end(
         self, process: subprocess.Popen[str], timeout: float = 60
@@ -140,7 +142,7 @@ class Workbench:
 
     def wait_for(self, file: Path, timeout: float = 30) -> str:
         """The text of a file that an NF is to write, once it is there and not empty."""
-        return self.until(lambda: file.read_text() if file.exists() else "", timeout)
+        return str(self.until(lambda: file.read_text() if file.exists() else "", timeout))
 
     def until(self, look: Callable[[], Any], timeout: float = 30) -> Any:
         """What `look` gives, as soon as it is true."""

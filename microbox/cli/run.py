@@ -157,6 +157,8 @@ def _show(report: RunReport, showing: Showing) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if report.error and (showing.json or showing.quiet):
+    for warning in report.warnings:
+        _complain(f"warning: {warning}", "")
+    if report.error:
         _complain(f"error: {report.error}", "")
     return status

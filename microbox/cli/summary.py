@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from microbox.events.catalog import built_in
 from microbox.runtime.report import Balance, NFReport, RunReport, Term, event_counts
 from microbox.runtime.supervisor import printable
 
@@ -19,7 +20,7 @@ SEVERITIES = {1: "information", 2: "notice", 3: "warning", 4: "critical"}
 
 def print_summary(report: RunReport, console: Console) -> None:
     """Prints all of it. Text of NFs and of the wire is never taken for markup."""
-    for section in (_head, _nfs, _flows, _alerts, _events, _losses, _warnings, _logs):
+    for section in (_head, _nfs, _flows, _alerts, _events, _losses, _unusual, _logs):
         section(report, console)
 
 
@@ -173,11 +174,21 @@ def _term(term: Term) -> str:
     return f"{term.count:,} {term.what}"
 
 
-def _warnings(report: RunReport, console: Console) -> None:
-    if not report.warnings and not report.error:
+def _unusual(report: RunReport, console: Console) -> None:
+    """What the stack thought worth a notice, in the words of reasons.def."""
+    reasons = [
+        reason
+        for reason in built_in().reasons
+        if reason.name in report.reasons and reason.severity != "info"
+    ]
+    if not reasons:
         return
-    _title(console, "Warnings" if not report.error else "Errors and warnings")
-    _show(console, *([report.error] if report.error else []), *report.warnings)
+    _title(console, "Unusual")
+    table = _table("count", "reason", "severity", "", numbers=("count",))
+    for reason in reasons:
+        row = (report.reasons[reason.name], reason.name, reason.severity, reason.doc)
+        table.add_row(*map(_cell, row))
+    _print_table(console, table)
 
 
 def _logs(report: RunReport, console: Console) -> None:

@@ -103,7 +103,7 @@ def make_report(
         directory=str(directory),
         timing=_timing(worker, counters, ending.seconds),
     )
-    report.warnings += _warnings(report, ending, worker, catalog)
+    report.warnings += _warnings(report, ending)
     _judge(report, ending)
     return report
 
@@ -336,24 +336,13 @@ def _timing(worker: WorkerCounters, nfs: list[NFCounters], seconds: float) -> Ti
     return Timing(round(seconds, 3), worker.values["packets"] / span, events / span)
 
 
-def _warnings(
-    report: RunReport, ending: Ending, worker: WorkerCounters, catalog: Catalog
-) -> list[str]:
-    warnings = [report.input.warning] if report.input.warning else []
+def _warnings(report: RunReport, ending: Ending) -> list[str]:
+    source = report.input
+    warnings = [f"{source.file}: {source.warning}"] if source.warning else []
     warnings += [
         f"{nf.name}: {nf.records_lost:,} lines of its log are lost"
         for nf in report.nfs
         if nf.records_lost
-    ]
-    warnings += [
-        f"{problem.nf}: {problem.error}"
-        + (f" ({problem.count:,} times)" if problem.count > 1 else "")
-        for problem in report.problems
-    ]
-    warnings += [
-        f"{reason.name}: {worker.reasons[reason.number]:,} times. {reason.doc}"
-        for reason in catalog.reasons
-        if worker.reasons.get(reason.number) and reason.severity in ("warning", "error")
     ]
     if ending.is_stopping and ending.done is None and not ending.is_abrupt:
         warnings.append("the worker was gone before the end: later packets were not looked at")

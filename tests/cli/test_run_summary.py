@@ -43,7 +43,7 @@ REPORT = RunReport(
     output=OutputReport("out.pcap", 12_342, 1_800_000, 0),
     nfs=[FLOW_LOG],
     events={"packet": 3, "flow.tcp.data": 5},
-    reasons={},
+    reasons={"fin": 3, "tcp.bad_checksum": 2},
     alerts=3,
     first_alerts=[AlertReport("ids", "[red]sig", "GET /\x1b[2J", 3, "10.0.0.1:1 → 10.0.0.2:80")],
     top_flows=[FlowReport("TCP", "10.0.0.1:1", "10.0.0.2:80", 10, 5000, 0.25, "fin")],
@@ -76,8 +76,7 @@ def test_the_summary_shows_every_part() -> None:
         "data  5",
         "Lost: nothing, and it adds up",
         "packets: 12,345 in the file = 12,345 TCP",
-        "ids was killed by SIGKILL",
-        "in.pcap: ends inside a packet",
+        "2   tcp.bad_checksum   warning    The TCP checksum is wrong.",
         "Logs in microbox-logs.1",
     ):
         assert expected in text, expected
