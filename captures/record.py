@@ -154,7 +154,7 @@ ACTIVITIES: dict[str, tuple[str, list[str]]] = {
             f"{CURL} -d name=value -d other=thing {WEB}/echo",
             f"{CURL} -H 'Expect: 100-continue' --data-binary @site/large.bin {WEB}/echo",
             f"{CURL} -H 'Transfer-Encoding: chunked' --data-binary @site/long.txt {WEB}/echo",
-            f"{CURL} -T site/long.txt {WEB}/upload.txt",
+            f"{CURL} -T site/long.txt {WEB}/echo",
             f"{CURL} -F file=@site/logo.png {WEB}/echo",
             f"{CURL} -p -x {WEB}:80 http://inside.example/",
             f"{CURL} -A 'shop-app/2.1 (phone)' {WEB}:8080/item/[1-20].json",
@@ -467,7 +467,9 @@ def record(laboratory: Laboratory, capture: Path) -> None:
 def cut_sample(capture: Path, sample: Path) -> None:
     """Cut the first exchange for /hello.txt and the first lookup out of the capture."""
     exchange = first(
-        capture, "tcp.stream", 'http.request.uri == "/hello.txt" && ip.dst == 198.51.100.10'
+        capture,
+        "tcp.stream",
+        'http.request.uri == "/hello.txt" && http.user_agent && ip.dst == 198.51.100.10',
     )
     lookup = first(capture, "udp.stream", "dns.a && ip.src == 198.51.100.53 && udp")
     wanted = f"tcp.stream == {exchange} || udp.stream == {lookup}"

@@ -12,6 +12,7 @@ import hyperscan
 from microbox import Event, NetworkFunction, on, parameter
 
 FLAGS = hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_DOTALL
+SIDES = ("originator", "responder")
 SEVERITIES = {"information": 1, "notice": 2, "warning": 3, "critical": 4}
 
 
@@ -66,19 +67,20 @@ def compile_rules(path: Path, rules: list[Rule]) -> hyperscan.Database:
     return database
 
 
-def collect(identifier: int, _start: int, _end: int, _flags: int, found: object) -> None:
+def collect(identifier: int, _start: int, end: int, _flags: int, found: object) -> None:
     """Take note of a match: what the automaton calls, with the list given as its context."""
     assert isinstance(found, list)
-    found.append(identifier)
+    found.append((end, identifier))
 
 
 class Scans:
     """The automaton's state for both sides of a connection."""
 
-    __slots__ = ("is_refused", "streams")
+    __slots__ = ("begins", "is_refused", "streams")
 
     def __init__(self) -> None:
         self.streams: list[hyperscan.Stream | None] = [None, None]
+        self.begins = [0, 0]  # offset in the side's stream where its search began
         self.is_refused = False
 
 
@@ -99,7 +101,7 @@ class Ids(NetworkFunction):
         """Compile the rules."""
         self.compiled = read_rules(self.rules)
         self.database = compile_rules(self.rules, self.compiled)
-        self.found: list[int] = []
+        self.found: list[tuple[int, int]] = []  # end in the searched bytes, number of the rule
         self.open = 0
         self.bytes = 0
         self.refused = 0
@@ -114,10 +116,11 @@ class Ids(NetworkFunction):
         data = bytes(event.data)
         self.bytes += len(data)
         stream.scan(data)
-        for identifier in sorted(self.found):
+        for end, identifier in sorted(self.found):
             rule = self.compiled[identifier]
             self.counts[rule.name] += 1
-            message = f"{rule.name} at byte {event.offset} or later"
+            offset = event.flow.state.begins[event.direction] + end
+            message = f"{rule.name} in what the {SIDES[event.direction]} sent, before byte {offset}"
             self.alert(event, message, signature=rule.name, severity=rule.severity)
         self.found.clear()
 
@@ -146,6 +149,7 @@ class Ids(NetworkFunction):
         stream = self.database.stream(match_event_handler=collect, context=self.found)
         stream.__enter__()
         scans.streams[event.direction] = stream
+        scans.begins[event.direction] = event.offset
         self.open += 1
         return stream
 
