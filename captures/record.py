@@ -472,7 +472,7 @@ def cut_sample(capture: Path, sample: Path) -> None:
         'http.request.uri == "/hello.txt" && http.user_agent && ip.dst == 198.51.100.10',
     )
     lookup = first(capture, "udp.stream", "dns.a && ip.src == 198.51.100.53 && udp")
-    wanted = f"tcp.stream == {exchange} || udp.stream == {lookup}"
+    wanted = f"(tcp.stream == {exchange} && !tcp.analysis.duplicate_ack) || udp.stream == {lookup}"
     subprocess.run(
         ["tshark", "-r", str(capture), "-Y", wanted, "-F", "nsecpcap", "-w", str(sample)],
         check=True,
