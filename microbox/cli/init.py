@@ -36,18 +36,23 @@ def nf(name: str, /, *, directory: Path = Path()) -> int:
     if name in built_in_names():
         return _fail(f"a built-in NF is called '{name}'; did you mean 'my_{name}'?")
     files = rendered(name)
-    taken = [file for file in files if (directory / file).exists()]
+    taken = [file for file, content in files.items() if _is_taken(directory / file, content)]
     if taken:
         return _fail(f"{directory / taken[0]} exists already; nothing was written")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for file, content in files.items():
-            with (directory / file).open("xb") as stream:
-                stream.write(content)
+            if not (directory / file).exists():
+                (directory / file).write_bytes(content)
     except OSError as error:
         return _fail(f"{error.filename}: cannot be written: {error.strerror}")
     _say_what_next(name, directory, list(files))
     return FINE
+
+
+def _is_taken(path: Path, content: bytes) -> bool:
+    """True where something else is there."""
+    return path.exists() and (not path.is_file() or path.read_bytes() != content)
 
 
 def _fail(message: str) -> int:

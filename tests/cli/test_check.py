@@ -1,0 +1,193 @@
+"""`microbox check`: the plan, or all that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+Microbox = Callable[..., Any]
+
+CHAIN = """\
+input: sample.pcap
+chain:
+  - flow_log
+  - block_telnet
+  - http_log
+"""
+
+
+@pytest.fixture
+def write(folder: Path) -> Callable[[str, str], None]:
+    def write_file(name: str, text: str) -> None:
+        (folder / name).write_text(dedent(text))
+
+    return write_file
+
+
+Write = Callable[[str, str], None]
+
+
+def test_the_plan_for_people(microbox: Microbox, write: Write) -> None:
+    write("chain.yaml", CHAIN)
+    ran = microbox("check", "chain.yaml")
+    assert (ran.status, ran.err) == (0, "")
+    lines = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert lines[0] == "chain.yaml: fine. sample.pcap, 5 NFs in 3 stages"
+    for line in (
+        "1 flow_log ∥ block_telnet",
+        "2 http_parser ∥ alert_log",
+        "3 http_log",
+        "http_parser waits for block_telnet: it may drop tcp",
+        "alert_log waits for block_telnet: reads its alert; it may drop tcp",
+        "http_log waits for http_parser: reads its http.request, http.response, http.end",
+        "block_telnet reads tcp.start where tcp dst port 23 (decided once a flow)",
+        "inline may drop packets; should it die, nothing of what it reads passes",
+        "http_parser added since http_log subscribes to http.request",
+        "alert_log added since block_telnet publishes alert",
+        "tcp.stream http_parser (tcp.data, tcp.gap)",
+        "log 12.0 MiB 65,536 events of 192 bytes",
+    ):
+        assert line in lines
+
+
+def test_the_plan_for_programs(microbox: Microbox, write: Write) -> None:
+    write("chain.yaml", CHAIN)
+    ran = microbox("check", "chain.yaml", "--json")
+    assert (ran.status, ran.err) == (0, "")
+    plan = ran.json
+    assert plan["errors"] == []
+    assert plan["stages"] == [
+        ["flow_log", "block_telnet"],
+        ["http_parser", "alert_log"],
+        ["http_log"],
+    ]
+    block = plan["nfs"][1]
+    assert block["inline"]
+    assert block["fails_closed"]
+    assert block["subscriptions"] == [
+        {
+            "handler": "refuse",
+            "types": ["tcp.start"],
+            "filter": "tcp dst port 23",
+            "per_flow": True,
+            "batch": False,
+        }
+    ]
+    http_log = next(nf for nf in plan["nfs"] if nf["name"] == "http_log")
+    assert http_log["reads"] == ["http_parser"]
+    assert {"name": "tcp.stream", "because": ["http_parser: tcp.data", "http_parser: tcp.gap"]} in (
+        plan["modules"]
+    )
+    assert sum(plan["memory"].values()) > 12 << 20
+
+
+def test_another_capture_in_place_of_the_files(microbox: Microbox, write: Write) -> None:
+    write("chain.yaml", "input: nothing.pcap\nchain: [flow_log]\n")
+    assert microbox("check", "chain.yaml").status == 2
+    assert microbox("check", "chain.yaml", "-r", "sample.pcap").status == 0
+
+
+def test_what_is_wrong_with_the_file_and_with_the_nfs_comes_together(
+    microbox: Microbox, write: Write
+) -> None:
+    write("raises.py", "import microbox\n\nraise RuntimeError('not today')\n")
+    write("empty.py", "value = 1\n")
+    write("broken.py", "def :\n")
+    write(
+        "nf.py",
+        """\
+        from microbox import NetworkFunction, on
+
+
+        class Web(NetworkFunction):
+            threshold: int = 3
+
+            @on("tcp.start", filter="tcp prot 80")
+            def begin(self, event):
+                pass
+        """,
+    )
+    write(
+        "typo.py",
+        """\
+        from microbox import NetworkFunction, on
+
+
+        class Typo(NetworkFunction):
+            @on("tcp.dta")
+            def read(self, event):
+                pass
+        """,
+    )
+    write(
+        "chain.yaml",
+        """\
+        input: sample.pca
+        chain:
+          - {nf: ./nf.py, treshold: 5}
+          - ./raises.py
+          - ./empty.py
+          - ./broken.py
+          - ./typo.py
+          - flow_lgo
+        """,
+    )
+    ran = microbox("check", "chain.yaml")
+    assert (ran.status, ran.out) == (2, "")
+    lines = ran.err.splitlines()
+    for begin in (
+        "chain.yaml:1:8: no such file 'sample.pca'; expected a capture file (pcap or pcapng); "
+        "did you mean 'sample.pcap'?",
+        "chain.yaml:3:19: nf: unknown parameter 'treshold'; did you mean 'threshold'?",
+        "nf.py:7:29: filter 'tcp prot 80': ",
+        "raises.py:3:1: 'raises' cannot be loaded: raises.py: RuntimeError: not today",
+        "chain.yaml:5:5: 'empty' cannot be loaded: ",
+        "broken.py:1:5: this is not Python: invalid syntax",
+        "typo.py:5:1: 'typo' cannot be loaded: Typo.read (typo.py:5): unknown event type "
+        "'tcp.dta'; did you mean 'flow.tcp.data'",
+        "chain.yaml:8:5: no built-in NF is called 'flow_lgo'; ",
+    ):
+        assert any(line.startswith(begin) for line in lines), begin
+    assert "    RuntimeError: not today" in lines
+    assert lines[-1] == "8 errors"
+
+
+def test_what_is_wrong_for_programs(microbox: Microbox, write: Write) -> None:
+    write("chain.yaml", "input: sample.pcap\nchain: [flow_lgo]\n")
+    ran = microbox("check", "chain.yaml", "--json")
+    assert ran.status == 2
+    (error,) = ran.json["errors"]
+    assert (error["file"], error["line"], error["column"]) == ("chain.yaml", 2, 9)
+    assert error["hint"] == "did you mean 'flow_log'?"
+
+
+def test_the_order_of_publisher_and_reader(microbox: Microbox, write: Write) -> None:
+    write("chain.yaml", "input: sample.pcap\nchain:\n  - alert_log\n  - block_telnet\n")
+    ran = microbox("check", "chain.yaml")
+    assert ran.status == 2
+    assert ran.err == (
+        "chain.yaml:3:5: 'alert_log' subscribes to 'alert', which 'block_telnet' (line 4) "
+        "publishes behind it; expected 'block_telnet' in front of 'alert_log'\n"
+    )
+
+
+def test_an_nf_whose_process_dies_is_named(microbox: Microbox, write: Write) -> None:
+    write("dies.py", "import os\nprint('last words', flush=True)\nos._exit(3)\n")
+    write("chain.yaml", "input: sample.pcap\nchain: [./dies.py]\n")
+    ran = microbox("check", "chain.yaml")
+    assert ran.status == 2
+    assert ran.err == (
+        "chain.yaml:2:9: 'dies' cannot be loaded: its process ended with status 3\n    last words\n"
+    )
+
+
+@pytest.mark.parametrize("verb", ["check", "run"])
+def test_run_and_check_complain_alike(microbox: Microbox, write: Write, verb: str) -> None:
+    write("chain.yaml", "input: sample.pcap\nchain: [{nf: flow_log, topp: 3}]\n")
+    ran = microbox(verb, "chain.yaml")
+    assert ran.status == 2
+    assert ran.err == ("chain.yaml:2:24: flow_log: unknown parameter 'topp'; did you mean 'top'?\n")

@@ -1,0 +1,78 @@
+"""What holds for all verbs: help, version, exit statuses, no tracebacks."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Microbox = Callable[..., Any]
+
+
+def test_the_version(microbox: Microbox) -> None:
+    ran = microbox("--version")
+    version = importlib.metadata.version("microbox")
+    assert (ran.status, ran.out, ran.err) == (0, f"microbox {version}\n", "")
+
+
+def test_the_version_needs_none_of_the_libraries() -> None:
+    program = (
+        "import sys; from microbox.cli.main import main; main(['--version']);"
+        "heavy = {'cyclopts', 'rich', 'pydantic', 'numpy', 'ruamel', 'microbox._core'};"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_names_all_verbs(microbox: Microbox) -> None:
+    ran = microbox("--help")
+    assert ran.status == 0
+    for verb in ("run", "check", "events", "nfs", "init"):
+        assert f" {verb} " in ran.out
+
+
+def test_no_arguments_are_a_question_for_help(microbox: Microbox) -> None:
+    assert microbox().out == microbox("--help").out
+
+
+@pytest.mark.parametrize("verb", [["check"], ["events"], ["nfs"], ["init", "nf"], ["run"]])
+def test_each_verb_has_help(microbox: Microbox, verb: list[str]) -> None:
+    ran = microbox(*verb, "--help")
+    assert ran.status == 0
+    assert ran.out.startswith(f"Usage: microbox {' '.join(verb)}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["chek"], 'Did you mean "check"?'),
+        (["check"], "requires an argument"),
+        (["check", "chain.yaml", "--jsn"], "--json"),
+        (["events", "--counts"], "--counts"),
+    ],
+)
+def test_a_wrong_use_is_status_2(microbox: Microbox, arguments: list[str], words: str) -> None:
+    ran = microbox(*arguments)
+    assert ran.status == 2
+    assert words in ran.out + ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(folder: Path) -> None:
+    script = Path(sys.executable).with_name("microbox")
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{script} events | head -n 1"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
