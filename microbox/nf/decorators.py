@@ -176,7 +176,7 @@ def _check_signature(owner: type, name: str, function: Any, mark: Mark) -> bool:
     if inspect.isgeneratorfunction(function):
         raise DefinitionError(f"{here}: a handler returns a verdict, it does not yield: {right}")
     parameters = list(inspect.signature(function).parameters.values())
-    shown = ", ".join(str(one) for one in parameters)
+    shown = ", ".join(str(one.replace(annotation=one.empty)) for one in parameters)
     plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     required = [one for one in parameters if one.default is inspect.Parameter.empty]
     positional = [one for one in parameters if one.kind in plain]

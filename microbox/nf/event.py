@@ -376,7 +376,9 @@ class Event:
         return f"{self.name}{flow}, packet {self.packet}, time {seconds}.{nanoseconds:09d}"
 
     def __getattr__(self, name: str) -> Any:
-        near = difflib.get_close_matches(name, [one for one in dir(self) if one[0] != "_"], n=1)
+        near = difflib.get_close_matches(
+            name, [one for one in dir(type(self)) if one[0] != "_"], n=1
+        )
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise AttributeError(f"{self.name} has no field '{name}'{hint}")
 
