@@ -45,6 +45,7 @@ ALERT = "alert"
 END_OF_INPUT = "system.end_of_input"
 DROPS = (Verdict.DROP, Verdict.DROP_FLOW)
 LEAVES = (Verdict.DROP_FLOW, Verdict.PASS_FLOW)
+STRETCH = 64  # events between two looks that others can have at how far it is
 STREAM_TYPES = ("flow.tcp.data", "flow.tcp.gap")
 
 
@@ -242,14 +243,15 @@ class Runner:
         self._deliveries.entry = self._deliveries.array[index].entry
 
     def _call_handlers(self, keys: list[int], entries: list[Any], start: int) -> int:
-        """The inner loop. Returns the index to go on from: past an event that went wrong, or the
-        count of events. Raises HandlerFailed."""
+        """The inner loop, a stretch of it. Returns the index to go on from: past the stretch, or
+        past an event that went wrong. Raises HandlerFailed."""
         deliveries, table, left = self._deliveries, self._table, self._left_flows
         views = deliveries.views
         index, handled = start, 0
+        end = min(start + STRETCH, len(keys))
         call, calls = NO_CALL, NO_CALLS
         try:
-            for index in range(start, len(keys)):
+            for index in range(start, end):
                 entry = entries[index]
                 key = keys[index]
                 calls = table[key] if key in table else self._calls_of(key)
@@ -271,7 +273,7 @@ class Runner:
             return index + 1
         finally:
             self._reader.counters.handled += handled
-        return len(keys)
+        return end
 
     def _calls_of(self, key: int) -> tuple[Call, ...]:
         """What a key leads to, looked up from then on."""
