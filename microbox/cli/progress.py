@@ -111,8 +111,9 @@ class Display:
 
 
 def problem_lines(name: str, problem: Problem) -> list[str]:
-    """A problem as lines: what, which event, and the traceback."""
-    lines = [f"{problem.severity}: {name}: {problem.error}"]
+    """A problem as lines: what, where, which event, and the traceback."""
+    where = f" in {problem.handler}()" if problem.handler else ""
+    lines = [f"{problem.severity}: {name}{where}: {problem.error}"]
     if problem.event:
         lines.append(f"  while handling {problem.event}")
     lines += [f"  {line}" for line in problem.traceback.splitlines()]

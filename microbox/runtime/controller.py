@@ -261,7 +261,8 @@ class Controller:
         stops = any(nf.name == name and nf.planned.on_error == "stop" for nf in running.nfs)
         if stops and not self._ending.is_stopping:
             self._observer.note(f"the chain stops, since {name} raised (on_error: stop)")
-            self.stop("failed", f"{name}: {problem.error}", FAILED)
+            where = f" in {problem.handler}()" if problem.handler else ""
+            self.stop("failed", f"{name} raised{where}: {problem.error}", FAILED)
 
     # --- progress, and who does not move ---
 
@@ -308,15 +309,28 @@ class Controller:
             stuck.kill()
 
     def _reading(self, running: Running) -> Reading:
+        """What the slowest NF has passed: the stack may be a whole log ahead of it."""
         pages = running.pages
+        head = pages.head
+        slowest = min((position for _, position in _positions(running)), default=head)
+        share = slowest / head if head else 1.0
         published = sum(nf.pages.value("published") for nf in running.nfs)
         return Reading(
             doing="stopping" if self._ending.is_stopping else "replay",
-            packets=pages.value("packets"),
-            events=pages.value("entries") + published,
-            file_read=pages.value("input_bytes"),
+            packets=int(pages.value("packets") * share),
+            events=slowest + published,
+            file_read=int(pages.value("input_bytes") * share),
             file_size=running.areas.file_size,
         )
+
+
+def _positions(running: Running) -> list[tuple[RunningNF, int]]:
+    """Where each NF that lives stands in the worker's log."""
+    return [
+        (nf, running.pages.passed(nf.planned.index, nf.pages.cursor))
+        for nf in running.nfs
+        if nf.child.is_alive
+    ]
 
 
 def _nf_status(nf: RunningNF) -> dict[str, Any]:
@@ -344,14 +358,13 @@ def _held_up_by(running: Running) -> list[RunningNF | Child]:
 
     Where all have read everything: the worker, or those that have not finished.
     """
-    waiting = [nf for nf in running.nfs if nf.child.is_alive]
-    passed = {nf: running.pages.passed(nf.planned.index, nf.pages.cursor) for nf in waiting}
-    last = min(waiting, key=lambda nf: passed[nf], default=None)
-    if last is not None and passed[last] < running.pages.head:
+    positions = _positions(running)
+    last, position = min(positions, key=lambda each: each[1], default=(None, 0))
+    if last is not None and position < running.pages.head:
         return [last]
     if running.worker.is_alive:
         return [running.worker]
-    return list(waiting)
+    return [nf for nf, _ in positions]
 
 
 def _names(stuck: list[RunningNF | Child]) -> str:

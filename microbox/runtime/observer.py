@@ -10,7 +10,7 @@ from microbox.channel.messages import Problem
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How far a run is, as counters say."""
+    """How far a run is: what all NFs have passed, as counters say."""
 
     doing: str  # "replay", "stopping", ...
     packets: int

@@ -37,9 +37,9 @@ def test_a_rate_is_over_the_last_moments() -> None:
 
 
 def test_a_problem_says_event_and_traceback() -> None:
-    problem = Problem("error", "seen raised KeyError: 7", "seen", "flow 3", "Traceback\n  line")
+    problem = Problem("error", "KeyError: 7", "seen", "flow 3", "Traceback\n  line")
     assert problem_lines("ids", problem) == [
-        "error: ids: seen raised KeyError: 7",
+        "error: ids in seen(): KeyError: 7",
         "  while handling flow 3",
         "  Traceback",
         "    line",

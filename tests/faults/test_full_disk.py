@@ -41,7 +41,7 @@ def small_disk(workbench: "Workbench") -> Path:
         pytest.skip("only root can mount a small file system")
     disk = workbench.folder / "small"
     disk.mkdir()
-    command = ["unshare", "-m", "sh", "-c", ON_A_SMALL_DISK, "sh", disk, "true"]
+    command = [*map(str, on(disk)), "true"]
     if subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here")
     return disk

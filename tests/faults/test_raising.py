@@ -31,7 +31,7 @@ def test_with_stop_the_chain_ends_and_shows_what_it_has(workbench: "Workbench") 
     chain = workbench.chain(workbench.nf("raising", RAISING), workbench.nf("count", COUNT))
     result = workbench.run("run", chain)
     assert result.returncode == 1
-    assert "error: raising: see raised KeyError: 'seven'" in result.stderr
+    assert "error: raising in see(): KeyError: 'seven'" in result.stderr
     assert 'raise KeyError("seven")' in result.stderr
     assert "packet 4" in result.stderr
     summary = workbench.summary()
