@@ -436,13 +436,16 @@ enum mb_worker_status mb_worker_run(struct mb_worker *worker, uint64_t slice_ns)
                  "the worker was started before it had its subscriptions");
         return MB_WORKER_FAILED;
     }
+    if (worker->phase == PHASE_DONE)
+        return MB_WORKER_DONE;
     uint64_t now = mb_monotonic_time();
     const uint64_t end = now + slice_ns;
-    while (worker->phase != PHASE_DONE && now < end) {
-        const uint64_t left = end - now;
-        if (!breathe(worker))
+    do {
+        if (!breathe(worker)) {
+            const uint64_t left = end > now ? end - now : 0;
             mb_log_wait_for_room(&worker->log, left < WAIT_AT_MOST ? left : WAIT_AT_MOST);
+        }
         now = mb_monotonic_time();
-    }
+    } while (worker->phase != PHASE_DONE && now < end);
     return worker->phase == PHASE_DONE ? MB_WORKER_DONE : MB_WORKER_RUNNING;
 }

@@ -52,9 +52,9 @@ enum mb_worker_status {
     MB_WORKER_FAILED   /* mb_worker_complaint says why */
 };
 
-/* Works for about `slice_ns`, then returns so that the caller can look for messages. Reads the
- * clock at most once a batch; sleeps within the slice when NFs hold everything up. Call after
- * subscribe. */
+/* Works for about `slice_ns`, at least a batch, then returns so that the caller can look for
+ * messages. Reads the clock at most once a batch; sleeps within the slice when NFs hold everything
+ * up. Call after subscribe. */
 enum mb_worker_status mb_worker_run(struct mb_worker *worker, uint64_t slice_ns);
 
 /* No more input is read; flows end with reason shutdown; run goes on to MB_WORKER_DONE. */
