@@ -1,0 +1,64 @@
+"""What the plan knows of the core is what the core says."""
+
+from __future__ import annotations
+
+from microbox._core import ffi, lib
+from microbox.chain.model import CHECKSUMS, LOG_SLOTS_MIN, StackSettings
+from microbox.chain.plan import MODULES, area_size
+from microbox.chain.plan_errors import BITS_MAX, BITS_PER_NF_MAX, NFS_MAX
+from microbox.chain.protocols import EVERYTHING, protocols_of
+from microbox.channel.messages import AreaShape
+from microbox.events.catalog import built_in
+
+
+def test_limits_are_those_of_the_layout() -> None:
+    assert BITS_MAX == lib.MB_SUBSCRIPTIONS_MAX
+    assert NFS_MAX == lib.MB_NFS_MAX
+    assert LOG_SLOTS_MIN == lib.MB_LOG_SLOTS_MIN
+    (bits,) = (
+        field.type.length
+        for name, field in ffi.typeof("struct mb_reader_config").fields
+        if name == "bit"
+    )
+    assert bits == BITS_PER_NF_MAX
+
+
+def test_settings_are_the_fields_of_the_stacks_configuration() -> None:
+    fields = {name for name, _ in ffi.typeof("struct mb_stack_config").fields}
+    assert set(StackSettings().as_settings()) == fields - {"hash_key", "link_type"}
+    assert CHECKSUMS == {
+        "off": lib.MB_CHECKSUMS_OFF,
+        "event": lib.MB_CHECKSUMS_EVENT,
+        "drop": lib.MB_CHECKSUMS_DROP,
+    }
+
+
+def test_an_area_is_as_large_as_the_bus_makes_it() -> None:
+    for shape in (
+        AreaShape(65536, 0, 0, is_inline=False),
+        AreaShape(65536, 0, 0, is_inline=True),
+        AreaShape(4096, 16384, 4 << 20, is_inline=True),
+    ):
+        geometry = ffi.new(
+            "struct mb_nf_geometry *",
+            {
+                "log_slots": shape.log_slots,
+                "own_slots": shape.own_slots,
+                "ring_bytes": shape.ring_bytes,
+                "is_inline": shape.is_inline,
+            },
+        )
+        assert area_size(shape) == lib.mb_nf_area_size(geometry)
+
+
+def test_each_type_of_the_stack_comes_from_a_module_or_needs_none() -> None:
+    producers = {one.producer for one in built_in().types if one.is_by_stack}
+    assert producers - {"core", "worker"} == set(MODULES)
+
+
+def test_each_type_of_the_stack_speaks_of_some_protocol() -> None:
+    for one in built_in().types:
+        if one.is_by_stack and not one.name.startswith(("timer", "system")):
+            assert protocols_of(one.name), one.name
+    assert protocols_of("flow.tcp.anomaly.overlap") == {"tcp"}
+    assert protocols_of("packet.malformed") == EVERYTHING
