@@ -6,16 +6,18 @@ described; then the process is told to stop.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Self
 
 from microbox.chain.model import ChainNF
 from microbox.channel.channel import Channel, ChannelClosed, ChannelError, Decoder, pair
@@ -24,7 +26,7 @@ from microbox.channel.messages import Failed, Load, Manifest, Stop
 PROCESS_MODULE = "microbox.nf.process"
 START_SECONDS = 30.0
 STOP_SECONDS = 2.0
-AT_ONCE = 2 * (os.cpu_count() or 1)
+AT_ONCE = max(8, 2 * (os.cpu_count() or 1))
 _LAST_OUTPUT = 2000  # characters of what a process printed before it died
 
 
@@ -38,52 +40,87 @@ class NotDescribed:
     line: int = 0
 
 
+Answer = Manifest | NotDescribed
+
+
 def describe_all(
     nfs: Sequence[ChainNF], decode: Decoder, seconds: float = START_SECONDS
-) -> list[Manifest | NotDescribed]:
-    """What each of the NFs is, in their order. Each has `seconds` to say it.
+) -> list[Answer]:
+    """What each of the NFs is, in their order. They have `seconds` to say it, `AT_ONCE` at a time.
 
     `decode` checks what the processes say.
     """
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        return list(pool.map(lambda nf: describe(nf, decode, seconds), nfs))
+    answers: list[Answer] = []
+    for first in range(0, len(nfs), AT_ONCE):
+        with ExitStack() as stack:
+            together = nfs[first : first + AT_ONCE]
+            processes = [stack.enter_context(_Process(nf, decode)) for nf in together]
+            deadline = time.monotonic() + seconds
+            answers += [one.answer(deadline) for one in processes]
+    return answers
 
 
-def describe(
-    nf: ChainNF, decode: Decoder, seconds: float = START_SECONDS
-) -> Manifest | NotDescribed:
-    """What one NF is."""
-    ours, theirs = pair()
-    with tempfile.TemporaryFile() as output, Channel(ours, decode) as channel:
+class _Process:
+    """The process of one NF, for as long as it takes to hear what the NF is."""
+
+    def __init__(self, nf: ChainNF, decode: Decoder) -> None:
+        self._nf = nf
+        self._source = nf.source.absolute()
+        ours, theirs = pair()
+        self._channel = Channel(ours, decode)
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
         with theirs:
-            process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", PROCESS_MODULE, str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=self._output,
+                stderr=self._output,
             )
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(ChannelClosed):  # `answer` says how it ended
+            self._channel.send(Load(self._nf.name, str(self._source), self._nf.parameters))
+        return self
+
+    def answer(self, deadline: float) -> Answer:
+        """What it says until `deadline` (monotonic); then it is told to stop."""
         try:
-            return _ask(nf, channel, seconds)
+            if not self._channel.poll(max(0.0, deadline - time.monotonic())):
+                self._process.kill()
+                return NotDescribed("it was not loaded in time", "does it wait for something?")
+            message, _ = self._channel.receive()
         except ChannelClosed:
-            status = process.wait(STOP_SECONDS)
-            return NotDescribed(f"its process ended with status {status}", "", _tail(output))
+            return self._death()
         except ChannelError as error:
             return NotDescribed(f"what its process said is no message: {error}")
-        finally:
-            _end(process, channel)
+        with contextlib.suppress(ChannelClosed):  # it may have ended by itself
+            self._channel.send(Stop())
+        if isinstance(message, Manifest):
+            return message
+        if isinstance(message, Failed):
+            return _not_described(message, self._source)
+        return NotDescribed(f"its process said '{message.kind}' in place of what it is")
 
+    def _death(self) -> NotDescribed:
+        try:
+            status = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            return NotDescribed("its process closed its channel")
+        self._output.seek(0)
+        printed = self._output.read().decode("utf-8", "replace")[-_LAST_OUTPUT:]
+        return NotDescribed(f"its process ended with status {status}", "", printed)
 
-def _ask(nf: ChainNF, channel: Channel, seconds: float) -> Manifest | NotDescribed:
-    channel.send(Load(nf.name, str(nf.source.absolute()), nf.parameters))
-    if not channel.poll(seconds):
-        return NotDescribed(f"loading '{nf.source}' took more than {seconds:g} seconds")
-    message, _ = channel.receive()
-    if isinstance(message, Manifest):
-        return message
-    if isinstance(message, Failed):
-        return _not_described(message, nf.source.absolute())
-    return NotDescribed(f"its process said '{message.kind}' in place of what it is")
+    def __exit__(self, *error: object) -> None:
+        if error[0] is not None:
+            self._process.kill()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._channel.close()
+        self._output.close()
 
 
 def _not_described(failed: Failed, source: Path) -> NotDescribed:
@@ -95,22 +132,3 @@ def _not_described(failed: Failed, source: Path) -> NotDescribed:
     frames = re.findall(rf'File "{re.escape(str(source))}", line (\d+)', failed.traceback)
     line = int(frames[-1]) if frames else 0
     return NotDescribed(failed.error, failed.hint, failed.traceback, line)
-
-
-def _tail(output: IO[bytes]) -> str:
-    output.seek(0)
-    return output.read().decode("utf-8", "replace")[-_LAST_OUTPUT:]
-
-
-def _end(process: subprocess.Popen[bytes], channel: Channel) -> None:
-    """Asks the process to stop, and waits for it; one that does not is killed."""
-    if process.poll() is None:
-        try:
-            channel.send(Stop())
-        except (ChannelError, OSError):
-            process.kill()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

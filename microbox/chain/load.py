@@ -191,6 +191,7 @@ class _Loader:
             log_directory=self._overrides.log_directory
             or (Path(logs.directory) if logs.directory else None),
             utc=utc,
+            input_position=self._input_position(),
         )
 
     def _from_base(self, written: str) -> Path:
@@ -201,8 +202,12 @@ class _Loader:
             return self._existing_file(self._overrides.input, "-r", NOWHERE)
         if not isinstance(written, str) or not written:
             return None
-        position = self._document.value_position(("input",))
-        return self._existing_file(self._from_base(written), "", position)
+        return self._existing_file(self._from_base(written), "", self._input_position())
+
+    def _input_position(self) -> Position:
+        if self._overrides.input is not None:
+            return NOWHERE
+        return self._document.value_position(("input",))
 
     def _existing_file(self, path: Path, option: str, position: Position) -> Path | None:
         expected = "expected a capture file (pcap or pcapng)"

@@ -181,6 +181,7 @@ class Chain:
     log_slots: int = LOG_SLOTS_DEFAULT
     log_directory: Path | None = None  # None: the file does not say
     utc: bool = False
+    input_position: Position = NOWHERE
 
     @property
     def base(self) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from microbox.chain.additions import next_addition
-from microbox.chain.describe import NotDescribed
+from microbox.chain.describe import Answer, NotDescribed
 from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.filters import FilterJudge, judge_filter
 from microbox.chain.load import read_chain
@@ -16,7 +16,7 @@ from microbox.chain.plan import Plan, make_plan, part_errors
 from microbox.channel.messages import Manifest
 from microbox.events.catalog import Catalog, built_in
 
-Describe = Callable[[Sequence[ChainNF]], list[Manifest | NotDescribed]]
+Describe = Callable[[Sequence[ChainNF]], list[Answer]]
 
 
 @dataclass

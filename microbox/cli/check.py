@@ -49,6 +49,7 @@ def check(
     describe = partial(describe_all, decode=from_child)
     try:
         plan = prepare(chain, describe, Overrides(input=read))
+        _check_capture(plan)
     except ChainErrors as errors:
         if not json:
             raise
@@ -59,6 +60,22 @@ def check(
     else:
         _print_plan(plan)
     return FINE
+
+
+def _check_capture(plan: Plan) -> None:
+    """Raises ChainErrors where the input is no capture."""
+    import os
+
+    from microbox.chain.errors import ChainError, ChainErrors
+    from microbox.runtime.capture import open_capture
+    from microbox.runtime.errors import InputError
+
+    position = plan.chain.input_position
+    file = plan.chain.file if position.line else "-r"
+    try:
+        os.close(open_capture(plan.chain.input))
+    except InputError as error:
+        raise ChainErrors([ChainError(file, *position, str(error))]) from None
 
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:

@@ -91,6 +91,14 @@ def test_another_capture_in_place_of_the_files(microbox: Microbox, write: Write)
     assert microbox("check", "chain.yaml", "-r", "sample.pcap").status == 0
 
 
+def test_an_input_that_is_no_capture(microbox: Microbox, write: Write) -> None:
+    write("notes.txt", "this is not a capture, but it is long enough to be one\n")
+    write("chain.yaml", "input: notes.txt\nchain: [flow_log]\n")
+    ran = microbox("check", "chain.yaml")
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("chain.yaml:1:8: notes.txt: ")
+
+
 def test_what_is_wrong_with_the_file_and_with_the_nfs_comes_together(
     microbox: Microbox, write: Write
 ) -> None:
