@@ -20,6 +20,7 @@ Location = tuple[str | int, ...]
 
 NODES_MAX = 100_000  # an alias repeats what it names: nested ones would multiply without end
 DEPTH_MAX = 100
+_TOO_MUCH = f"more than {NODES_MAX:,} values, or nested more than {DEPTH_MAX} deep"
 _TAG = "tag:yaml.org,2002:"
 _CONSTRUCTED = frozenset(_TAG + name for name in ("null", "bool", "int", "float", "str"))
 _KEPT_AS_TEXT = frozenset({_TAG + "timestamp"})
@@ -70,6 +71,8 @@ def read_document(text: str, file: str) -> Document:
         raise ChainErrors([_syntax_error(error, file)]) from None
     except YAMLError as error:
         raise ChainErrors([ChainError(file, 1, 1, _sentence(str(error)))]) from None
+    except RecursionError:
+        raise ChainErrors([ChainError(file, 1, 1, _TOO_MUCH)]) from None
     document = Document(file)
     if node is None:
         document.values_at[()] = Position(1, 1)
@@ -103,8 +106,7 @@ class _Reader:
         self._document.values_at[location] = position
         self._nodes += 1
         if self._nodes > NODES_MAX or depth > DEPTH_MAX:
-            message = f"more than {NODES_MAX:,} values, or nested more than {DEPTH_MAX} deep"
-            raise ChainErrors([ChainError(self._document.file, *position, message)])
+            raise ChainErrors([ChainError(self._document.file, *position, _TOO_MUCH)])
         if isinstance(node, MappingNode):
             return self._mapping(node, location, depth)
         if isinstance(node, SequenceNode):
@@ -145,7 +147,11 @@ class _Reader:
                 _position(node), f"tag '{shown}' is not known; expected a plain value"
             )
             return str(node.value)
-        value = self._constructor.construct_object(node)
+        try:
+            value = self._constructor.construct_object(node)
+        except (ValueError, LookupError, YAMLError):
+            self._document.complain(_position(node), f"'{node.value:.40}' is no value")
+            return None
         if isinstance(value, int) and not -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
             self._document.complain(
                 _position(node), f"{value} is too large; expected at most 64 bits"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
@@ -24,21 +23,19 @@ from microbox.chain.errors import (
     Position,
     describe_value,
     did_you_mean,
-    one_of,
 )
 from microbox.chain.model import (
     ENTRY_KEYS,
     Chain,
-    ChainFile,
     ChainNF,
     LogSettings,
     LogsSettings,
-    NetworkFunctionEntry,
     Overrides,
     StackSettings,
     instance_name,
 )
 from microbox.chain.sources import built_in_names, built_in_source, is_path, syntax_error_of
+from microbox.chain.validate import validate
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -106,7 +103,10 @@ class _Loader:
             )
             return Reading(None, self._document.errors)
         self._normalise(value)
-        self._validate(value)
+        given = dict(value)
+        if self._overrides.input is not None:
+            given["input"] = str(self._overrides.input)
+        validate(given, self._document)
         chain = self._chain(value)
         return Reading(chain, sorted(set(self._document.errors)))
 
@@ -116,60 +116,6 @@ class _Loader:
         if not isinstance(entries, list):
             return
         value["chain"] = [{"nf": entry} if isinstance(entry, str) else entry for entry in entries]
-
-    def _validate(self, value: dict[str, Any]) -> None:
-        given = dict(value)
-        if self._overrides.input is not None:
-            given["input"] = str(self._overrides.input)
-        try:
-            ChainFile.model_validate(given)
-        except ValidationError as error:
-            for fault in error.errors(include_url=False):
-                self._complain_of(fault, value)
-
-    def _complain_of(self, fault: Mapping[str, Any], value: dict[str, Any]) -> None:
-        location: Location = tuple(fault["loc"])
-        key = str(location[-1]) if location else ""
-        if fault["type"] == "extra_forbidden":
-            keys = _keys_at(location[:-1])
-            where = f" in `{location[-2]}`" if len(location) > 1 else ""
-            self._complain_at_key(
-                location, f"unknown key '{key}'{where}; expected {one_of(keys)}", key, keys
-            )
-            return
-        if fault["type"] == "missing":
-            self._complain_of_missing(location, value)
-            return
-        expected = _description(location)
-        self._document.complain(
-            self._document.value_position(location),
-            f"`{_spelled(location)}` is {describe_value(fault['input'])}; expected {expected}",
-            _hint_for(fault, expected),
-        )
-
-    def _complain_at_key(
-        self, location: Location, message: str, key: str, keys: tuple[str, ...]
-    ) -> None:
-        position = self._document.key_position(location)
-        self._document.complain(position, message, did_you_mean(key, keys))
-
-    def _complain_of_missing(self, location: Location, value: dict[str, Any]) -> None:
-        parent = location[:-1]
-        position = self._document.value_position(parent)
-        if location[-1] != "nf":
-            self._document.complain(
-                position, f"`{location[-1]}` is missing; expected {_description(location)}"
-            )
-            return
-        entry = value["chain"][parent[-1]]
-        hint = ""
-        if len(entry) == 1:
-            (only,) = entry
-            hint = f"did you mean '{{nf: {only}, PARAMETER: VALUE}}'?"
-        keys = ", ".join(f"'{key}'" for key in entry) or "no keys"
-        self._document.complain(
-            position, f"this entry of `chain` has {keys} but no `nf`; expected `nf: NAME`", hint
-        )
 
     def _chain(self, value: dict[str, Any]) -> Chain | None:
         """The sound parts of the file; None where there is no NF to speak of."""
@@ -356,52 +302,3 @@ def _unwritable(path: Path, capture: Path | None) -> str:
     if capture is not None and path.exists() and path.samefile(capture):
         return f"'{path}' is the input; expected another file to write"
     return ""
-
-
-def _hint_for(fault: Mapping[str, Any], expected: str) -> str:
-    came = fault["input"]
-    if fault["type"] == "literal_error" and isinstance(came, str):
-        return did_you_mean(came, expected.replace(",", "").split())
-    if fault["loc"] == ("chain",) and isinstance(came, str):
-        return f"did you mean '[{came}]'?"
-    if "duration" in expected and isinstance(came, int) and not isinstance(came, bool):
-        return f"did you mean '{came}s'?"
-    return ""
-
-
-def _models_along(location: Location) -> type[BaseModel] | None:
-    """The model of the mapping at `location`."""
-    sections: dict[str, type[BaseModel]] = {
-        "stack": StackSettings,
-        "log": LogSettings,
-        "logs": LogsSettings,
-        "chain": NetworkFunctionEntry,
-    }
-    return sections.get(str(location[0])) if location else ChainFile
-
-
-def _keys_at(location: Location) -> tuple[str, ...]:
-    model = _models_along(location)
-    return tuple(model.model_fields) if model else ()
-
-
-def _description(location: Location) -> str:
-    model: type[BaseModel] | None = ChainFile
-    name = str(location[0]) if location else ""
-    if len(location) > 1 and isinstance(location[-1], str):
-        model, name = _models_along(location[:-1]), location[-1]
-    elif len(location) > 1:
-        return "the name or path of an NF, or {nf: NAME, PARAMETER: VALUE}"
-    field = model.model_fields.get(name) if model else None
-    return (field.description or "") if field else "another value"
-
-
-def _spelled(location: Location) -> str:
-    """The location as a path: stack.tcp_timeout, chain[2].name."""
-    spelled = ""
-    for part in location:
-        if isinstance(part, int):
-            spelled += f"[{part}]"
-        else:
-            spelled += f".{part}" if spelled else part
-    return spelled

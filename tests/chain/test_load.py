@@ -7,9 +7,11 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from microbox.chain.errors import ChainErrors, Position
-from microbox.chain.load import load_chain
+from microbox.chain.load import load_chain, read_chain
 from microbox.chain.model import Chain, Overrides, StackSettings
 
 Load = Callable[..., Chain]
@@ -353,3 +355,29 @@ def test_aliases_cannot_multiply_without_end(complaints: Complaints) -> None:
 def test_an_alias_cannot_hold_itself(complaints: Complaints) -> None:
     (error,) = complaints("input: &a [*a]\n")
     assert "nested more than 100 deep" in error
+
+
+def test_brackets_without_end(complaints: Complaints) -> None:
+    (error,) = complaints("[" * 10_000)
+    assert "nested more than 100 deep" in error
+
+
+def test_digits_without_end(complaints: Complaints) -> None:
+    errors = complaints(f"input: {'9' * 10_000}\nchain: [flow_log]\n")
+    assert errors[0].startswith("chain.yaml:1:8: ")
+
+
+PIECES = [
+    *("input", "chain", "stack", "log", "nf", "name", ":", ": ", "- ", "[", "]", "{", "}", ","),
+    *("\n", "  ", "&a ", "*a", "!!int ", "'", '"', "#", "|", "~", "1", "x", "0x", "1e9", "---\n"),
+    *("sample.pcap", "flow_log", "./my_nf.py", "true", "<<", "? ", "\t", "\0", "é", "%YAML 1.1\n"),
+]
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
+def test_no_text_is_too_odd_to_be_answered(folder: Path, text: str) -> None:
+    (folder / "chain.yaml").write_text(text)
+    reading = read_chain(Path("chain.yaml"))
+    assert reading.errors or reading.chain
+    assert all(error.line > 0 for error in reading.errors)

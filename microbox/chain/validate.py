@@ -1,0 +1,119 @@
+"""What pydantic finds wrong with a chain file, in this project's words and with places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from microbox.chain.document import Document, Location
+from microbox.chain.errors import describe_value, did_you_mean, one_of
+from microbox.chain.model import (
+    ChainFile,
+    LogSettings,
+    LogsSettings,
+    NetworkFunctionEntry,
+    StackSettings,
+)
+
+
+def validate(given: Mapping[str, Any], document: Document) -> None:
+    """Adds to the document's errors all that is wrong with its value, `given`, in which entries of
+    `chain` are mappings and the command line's say has taken its place."""
+    try:
+        ChainFile.model_validate(given)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False):
+            _complain_of(fault, given, document)
+
+
+def _complain_of(fault: Mapping[str, Any], given: Mapping[str, Any], document: Document) -> None:
+    location: Location = tuple(fault["loc"])
+    key = str(location[-1]) if location else ""
+    if fault["type"] == "extra_forbidden":
+        keys = _keys_at(location[:-1])
+        where = f" in `{location[-2]}`" if len(location) > 1 else ""
+        document.complain(
+            document.key_position(location),
+            f"unknown key '{key}'{where}; expected {one_of(keys)}",
+            did_you_mean(key, keys),
+        )
+        return
+    if fault["type"] == "missing":
+        _complain_of_missing(location, given, document)
+        return
+    expected = _description(location)
+    document.complain(
+        document.value_position(location),
+        f"`{_spelled(location)}` is {describe_value(fault['input'])}; expected {expected}",
+        _hint_for(fault, expected),
+    )
+
+
+def _complain_of_missing(location: Location, given: Mapping[str, Any], document: Document) -> None:
+    parent = location[:-1]
+    position = document.value_position(parent)
+    if location[-1] != "nf":
+        document.complain(
+            position, f"`{location[-1]}` is missing; expected {_description(location)}"
+        )
+        return
+    entry = given["chain"][parent[-1]]
+    hint = ""
+    if len(entry) == 1:
+        (only,) = entry
+        hint = f"did you mean '{{nf: {only}, PARAMETER: VALUE}}'?"
+    keys = ", ".join(f"'{key}'" for key in entry) or "no keys"
+    document.complain(
+        position, f"this entry of `chain` has {keys} but no `nf`; expected `nf: NAME`", hint
+    )
+
+
+def _hint_for(fault: Mapping[str, Any], expected: str) -> str:
+    came = fault["input"]
+    if fault["type"] == "literal_error" and isinstance(came, str):
+        return did_you_mean(came, expected.replace(",", "").split())
+    if fault["loc"] == ("chain",) and isinstance(came, str):
+        return f"did you mean '[{came}]'?"
+    if "duration" in expected and isinstance(came, int) and not isinstance(came, bool):
+        return f"did you mean '{came}s'?"
+    return ""
+
+
+def _models_along(location: Location) -> type[BaseModel] | None:
+    """The model of the mapping at `location`."""
+    sections: dict[str, type[BaseModel]] = {
+        "stack": StackSettings,
+        "log": LogSettings,
+        "logs": LogsSettings,
+        "chain": NetworkFunctionEntry,
+    }
+    return sections.get(str(location[0])) if location else ChainFile
+
+
+def _keys_at(location: Location) -> tuple[str, ...]:
+    model = _models_along(location)
+    return tuple(model.model_fields) if model else ()
+
+
+def _description(location: Location) -> str:
+    model: type[BaseModel] | None = ChainFile
+    name = str(location[0]) if location else ""
+    if len(location) > 1 and isinstance(location[-1], str):
+        model, name = _models_along(location[:-1]), location[-1]
+    elif len(location) > 1:
+        return "the name or path of an NF, or {nf: NAME, PARAMETER: VALUE}"
+    field = model.model_fields.get(name) if model else None
+    return (field.description or "") if field else "another value"
+
+
+def _spelled(location: Location) -> str:
+    """The location as a path: stack.tcp_timeout, chain[2].name."""
+    spelled = ""
+    for part in location:
+        if isinstance(part, int):
+            spelled += f"[{part}]"
+        else:
+            spelled += f".{part}" if spelled else part
+    return spelled
