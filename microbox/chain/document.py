@@ -6,11 +6,12 @@ nodes know where they stand, and all duplicate keys are to be found, not just th
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from microbox.chain.errors import ChainError, ChainErrors, Position
@@ -66,7 +67,9 @@ def read_document(text: str, file: str) -> Document:
     """Parses one YAML document. Raises ChainErrors where its syntax is broken."""
     yaml = YAML(typ="safe", pure=True)
     try:
-        node = yaml.compose(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
+            node = yaml.compose(text)
     except MarkedYAMLError as error:
         raise ChainErrors([_syntax_error(error, file)]) from None
     except YAMLError as error:
