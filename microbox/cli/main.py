@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,8 +23,21 @@ A chain is a YAML file; `microbox init nf NAME` writes one to begin with.
 """
 
 
-def make_app() -> App:
-    """The application. Verbs are named, not imported."""
+# verb → where it is, and the sentence that stands in the list of verbs
+VERBS = {
+    "run": ("microbox.cli.run:run", "Run a chain over a capture."),
+    "check": ("microbox.cli.check:check", "Check a chain; show its plan."),
+    "events": ("microbox.cli.events:events", "Show the event types."),
+    "nfs": ("microbox.cli.nfs:nfs", "Show the built-in NFs."),
+    "ps": ("microbox.cli.ps:ps", "List the chains that run."),
+    "stop": ("microbox.cli.stop:stop", "End a run in order."),
+}
+INIT_VERBS = {"nf": ("microbox.cli.init:nf", "A new NF, its test, and a chain.")}
+
+
+def make_app(given: Sequence[str]) -> App:
+    """The application. Verbs are named, not imported; where they are listed, the list's sentences
+    take the place of their own help."""
     from cyclopts import App
 
     from microbox import __version__
@@ -32,16 +45,17 @@ def make_app() -> App:
     app = App(
         name="microbox", help=HELP, version=f"microbox {__version__}", version_flags=["--version"]
     )
-    app.command("microbox.cli.run:run", name="run", help="Run a chain over a capture.")
-    app.command("microbox.cli.check:check", name="check", help="Check a chain; show its plan.")
-    app.command("microbox.cli.events:events", name="events", help="Show the event types.")
-    app.command("microbox.cli.nfs:nfs", name="nfs", help="Show the built-in NFs.")
-    app.command("microbox.cli.ps:ps", name="ps", help="List the chains that run.")
-    app.command("microbox.cli.stop:stop", name="stop", help="End a run in order.")
     init = App(name="init", help="Write something to begin with.")
-    init.command("microbox.cli.init:nf", name="nf", help="A new NF, its test, and a chain.")
+    _add(app, VERBS, given)
+    _add(init, INIT_VERBS, given[1:])
     app.command(init)
     return app
+
+
+def _add(app: App, verbs: Mapping[str, tuple[str, str]], given: Sequence[str]) -> None:
+    is_listed = not given or given[0].startswith("-")
+    for verb, (place, sentence) in verbs.items():
+        app.command(place, name=verb, help=sentence if is_listed else None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,8 +82,9 @@ def _run(given: list[str]) -> int:
     from microbox.cli.complaints import complain
 
     try:
-        status = make_app()(
-            given or ["--help"], exit_on_error=False, print_error=True, result_action="return_value"
+        given = given or ["--help"]
+        status = make_app(given)(
+            given, exit_on_error=False, print_error=True, result_action="return_value"
         )
     except CycloptsError:
         return WRONG  # it was printed

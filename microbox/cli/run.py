@@ -53,7 +53,7 @@ class Changing:
 
 
 def run(
-    chain: Path, changing: Changing = Changing(), showing: Showing = Showing()
+    chain: Path, /, *, changing: Changing = Changing(), showing: Showing = Showing()
 ) -> int:  # fmt: skip
     """Run a chain of NFs on a capture.
 
