@@ -59,7 +59,7 @@ Result = TypeVar("Result")
 class Patience:
     """How long to wait for a child, in seconds."""
 
-    start: float = 30.0  # for each answer before packets flow
+    start: float = 60.0  # for each answer before packets flow
     waiting_note: float = 5.0  # without any movement, before it is said who is waited for
     drain: float = 60.0  # without any movement once the input is over
     stop: float = 10.0  # the same once the run is to end early
