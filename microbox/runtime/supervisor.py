@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
-from microbox.channel.channel import AsyncChannel, ChannelClosed, ChannelError, pair
+from microbox.channel.async_channel import AsyncChannel
+from microbox.channel.channel import ChannelClosed, ChannelError, pair
 from microbox.channel.messages import Failed, Message, Problem
 from microbox.runtime.validation import from_child
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from microbox.channel.async_channel import AsyncChannel
 from microbox.channel.channel import (
     MESSAGE_LIMIT,
-    AsyncChannel,
     Channel,
     ChannelClosed,
     ChannelError,
