@@ -42,6 +42,8 @@ class Exit:
         """In words that follow the process's name."""
         if self.status >= 0:
             return f"exited with status {self.status}"
+        if self.status == -signal.SIGBUS:
+            return "was killed by SIGBUS (was the capture made shorter while it was read?)"
         with contextlib.suppress(ValueError):
             return f"was killed by {signal.Signals(-self.status).name}"
         return f"was killed by signal {-self.status}"

@@ -149,3 +149,27 @@ def test_the_next_run_cleans_up_after_a_killed_controller(
     result = workbench.run("ps")
     assert (result.returncode, result.stdout) == (0, "nothing runs\n")
     assert not list((workbench.folder / "microbox").iterdir())
+
+
+JUDGE = """
+class Judge(NetworkFunction):
+    inline = True
+    @on("packet")
+    def see(self, event):
+        if event.packet == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("on_failure", "passed"), [("open", PACKETS), ("closed", 0)])
+def test_what_a_dead_inline_nf_did_not_judge_passes_or_not_as_configured(
+    workbench: "Workbench", on_failure: str, passed: int
+) -> None:
+    judge = {"nf": workbench.nf("judge", JUDGE), "on_failure": on_failure}
+    output = str(workbench.folder / "out.pcap")
+    result = workbench.run("run", workbench.chain(judge, output=output))
+    assert result.returncode == 1
+    summary = workbench.summary()
+    assert summary["output"]["packets"] == passed
+    (balance,) = [one for one in summary["balances"] if one["name"] == "output"]
+    assert balance["total"]["count"] == sum(part["count"] for part in balance["parts"])
