@@ -15,6 +15,9 @@ from microbox.events.catalog import built_in
 from microbox.runtime.report import Balance, NFReport, RunReport, Term, event_counts
 from microbox.runtime.supervisor import printable
 
+VALUE_WIDTH = 120
+"""Characters of a text in an NF's summary; the rest is in summary.json."""
+
 SEVERITIES = {1: "information", 2: "notice", 3: "warning", 4: "critical"}
 
 
@@ -107,7 +110,8 @@ def _value(value: Any) -> str:
         case list():
             return f"({_some([_value(each) for each in value])})"
         case _:
-            return printable(str(value))
+            text = printable(str(value))
+            return text if len(text) <= VALUE_WIDTH else f"{text[:VALUE_WIDTH]}…"
 
 
 def _some(words: list[str], most: int = 8) -> str:

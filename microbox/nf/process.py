@@ -38,6 +38,7 @@ from microbox.nf.manifest import manifest_of
 from microbox.nf.reader import BusError, Reader
 from microbox.nf.records import RecordLog
 from microbox.nf.runner import HandlerFailed, Runner
+from microbox.nf.summary import as_plain
 
 Answer = TypeVar("Answer")
 
@@ -157,7 +158,7 @@ class NFProcess:
         records = runner.records
         self._channel.send(
             Finished(
-                summary=dict(runner.summary),
+                summary=as_plain(runner.summary),
                 records=records.written if records else 0,
                 records_lost=records.lost if records else 0,
                 log_file=str(records.path) if records and records.is_made else "",

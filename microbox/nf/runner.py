@@ -395,7 +395,7 @@ class Runner:
     def _tell_totals(self) -> None:
         for name, count in self._raised.items():
             if count > PROBLEMS_TOLD:
-                self._tell(Problem("warning", f"{name} raised {count:,} times in all", name))
+                self._tell(Problem("warning", f"raised {count:,} times in all", name))
 
     def _failed(self, name: str, error: Exception, event: str) -> None:
         """Reports what a handler raised. Raises HandlerFailed where the NF is to stop."""

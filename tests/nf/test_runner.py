@@ -334,7 +334,7 @@ def test_with_skip_each_error_is_told_and_the_other_handlers_go_on(capture: Make
 def test_many_errors_are_told_a_few_times_and_counted(capture: MakeCapture) -> None:
     result = run_nf(Raising, capture([udp(b"")] * 40), on_error="skip")
     assert len(result.problems) == 6
-    assert result.problems[-1].error == "see raised 20 times in all"
+    assert result.problems[-1].error == "raised 20 times in all"
 
 
 def test_a_wrong_field_is_named_with_the_nearest_right_one(capture: MakeCapture) -> None:
