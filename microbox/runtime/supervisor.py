@@ -112,7 +112,7 @@ class Child:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONFAULTHANDLER": "1"},  # a crash says where
             )
         child = cls(name, process, channel, os.pidfd_open(process.pid), on_problem)
         child.printing = [

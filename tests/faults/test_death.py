@@ -166,10 +166,71 @@ def test_what_a_dead_inline_nf_did_not_judge_passes_or_not_as_configured(
     workbench: "Workbench", on_failure: str, passed: int
 ) -> None:
     judge = {"nf": workbench.nf("judge", JUDGE), "on_failure": on_failure}
-    output = str(workbench.folder / "out.pcap")
-    result = workbench.run("run", workbench.chain(judge, output=output))
+    chain = workbench.chain(
+        judge, workbench.nf("count", COUNT), output=str(workbench.folder / "out.pcap")
+    )
+    result = workbench.run("run", chain)
     assert result.returncode == 1
     summary = workbench.summary()
+    assert summary["nfs"][1]["summary"] == {"seen": passed}
     assert summary["output"]["packets"] == passed
     (balance,) = [one for one in summary["balances"] if one["name"] == "output"]
     assert balance["total"]["count"] == sum(part["count"] for part in balance["parts"])
+
+
+PUBLISH = """
+class Publish(NetworkFunction):
+    declares = {"packet.odd": {"number": "u32"}}
+    publishes = ["packet.odd"]
+    @on("packet")
+    def see(self, event):
+        if event.packet == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if event.packet % 2:
+            self.publish("packet.odd", cause=event, number=event.packet)
+        time.sleep(0.05)
+"""
+
+READ = """
+class Read(NetworkFunction):
+    declares = {"packet.odd": {"number": "u32"}}
+    odd = []
+    seen = 0
+    @on("packet.odd")
+    def take(self, event):
+        self.odd.append(event.number)
+    @on("packet.ip.tcp")
+    def see(self, event):
+        self.seen += 1
+    def finish(self):
+        return {"odd": self.odd, "seen": self.seen}
+"""
+
+
+def test_who_reads_a_dead_nfs_events_gets_what_it_published_and_goes_on(
+    workbench: "Workbench",
+) -> None:
+    chain = workbench.chain(workbench.nf("publish", PUBLISH), workbench.nf("read", READ))
+    result = workbench.run("run", chain)
+    assert result.returncode == 1
+    publish, read = workbench.summary()["nfs"]
+    assert publish["outcome"] == "was killed by SIGKILL"
+    assert read["outcome"] == "finished"
+    assert read["summary"]["seen"] == 10
+    assert read["summary"]["odd"] in ([], [1, 3, 5, 7])  # as far as it moved its cursor
+
+
+CRASH = """
+import ctypes
+class Crash(NetworkFunction):
+    @on("packet")
+    def see(self, event):
+        ctypes.string_at(0)
+"""
+
+
+def test_a_crash_in_c_says_where_in_the_nf_it_was(workbench: "Workbench") -> None:
+    result = workbench.run("run", workbench.chain(workbench.nf("crash", CRASH)))
+    assert result.returncode == 1
+    assert "crash was killed by SIGSEGV" in result.stderr
+    assert 'crash.py", line 8 in see' in result.stderr

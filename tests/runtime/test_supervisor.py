@@ -23,6 +23,7 @@ PRELUDE = """\
 import os, signal, sys, time
 from microbox.channel.channel import Channel
 from microbox.channel.messages import *
+sys.stdout.reconfigure(line_buffering=True)
 channel = Channel.from_descriptor(int(sys.argv[1]))
 """
 
