@@ -2,10 +2,10 @@
  * tcp.monitor: the state of both sides of a connection, tracked apart.
  *
  * The monitor stands in the middle: it sees what each side sends, and presumes that the other one
- * gets it. States come from one table that is run for the sender and for the receiver of each
- * segment (tcp_states.def). It does not know about holes in a stream: a segment whose bytes lie
- * below the highest byte sent is a retransmission to it, also where the capture missed the first
- * copy.
+ * gets it; a FIN, which may cross another one, when it is acknowledged. States come from one table
+ * that is run for the sender and for the receiver of each segment (tcp_states.def). It does not
+ * know about holes in a stream: a segment whose bytes lie below the highest byte sent is a
+ * retransmission to it, also where the capture missed the first copy.
  */
 #include "microbox/stack/core.h"
 #include "microbox/stack/modules/modules.h"
@@ -276,6 +276,7 @@ static void deliver_acknowledgment(struct mb_stack *stack, struct mb_flow_entry 
     if (tcp->marks & MB_TCP_FIN_SEEN && !(tcp->marks & MB_TCP_FIN_ACKNOWLEDGED) &&
         is_acknowledged(flow, receiver, tcp->fin + 1)) {
         tcp->marks |= MB_TCP_FIN_ACKNOWLEDGED;
+        input(stack, flow, 1 - receiver, RECEIVES_FIN);
         input(stack, flow, receiver, RECEIVES_ACK_OF_FIN);
     }
 }
@@ -296,7 +297,6 @@ static void deliver_fin(struct mb_stack *stack, struct mb_flow_entry *flow,
     tcp->marks |= MB_TCP_FIN_SEEN;
     tcp->fin = segment->sequence_number + segment->payload_length;
     input(stack, flow, direction, SENDS_FIN);
-    input(stack, flow, 1 - direction, RECEIVES_FIN);
 }
 
 static void publish_established(struct mb_stack *stack, struct mb_flow_entry *flow,
