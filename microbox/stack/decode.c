@@ -2,6 +2,7 @@
 
 #include "microbox/events/event_types.h"
 #include "microbox/stack/wire/arp.h"
+#include "microbox/stack/wire/checksum.h"
 #include "microbox/stack/wire/ethernet.h"
 #include "microbox/stack/wire/fddi.h"
 #include "microbox/stack/wire/icmp.h"
@@ -537,4 +538,37 @@ void mb_decode(struct mb_decoded *decoded, const struct mb_frame *frame, const u
     struct rest rest = {
         .bytes = bytes, .at = 0, .end = frame->length, .wire_end = decoded->wire_length};
     decode_link(decoded, &rest, frame->link_type);
+}
+
+static bool ipv4_checksum_is_wrong(const struct mb_decoded *decoded) {
+    const uint8_t *header = decoded->bytes + decoded->network_offset;
+    return mb_checksum_fold(mb_checksum_add(0, header, mb_ipv4_header_length(header))) != 0xffff;
+}
+
+/* RFC 9293 section 3.1: over a pseudo header of addresses, protocol and length, then the segment.
+ * The prefix of a mapped IPv4 address would add 0xffff twice, which is nothing. */
+static bool tcp_checksum_is_wrong(const struct mb_decoded *decoded) {
+    uint32_t length =
+        decoded->payload_offset - decoded->transport_offset + decoded->payload_captured;
+    uint64_t sum = (uint64_t)PROTOCOL_TCP + length;
+    sum = mb_checksum_add(sum, decoded->tuple.source, sizeof decoded->tuple.source);
+    sum = mb_checksum_add(sum, decoded->tuple.destination, sizeof decoded->tuple.destination);
+    sum = mb_checksum_add(sum, decoded->bytes + decoded->transport_offset, length);
+    return mb_checksum_fold(sum) != 0xffff;
+}
+
+/* Behind some IPv6 extension headers the pseudo header has other addresses than the packet. */
+static bool has_extensions(const struct mb_decoded *decoded) {
+    return decoded->tuple.ip_version == 6 &&
+           decoded->transport_offset != decoded->network_offset + MB_IPV6_SIZE;
+}
+
+uint8_t mb_decode_checksums(const struct mb_decoded *decoded) {
+    if (decoded->tuple.ip_version == 4 && ipv4_checksum_is_wrong(decoded))
+        return MB_REASON_IPV4_CHECKSUM;
+    if (decoded->transport != MB_TRANSPORT_TCP || decoded->is_fragment || has_extensions(decoded) ||
+        decoded->payload_captured < decoded->payload_length ||
+        decoded->reason == MB_REASON_TCP_TRUNCATED)
+        return MB_REASON_NONE;
+    return tcp_checksum_is_wrong(decoded) ? MB_REASON_TCP_BAD_CHECKSUM : MB_REASON_NONE;
 }

@@ -50,8 +50,9 @@ struct mb_decoded {
     uint8_t ttl;
     uint8_t icmp_type;
     uint8_t icmp_code;
-    bool is_fragment; /* the first one, or a later one */
-    uint8_t depth;    /* IP packets around the innermost one, which is the one described here */
+    bool is_fragment;     /* the first one, or a later one */
+    uint8_t bad_checksum; /* enum mb_reason; set by the stack where it is to look */
+    uint8_t depth;        /* IP packets around the innermost one, which is the one described here */
     uint16_t icmp_identifier;
     uint16_t icmp_sequence_number;
 };
@@ -60,5 +61,10 @@ struct mb_decoded {
  * makes no sense is a packet.malformed with its reason. */
 void mb_decode(struct mb_decoded *decoded, const struct mb_frame *frame, const uint8_t *bytes,
                uint64_t number);
+
+/* Looks at the checksums of the innermost IPv4 header and of TCP; a segment that is cut, a
+ * fragment, or behind IPv6 extension headers is let pass. MB_REASON_IPV4_CHECKSUM,
+ * MB_REASON_TCP_BAD_CHECKSUM, or MB_REASON_NONE. */
+uint8_t mb_decode_checksums(const struct mb_decoded *decoded);
 
 #endif

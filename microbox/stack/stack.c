@@ -479,6 +479,19 @@ static bool is_tracked(const struct mb_stack *stack, const struct mb_decoded *pa
     return stack->tracked >> packet->transport & 1;
 }
 
+/* What a receiver would drop belongs to no flow; where only an event is asked for, all goes on. */
+static void look_at_checksums(const struct mb_stack *stack, struct mb_decoded *packet) {
+    packet->bad_checksum = mb_decode_checksums(packet);
+    if (packet->bad_checksum == MB_REASON_NONE)
+        return;
+    if (packet->reason == MB_REASON_NONE)
+        packet->reason = packet->bad_checksum;
+    if (stack->config.checksums != MB_CHECKSUMS_DROP)
+        return;
+    packet->type = MB_TYPE_PACKET_MALFORMED;
+    packet->transport = MB_TRANSPORT_NONE;
+}
+
 /* Decodes `count` frames; `readable` is how many there are from `frames` on. */
 static void decode_group(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
                          size_t count, size_t readable, struct mb_decoded *packets) {
@@ -487,6 +500,8 @@ static void decode_group(struct mb_stack *stack, const uint8_t *pool, const stru
         if (i + FRAMES_AHEAD < readable)
             prefetch_headers(pool, &frames[i + FRAMES_AHEAD]);
         mb_decode(packet, &frames[i], pool + frames[i].offset, stack->packets + 1 + i);
+        if (stack->config.checksums != MB_CHECKSUMS_OFF)
+            look_at_checksums(stack, packet);
         if (!is_tracked(stack, packet))
             continue;
         packet->hash = mb_flow_hash(stack->table.key, &packet->tuple);

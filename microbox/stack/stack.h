@@ -26,7 +26,13 @@ struct mb_timer_subscription {
     uint64_t mask[2];
 };
 
-enum mb_checksums { MB_CHECKSUMS_OFF, MB_CHECKSUMS_EVENT, MB_CHECKSUMS_DROP };
+/* Of IPv4 headers and TCP. Captures on the sending machine have wrong ones where the network card
+ * was to fill them in. */
+enum mb_checksums {
+    MB_CHECKSUMS_OFF,
+    MB_CHECKSUMS_EVENT, /* the packet's reason, and tcp.anomaly.bad_checksum */
+    MB_CHECKSUMS_DROP   /* packet.malformed: it belongs to no flow, as a receiver would drop it */
+};
 
 /* All limits have defaults where 0. */
 struct mb_stack_config {

@@ -321,6 +321,61 @@ static void a_packet_owns_what_it_caused(void **state) {
     stack_close(&stack);
 }
 
+/* IPv4 and TCP of a SYN from 10.0.0.1:1000 to 10.0.0.2:80, with their checksums right. */
+static void send_checked_syn(struct stack_fixture *stack, uint8_t ip_error, uint8_t tcp_error) {
+    uint8_t frame[54] = {0};
+    const uint8_t packet[40] = {0x45, 0,   0, 40, 0, 0, 0,    0, 64,   6,    0x66, 0xce, 10,
+                                0,    0,   1, 10, 0, 0, 2,    3, 232,  0,    80,   0,    0,
+                                0,    100, 0, 0,  0, 0, 0x50, 2, 0xff, 0xff, 0x97, 0x44};
+    frame[12] = 8;
+    memcpy(frame + 14, packet, sizeof packet);
+    frame[14 + 11] ^= ip_error;
+    frame[34 + 17] ^= tcp_error;
+    stack_frame(stack, frame, sizeof frame, sizeof frame, 1);
+}
+
+static void open_with_checksums(struct stack_fixture *stack, enum mb_checksums checksums) {
+    struct mb_subscription everything = stack_everything();
+    stack_open_with(stack, &(struct mb_stack_config){.checksums = checksums}, &everything, 1, NULL,
+                    0);
+}
+
+static void right_checksums_are_found_right(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    open_with_checksums(&stack, MB_CHECKSUMS_DROP);
+    send_checked_syn(&stack, 0, 0);
+    assert_int_equal(stack_count(&stack, MB_TYPE_PACKET_MALFORMED), 0);
+    assert_int_equal(stack_count(&stack, MB_TYPE_TCP_START), 1);
+    stack_close(&stack);
+}
+
+static void wrong_checksums_are_told(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    open_with_checksums(&stack, MB_CHECKSUMS_EVENT);
+    send_checked_syn(&stack, 0, 1);
+    assert_int_equal(stack_count(&stack, MB_TYPE_TCP_BAD_CHECKSUM), 1);
+    assert_int_equal(stack_count(&stack, MB_TYPE_TCP_START), 1);
+    send_checked_syn(&stack, 1, 0);
+    stack_next(&stack, MB_TYPE_PACKET_IP_TCP);
+    assert_int_equal(stack_next(&stack, MB_TYPE_PACKET_IP_TCP)->reason, MB_REASON_IPV4_CHECKSUM);
+    stack_close(&stack);
+}
+
+static void packets_with_wrong_checksums_belong_to_no_flow(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    open_with_checksums(&stack, MB_CHECKSUMS_DROP);
+    send_checked_syn(&stack, 0, 1);
+    assert_int_equal(stack_next(&stack, MB_TYPE_PACKET_MALFORMED)->reason,
+                     MB_REASON_TCP_BAD_CHECKSUM);
+    send_checked_syn(&stack, 1, 0);
+    assert_int_equal(stack_next(&stack, MB_TYPE_PACKET_MALFORMED)->reason, MB_REASON_IPV4_CHECKSUM);
+    assert_int_equal(stack_count(&stack, MB_TYPE_TCP_START), 0);
+    stack_close(&stack);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_nobody_wants_is_not_written),
@@ -341,6 +396,9 @@ int main(void) {
         cmocka_unit_test(flows_end_in_the_order_of_their_first_packets),
         cmocka_unit_test(malformed_packets_are_told_and_counted),
         cmocka_unit_test(a_packet_owns_what_it_caused),
+        cmocka_unit_test(right_checksums_are_found_right),
+        cmocka_unit_test(wrong_checksums_are_told),
+        cmocka_unit_test(packets_with_wrong_checksums_belong_to_no_flow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

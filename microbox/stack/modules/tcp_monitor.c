@@ -382,6 +382,9 @@ static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
                    const struct mb_decoded *segment, unsigned direction) {
     stack->segment_refused = false;
     begin(stack, flow, direction);
+    if (segment->bad_checksum == MB_REASON_TCP_BAD_CHECKSUM)
+        anomaly(stack, flow, segment, direction, MB_TYPE_TCP_BAD_CHECKSUM,
+                MB_REASON_TCP_BAD_CHECKSUM);
     if (segment->tcp_flags & MB_TCP_RST)
         return reset(stack, flow, segment, direction);
     follow_sequence(stack, flow, segment, direction);
