@@ -5,6 +5,9 @@
 #include "microbox/stack/wire/checksum.h"
 #include "microbox/stack/wire/ethernet.h"
 #include "microbox/stack/wire/fddi.h"
+#include "microbox/stack/wire/geneve.h"
+#include "microbox/stack/wire/gre.h"
+#include "microbox/stack/wire/gtp.h"
 #include "microbox/stack/wire/icmp.h"
 #include "microbox/stack/wire/ipv4.h"
 #include "microbox/stack/wire/ipv6.h"
@@ -16,6 +19,7 @@
 #include "microbox/stack/wire/tcp.h"
 #include "microbox/stack/wire/udp.h"
 #include "microbox/stack/wire/vlan.h"
+#include "microbox/stack/wire/vxlan.h"
 
 #include <string.h>
 
@@ -38,7 +42,7 @@ enum {
 
 enum {
     SHIMS_MAX = 8,  /* VLAN tags, MPLS labels and the like that are followed */
-    TUNNELS_MAX = 4 /* IP packets in IP packets that are followed */
+    TUNNELS_MAX = 4 /* packets in packets that are followed */
 };
 
 enum {
@@ -47,6 +51,7 @@ enum {
     PROTOCOL_TCP = 6,
     PROTOCOL_UDP = 17,
     PROTOCOL_IPV6 = 41,
+    PROTOCOL_GRE = 47,
     PROTOCOL_ICMPV6 = 58,
     PROTOCOL_SCTP = 132,
 };
@@ -132,27 +137,6 @@ static void decode_tcp(struct mb_decoded *decoded, struct rest *rest) {
     take_payload(decoded, rest);
 }
 
-static void decode_udp(struct mb_decoded *decoded, struct rest *rest) {
-    const uint8_t *header = next(rest);
-    decoded->type = MB_TYPE_PACKET_IP_UDP;
-    decoded->transport_offset = (uint16_t)rest->at;
-    /* A first fragment says how long the whole datagram is. */
-    uint32_t datagram = decoded->is_fragment ? UINT32_MAX : on_wire(rest);
-    uint8_t reason = mb_udp_check(header, captured(rest), datagram);
-    if (reason == MB_REASON_UDP_TRUNCATED)
-        return malformed(decoded, reason);
-    decoded->tuple.source_port = mb_udp_source_port(header);
-    decoded->tuple.destination_port = mb_udp_destination_port(header);
-    if (reason != MB_REASON_NONE)
-        return malformed(decoded, reason);
-    decoded->transport = MB_TRANSPORT_UDP;
-    uint32_t length = mb_udp_length(header);
-    if (length != 0 && length < on_wire(rest))
-        end_after(rest, length);
-    rest->at += MB_UDP_SIZE;
-    take_payload(decoded, rest);
-}
-
 static void decode_icmp(struct mb_decoded *decoded, struct rest *rest) {
     const uint8_t *message = next(rest);
     decoded->type = MB_TYPE_PACKET_IP_ICMP;
@@ -196,19 +180,129 @@ static void decode_sctp(struct mb_decoded *decoded, struct rest *rest) {
 
 static void decode_ipv4(struct mb_decoded *decoded, struct rest *rest);
 static void decode_ipv6(struct mb_decoded *decoded, struct rest *rest);
+static void decode_network(struct mb_decoded *decoded, struct rest *rest, uint16_t ether_type);
+static void decode_ethernet(struct mb_decoded *decoded, struct rest *rest);
 
-/* An IP packet inside another: the flow is the inner one's. */
-static void decode_inner_ip(struct mb_decoded *decoded, struct rest *rest, uint8_t protocol) {
-    if (decoded->depth == TUNNELS_MAX)
-        return decode_other(decoded, rest);
-    decoded->depth++;
+/* What follows is a packet inside another: the flow is the inner one's. */
+static void enter_tunnel(struct mb_decoded *decoded) {
     uint16_t vlan = decoded->tuple.vlan;
     memset(&decoded->tuple, 0, sizeof decoded->tuple);
     decoded->tuple.vlan = vlan;
+    decoded->depth++;
+    decoded->type = MB_TYPE_PACKET;
+    decoded->transport = MB_TRANSPORT_NONE;
+    decoded->transport_offset = 0;
+    decoded->is_fragment = false;
+}
+
+/* A tunnel is entered only from a packet that is whole, and not deeper than some. */
+static bool may_enter_tunnel(const struct mb_decoded *decoded) {
+    return decoded->depth < TUNNELS_MAX && !decoded->is_fragment;
+}
+
+static void decode_inner_ip(struct mb_decoded *decoded, struct rest *rest, uint8_t protocol) {
+    if (!may_enter_tunnel(decoded))
+        return decode_other(decoded, rest);
+    enter_tunnel(decoded);
     if (protocol == PROTOCOL_IPV4)
         decode_ipv4(decoded, rest);
     else
         decode_ipv6(decoded, rest);
+}
+
+/* Enters what the tunnel header of `size` bytes announces: an Ethernet type, or MB_GRE_ETHERNET. */
+static void decode_inner(struct mb_decoded *decoded, struct rest *rest, uint32_t size,
+                         uint16_t protocol) {
+    enter_tunnel(decoded);
+    rest->at += size;
+    if (protocol == MB_GRE_ETHERNET)
+        decode_ethernet(decoded, rest);
+    else
+        decode_network(decoded, rest, protocol);
+}
+
+static bool is_network(uint16_t protocol) {
+    return protocol == MB_ETHER_TYPE_IPV4 || protocol == MB_ETHER_TYPE_IPV6 ||
+           protocol == MB_ETHER_TYPE_MPLS || protocol == MB_GRE_ETHERNET;
+}
+
+static void decode_gre(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *header = next(rest);
+    uint32_t size = mb_gre_header_length(header, captured(rest));
+    if (size == 0 || !may_enter_tunnel(decoded))
+        return decode_other(decoded, rest);
+    uint16_t protocol = mb_gre_protocol(header);
+    if (protocol == MB_GRE_ERSPAN_2) {
+        size += mb_gre_has_sequence(header) ? MB_ERSPAN_2_SIZE : 0;
+        protocol = MB_GRE_ETHERNET;
+    } else if (protocol == MB_GRE_ERSPAN_3) {
+        uint32_t more = mb_erspan_3_length(header + size, captured(rest) - size);
+        size += more;
+        protocol = more != 0 ? MB_GRE_ETHERNET : 0;
+    } else if (protocol == MB_GRE_PPP) {
+        uint32_t hdlc =
+            captured(rest) - size > MB_PPP_HDLC_SIZE && header[size] == MB_PPP_HDLC_ADDRESS
+                ? MB_PPP_HDLC_SIZE
+                : 0;
+        size += hdlc + MB_PPP_PROTOCOL_SIZE;
+        protocol =
+            size <= captured(rest) ? mb_ppp_ether_type(header + size - MB_PPP_PROTOCOL_SIZE) : 0;
+    }
+    if (size > captured(rest) || !is_network(protocol))
+        return decode_other(decoded, rest);
+    decode_inner(decoded, rest, size, protocol);
+}
+
+/* Tunnels over UDP are known by their port; so their headers are looked at closely, and what does
+ * not fit is a datagram like others. True where one was entered. */
+static bool decode_udp_tunnel(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *header = next(rest);
+    uint32_t length = captured(rest);
+    uint32_t size = 0;
+    uint16_t protocol = 0;
+    switch (decoded->tuple.destination_port) {
+    case MB_VXLAN_PORT:
+        size = mb_vxlan_is_one(header, length) ? MB_VXLAN_SIZE : 0;
+        protocol = MB_GRE_ETHERNET;
+        break;
+    case MB_GENEVE_PORT:
+        size = mb_geneve_header_length(header, length);
+        protocol = size != 0 ? mb_geneve_protocol(header) : 0;
+        break;
+    case MB_GTP_PORT:
+        size = mb_gtp_header_length(header, length);
+        protocol = size != 0 ? mb_ip_ether_type(header + size, length - size) : 0;
+        break;
+    default:
+        return false;
+    }
+    if (size == 0 || !is_network(protocol) || !may_enter_tunnel(decoded))
+        return false;
+    decode_inner(decoded, rest, size, protocol);
+    return true;
+}
+
+static void decode_udp(struct mb_decoded *decoded, struct rest *rest) {
+    const uint8_t *header = next(rest);
+    decoded->type = MB_TYPE_PACKET_IP_UDP;
+    decoded->transport_offset = (uint16_t)rest->at;
+    /* A first fragment says how long the whole datagram is. */
+    uint32_t datagram = decoded->is_fragment ? UINT32_MAX : on_wire(rest);
+    uint8_t reason = mb_udp_check(header, captured(rest), datagram);
+    if (reason == MB_REASON_UDP_TRUNCATED)
+        return malformed(decoded, reason);
+    decoded->tuple.source_port = mb_udp_source_port(header);
+    decoded->tuple.destination_port = mb_udp_destination_port(header);
+    if (reason != MB_REASON_NONE)
+        return malformed(decoded, reason);
+    decoded->transport = MB_TRANSPORT_UDP;
+    uint32_t length = mb_udp_length(header);
+    if (length != 0 && length < on_wire(rest))
+        end_after(rest, length);
+    rest->at += MB_UDP_SIZE;
+    if (decode_udp_tunnel(decoded, rest))
+        return;
+    take_payload(decoded, rest);
 }
 
 static void decode_transport(struct mb_decoded *decoded, struct rest *rest, uint8_t protocol) {
@@ -224,6 +318,8 @@ static void decode_transport(struct mb_decoded *decoded, struct rest *rest, uint
     case PROTOCOL_IPV4:
     case PROTOCOL_IPV6:
         return decode_inner_ip(decoded, rest, protocol);
+    case PROTOCOL_GRE:
+        return decode_gre(decoded, rest);
     case PROTOCOL_SCTP:
         return decode_sctp(decoded, rest);
     default:
@@ -401,7 +497,7 @@ static bool take_shim(struct mb_decoded *decoded, struct rest *rest, uint16_t *e
 
 /* What `ether_type` announces. */
 static void decode_network(struct mb_decoded *decoded, struct rest *rest, uint16_t ether_type) {
-    if (mb_vlan_announced(ether_type) && captured(rest) >= MB_VLAN_SIZE)
+    if (decoded->depth == 0 && mb_vlan_announced(ether_type) && captured(rest) >= MB_VLAN_SIZE)
         decoded->tuple.vlan = mb_vlan_identifier(next(rest));
     for (unsigned depth = 0; take_shim(decoded, rest, &ether_type); depth++) {
         if (decoded->reason != MB_REASON_NONE)

@@ -52,7 +52,7 @@ struct mb_decoded {
     uint8_t icmp_code;
     bool is_fragment;     /* the first one, or a later one */
     uint8_t bad_checksum; /* enum mb_reason; set by the stack where it is to look */
-    uint8_t depth;        /* IP packets around the innermost one, which is the one described here */
+    uint8_t depth;        /* packets around the innermost one, which is the one described here */
     uint16_t icmp_identifier;
     uint16_t icmp_sequence_number;
 };

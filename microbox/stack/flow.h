@@ -86,7 +86,8 @@ struct mb_flow_entry {
     uint8_t transport;   /* enum mb_transport */
     uint8_t ending;      /* reason to end the flow with when the packet is done; 0: none */
     bool is_established; /* the event was published */
-    uint8_t reserved[21];
+    uint8_t depth;       /* packets around those of the flow: part of its identity */
+    uint8_t reserved[20];
 
     struct mb_stream_side stream[2];
 };

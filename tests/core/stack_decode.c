@@ -197,6 +197,50 @@ static void what_is_between_link_and_network(void **state) {
     expect_type(DECODE(ETHERNET(0x88, 0xcc), 1, 2, 3), MB_TYPE_PACKET);
 }
 
+/* A UDP datagram of ten bytes, in an Ethernet frame. */
+#define INNER_IP                            IPV4(30, 17), UDP(10), 'h', 'i'
+#define TUNNEL(port_high, port_low, length) 0x04, 0xd2, port_high, port_low, 0, length, 0, 0
+
+static void expect_inner(struct mb_decoded it) {
+    expect_type(it, MB_TYPE_PACKET_IP_UDP);
+    assert_int_equal(it.tuple.destination_port, 53);
+    assert_int_equal(it.payload_length, 2);
+    assert_int_equal(it.depth, 1);
+}
+
+static void tunnels_are_entered(void **state) {
+    (void)state;
+    expect_inner(DECODE(ETHERNET(8, 0), IPV4(50, 4), INNER_IP));
+    expect_inner(DECODE(ETHERNET(8, 0), IPV4(54, 47), 0, 0, 8, 0, INNER_IP));
+    expect_inner(DECODE(ETHERNET(8, 0), IPV4(58, 47), 0x20, 0, 8, 0, 0, 0, 0, 7, INNER_IP));
+    expect_inner(DECODE(ETHERNET(8, 0), IPV4(68, 47), 0, 0, 0x65, 0x58, ETHERNET(8, 0), INNER_IP));
+    expect_inner(DECODE(ETHERNET(8, 0), IPV4(68, 47), 0, 0, 0x88, 0xbe, ETHERNET(8, 0), INNER_IP));
+    expect_inner(DECODE(ETHERNET(8, 0), IPV4(80, 47), 0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0,
+                        0, 0, 0, 0, 0, ETHERNET(8, 0), INNER_IP));
+    expect_inner(DECODE(ETHERNET(8, 0), IPV4(62, 47), 0x20, 1, 0x88, 0x0b, 0, 34, 0, 1, 0xff, 3, 0,
+                        0x21, INNER_IP));
+    expect_inner(DECODE(ETHERNET(8, 0), IPV4(80, 17), TUNNEL(0x12, 0xb5, 60), 8, 0, 0, 0, 0, 0, 1,
+                        0, ETHERNET(8, 0), INNER_IP));
+    expect_inner(DECODE(ETHERNET(8, 0), IPV4(84, 17), TUNNEL(0x17, 0xc1, 64), 1, 0, 0x65, 0x58, 0,
+                        0, 1, 0, 1, 2, 3, 4, ETHERNET(8, 0), INNER_IP));
+    expect_inner(DECODE(ETHERNET(8, 0), IPV4(66, 17), TUNNEL(0x08, 0x68, 46), 0x30, 0xff, 0, 30, 0,
+                        0, 0, 1, INNER_IP));
+    expect_inner(DECODE(ETHERNET(8, 0), IPV4(74, 17), TUNNEL(0x08, 0x68, 54), 0x34, 0xff, 0, 38, 0,
+                        0, 0, 1, 0, 0, 0, 0x85, 1, 0, 9, 0, INNER_IP));
+}
+
+static void what_only_looks_like_a_tunnel_stays_a_datagram(void **state) {
+    (void)state;
+    struct mb_decoded it = DECODE(ETHERNET(8, 0), IPV4(36, 17), TUNNEL(0x12, 0xb5, 16), 'n', 'o',
+                                  't', ' ', 'o', 'n', 'e', '!');
+    expect_type(it, MB_TYPE_PACKET_IP_UDP);
+    assert_int_equal(it.depth, 0);
+    assert_int_equal(it.payload_length, 8);
+    it = DECODE(ETHERNET(8, 0), IPV4(28, 47), 0x40, 0, 8, 0, 1, 2, 3, 4);
+    assert_int_equal(it.type, MB_TYPE_PACKET_IP);
+    assert_int_equal(it.transport, MB_TRANSPORT_OTHER);
+}
+
 static void malformed_packets_have_their_reason(void **state) {
     (void)state;
     expect_malformed(DECODE(1, 2, 3), MB_REASON_FRAME_TRUNCATED);
@@ -305,6 +349,73 @@ static void no_prefix_is_read_past_its_end(void **state) {
                            'l',
                            'l',
                            'o'};
+    const uint8_t geneve[] = {ETHERNET(8, 0),
+                              IPV4(84, 17),
+                              TUNNEL(0x17, 0xc1, 64),
+                              1,
+                              0,
+                              0x65,
+                              0x58,
+                              0,
+                              0,
+                              1,
+                              0,
+                              1,
+                              2,
+                              3,
+                              4,
+                              ETHERNET(8, 0),
+                              INNER_IP};
+    const uint8_t gre[] = {ETHERNET(8, 0),
+                           IPV4(80, 47),
+                           0x10,
+                           0,
+                           0x22,
+                           0xeb,
+                           0,
+                           0,
+                           0,
+                           1,
+                           0x20,
+                           0,
+                           0,
+                           0,
+                           0,
+                           0,
+                           0,
+                           0,
+                           0,
+                           0,
+                           0,
+                           0,
+                           ETHERNET(8, 0),
+                           INNER_IP};
+    const uint8_t gtp[] = {ETHERNET(8, 0),
+                           IPV4(74, 17),
+                           TUNNEL(0x08, 0x68, 54),
+                           0x34,
+                           0xff,
+                           0,
+                           38,
+                           0,
+                           0,
+                           0,
+                           1,
+                           0,
+                           0,
+                           0,
+                           0x85,
+                           1,
+                           0,
+                           9,
+                           0,
+                           INNER_IP};
+    for (uint32_t length = 0; length <= sizeof geneve; length++)
+        decode_cut(geneve, length, length, 1);
+    for (uint32_t length = 0; length <= sizeof gre; length++)
+        decode_cut(gre, length, length, 1);
+    for (uint32_t length = 0; length <= sizeof gtp; length++)
+        decode_cut(gtp, length, length, 1);
     static const uint32_t links[] = {0, 1, 9, 10, 12, 14, 101, 108, 113, 228, 229, 239, 276, 999};
     for (unsigned link = 0; link < sizeof links / sizeof *links; link++) {
         for (uint32_t length = 0; length <= sizeof tcp; length++) {
@@ -330,6 +441,8 @@ int main(void) {
         cmocka_unit_test(fragments_are_told_apart),
         cmocka_unit_test(link_types),
         cmocka_unit_test(what_is_between_link_and_network),
+        cmocka_unit_test(tunnels_are_entered),
+        cmocka_unit_test(what_only_looks_like_a_tunnel_stays_a_datagram),
         cmocka_unit_test(malformed_packets_have_their_reason),
         cmocka_unit_test(a_segment_with_broken_options_still_belongs_to_its_flow),
         cmocka_unit_test(too_many_extension_headers),

@@ -43,13 +43,13 @@ static void set_time(struct mb_flow_table *table, uint64_t now) {
 static struct mb_flow_entry *insert(struct mb_flow_table *table, uint32_t client,
                                     enum mb_timeout_class timeout_class) {
     struct mb_five_tuple it = tuple(client, 1000);
-    return mb_flow_insert(table, &it, mb_flow_hash(KEY, &it), client + 1, timeout_class);
+    return mb_flow_insert(table, &it, 0, mb_flow_hash(KEY, &it), client + 1, timeout_class);
 }
 
 static struct mb_flow_entry *find(struct mb_flow_table *table, uint32_t client) {
     struct mb_five_tuple it = tuple(client, 1000);
     unsigned direction;
-    return mb_flow_find(table, &it, mb_flow_hash(KEY, &it), &direction);
+    return mb_flow_find(table, &it, 0, mb_flow_hash(KEY, &it), &direction);
 }
 
 static void both_directions_have_one_hash(void **state) {
@@ -121,9 +121,9 @@ static void flows_are_found_in_both_directions(void **state) {
         struct mb_five_tuple back = reversed(&there);
         uint64_t hash = mb_flow_hash(KEY, &there);
         unsigned direction = 2;
-        assert_int_equal(mb_flow_find(&table, &there, hash, &direction)->number, client + 1);
+        assert_int_equal(mb_flow_find(&table, &there, 0, hash, &direction)->number, client + 1);
         assert_int_equal(direction, 0);
-        assert_int_equal(mb_flow_find(&table, &back, hash, &direction)->number, client + 1);
+        assert_int_equal(mb_flow_find(&table, &back, 0, hash, &direction)->number, client + 1);
         assert_int_equal(direction, 1);
     }
     for (uint32_t client = 0; client < 500; client += 2)
@@ -136,6 +136,21 @@ static void flows_are_found_in_both_directions(void **state) {
     mb_flow_table_destroy(&table);
 }
 
+static void a_flow_in_a_tunnel_is_another(void **state) {
+    (void)state;
+    struct mb_flow_table table;
+    open_table(&table, 8);
+    struct mb_five_tuple it = tuple(1, 1000);
+    uint64_t hash = mb_flow_hash(KEY, &it);
+    unsigned direction;
+    struct mb_flow_entry *outside = mb_flow_insert(&table, &it, 0, hash, 1, MB_TIMEOUT_OPEN);
+    assert_null(mb_flow_find(&table, &it, 1, hash, &direction));
+    struct mb_flow_entry *inside = mb_flow_insert(&table, &it, 1, hash, 2, MB_TIMEOUT_OPEN);
+    assert_ptr_equal(mb_flow_find(&table, &it, 0, hash, &direction), outside);
+    assert_ptr_equal(mb_flow_find(&table, &it, 1, hash, &direction), inside);
+    mb_flow_table_destroy(&table);
+}
+
 /* All in one chain: as if somebody had found out the key. */
 static void flows_with_one_hash_are_told_apart(void **state) {
     (void)state;
@@ -143,15 +158,15 @@ static void flows_with_one_hash_are_told_apart(void **state) {
     open_table(&table, 64);
     for (uint32_t client = 0; client < 64; client++) {
         struct mb_five_tuple it = tuple(client, 1000);
-        mb_flow_insert(&table, &it, 42, client + 1, MB_TIMEOUT_OPEN);
+        mb_flow_insert(&table, &it, 0, 42, client + 1, MB_TIMEOUT_OPEN);
     }
     for (uint32_t client = 0; client < 64; client += 3) {
         struct mb_five_tuple it = tuple(client, 1000);
         unsigned direction;
-        struct mb_flow_entry *flow = mb_flow_find(&table, &it, 42, &direction);
+        struct mb_flow_entry *flow = mb_flow_find(&table, &it, 0, 42, &direction);
         assert_int_equal(flow->number, client + 1);
         mb_flow_remove(&table, flow);
-        assert_null(mb_flow_find(&table, &it, 42, &direction));
+        assert_null(mb_flow_find(&table, &it, 0, 42, &direction));
     }
     mb_flow_table_destroy(&table);
 }
@@ -252,6 +267,7 @@ int main(void) {
         cmocka_unit_test(the_hash_depends_on_every_part),
         cmocka_unit_test(the_hash_is_siphash),
         cmocka_unit_test(flows_are_found_in_both_directions),
+        cmocka_unit_test(a_flow_in_a_tunnel_is_another),
         cmocka_unit_test(flows_with_one_hash_are_told_apart),
         cmocka_unit_test(silence_makes_overdue),
         cmocka_unit_test(a_flow_seen_shortly_before_is_never_overdue),
