@@ -256,19 +256,26 @@ static bool take_nf_entries(struct mb_reader *reader, uint64_t before) {
     return true;
 }
 
+static void deliver_entry(struct mb_reader *reader, const struct mb_entry *entry) {
+    uint32_t bits = matches(reader, entry);
+    if (bits == 0 || !is_delivered(reader, entry, reader->next, MB_NOBODY, reader->dropped_by))
+        return;
+    /* Handlers come when the whole poll is done; by then the other lines are here. */
+    __builtin_prefetch(&entry->payload);
+    __builtin_prefetch(&entry->snapshot);
+    reader->deliveries[reader->delivered++] = (struct mb_delivery){
+        .entry = entry,
+        .nf_entry = NULL,
+        .payload = entry->payload.bytes,
+        .payload_length = MB_PAYLOAD_SIZE,
+        .bits = bits,
+    };
+}
+
 static bool take_entry(struct mb_reader *reader) {
     if (reader->delivered == reader->capacity)
         return false;
-    const struct mb_entry *entry = mb_reader_entry(reader, reader->next);
-    uint32_t bits = matches(reader, entry);
-    if (bits != 0 && is_delivered(reader, entry, reader->next, MB_NOBODY, reader->dropped_by))
-        reader->deliveries[reader->delivered++] = (struct mb_delivery){
-            .entry = entry,
-            .nf_entry = NULL,
-            .payload = entry->payload.bytes,
-            .payload_length = MB_PAYLOAD_SIZE,
-            .bits = bits,
-        };
+    deliver_entry(reader, mb_reader_entry(reader, reader->next));
     reader->next++;
     return true;
 }
