@@ -13,8 +13,6 @@
 #include "microbox/bus/reader_private.h"
 #include "microbox/events/event_types.h"
 
-enum { PARTS = 4 };
-
 uint64_t mb_reader_boundary(const struct mb_reader *reader, uint64_t position,
                             const struct mb_window *window) {
     for (uint64_t last = position - 1; last < window->end; last++)
@@ -35,31 +33,33 @@ static void look_for_end_of_input(struct mb_reader *reader, uint64_t end) {
             reader->input_end = reader->scanned;
 }
 
-/* True where the entry completes a quarter of its log or of its data ring. */
-static bool completes_part(struct mb_peer *peer, const struct mb_nf_entry *slot) {
-    uint64_t used = mb_load_relaxed(&slot->provenance.blob);
-    if (mb_load_byte_relaxed(&slot->entry.flags) & MB_IN_DATA_RING)
-        used += mb_load_half_relaxed(&slot->provenance.blob_length);
-    uint64_t before = peer->scanned_ring;
-    uint64_t ring_part = peer->geometry.ring_bytes / PARTS;
-    uint64_t log_part = peer->geometry.own_slots / PARTS;
-    peer->scanned_ring = used;
-    return used / ring_part != before / ring_part || (peer->scanned + 1) % log_part == 0;
+static const struct mb_nf_entry *next_to_scan(const struct mb_peer *peer) {
+    return &peer->slots[peer->scanned & (peer->geometry.own_slots - 1)];
 }
 
-static void look_for_part(struct mb_reader *reader, struct mb_peer *peer, uint64_t end) {
+static bool ends_batches(const struct mb_peer *peer) {
+    return peer->barrier && peer->slots != NULL && !peer->broken;
+}
+
+static void look_for_part(const struct mb_reader *reader, struct mb_peer *peer, uint64_t end) {
     if (peer->batch_end_at != MB_NEVER && peer->batch_end_at < reader->next)
         peer->batch_end_at = MB_NEVER;
     while (peer->batch_end_at == MB_NEVER && peer->scanned < peer->visible) {
-        const struct mb_nf_entry *slot =
-            &peer->slots[peer->scanned & (peer->geometry.own_slots - 1)];
+        const struct mb_nf_entry *slot = next_to_scan(peer);
         uint64_t at = mb_load_relaxed(&slot->provenance.at);
         if (at >= end)
             return;
-        if (completes_part(peer, slot) && at >= reader->next)
+        if (at >= reader->next && mb_load_byte_relaxed(&slot->provenance.ends_part) != 0)
             peer->batch_end_at = at;
         peer->scanned++;
     }
+}
+
+/* The batch ends at `end`: what was published in it may be overwritten once it is read. */
+static void skip_to(struct mb_peer *peer, uint64_t end) {
+    while (peer->scanned < peer->visible &&
+           mb_load_relaxed(&next_to_scan(peer)->provenance.at) < end)
+        peer->scanned++;
 }
 
 uint64_t mb_reader_batch_end(struct mb_reader *reader, const struct mb_window *window) {
@@ -69,11 +69,17 @@ uint64_t mb_reader_batch_end(struct mb_reader *reader, const struct mb_window *w
         end = reader->input_end + 1;
     for (uint32_t i = 0; i < reader->peers; i++) {
         struct mb_peer *peer = &reader->peer[i];
-        if (!peer->barrier || peer->slots == NULL || peer->broken)
+        if (!ends_batches(peer))
             continue;
         look_for_part(reader, peer, window->end);
         if (peer->batch_end_at < end)
             end = peer->batch_end_at + 1;
     }
-    return end <= window->end ? mb_reader_boundary(reader, end, window) : MB_NEVER;
+    if (end > window->end)
+        return MB_NEVER;
+    end = mb_reader_boundary(reader, end, window);
+    for (uint32_t i = 0; i < reader->peers && end != MB_NEVER; i++)
+        if (ends_batches(&reader->peer[i]))
+            skip_to(&reader->peer[i], end);
+    return end;
 }

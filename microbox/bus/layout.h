@@ -110,7 +110,8 @@ struct mb_provenance {
     uint32_t blob_length; /* of the payload, wherever it lies */
     uint16_t cause_log;   /* 0: the worker's; 1 + i: NF i's */
     uint16_t publisher;   /* NF index */
-    uint8_t reserved[32];
+    uint8_t ends_part;    /* 1: this entry completes a quarter of its log or of its data ring */
+    uint8_t reserved[31];
 };
 
 struct mb_nf_entry {

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { BLOB_ALIGNMENT = 8 };
+enum { BLOB_ALIGNMENT = 8, PARTS = 4 };
 
 static const uint64_t LOOK_AGAIN = 50000000; /* nanoseconds: then `cancelled` is looked at */
 
@@ -155,6 +155,15 @@ static uint64_t put_blob(struct mb_reader *reader, const uint8_t *payload, uint3
     return blob;
 }
 
+/* True where the next entry completes a quarter of the log, or its `need` one of the data ring: who
+ * reads in batches ends one there (batch.c). */
+static bool ends_part(const struct mb_reader *reader, uint64_t need) {
+    uint64_t log_part = reader->geometry.own_slots / PARTS;
+    uint64_t ring_part = reader->geometry.ring_bytes / PARTS;
+    return (reader->own_head + 1) % log_part == 0 ||
+           (reader->own_ring_head + need) / ring_part != reader->own_ring_head / ring_part;
+}
+
 static int check(const struct mb_reader *reader, const struct mb_delivery *cause, uint16_t type,
                  uint32_t length) {
     if (reader->geometry.own_slots == 0)
@@ -188,6 +197,7 @@ int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause,
     error = make_room(reader, need, cancelled);
     if (error != 0)
         return error;
+    provenance.ends_part = ends_part(reader, need);
     provenance.blob = put_blob(reader, payload, payload_length, need);
     entry.sequence = reader->own_head;
     entry.type = type;

@@ -398,8 +398,13 @@ int mb_reader_poll(struct mb_reader *reader, struct mb_delivery *deliveries, uin
             return (int)reader->delivered;
         }
         int error = report_broken(reader, broken_nf);
-        if (error != 0 || timeout_ns == 0)
+        if (error != 0)
             return error;
+        if (timeout_ns == 0) {
+            if (!moved)
+                return 0;
+            continue;
+        }
         if (spins > 0) {
             spins--;
             mb_spin_pause();

@@ -35,7 +35,6 @@ struct mb_peer {
     uint64_t taken_at;     /* `at` of the last one taken: none later may be smaller */
     uint64_t next_at;      /* `at` of entry `taken`, MB_NEVER where there is none yet */
     uint64_t scanned;      /* its entries before this one have been looked at for a batch's end */
-    uint64_t scanned_ring; /* its data ring was used up to here by them */
     uint64_t batch_end_at; /* a batch ends with the packet of this position; MB_NEVER: not known */
 };
 
