@@ -26,11 +26,8 @@ static void raise_floor(struct mb_reader *reader, uint64_t floor) {
 void mb_reader_begin_share(struct mb_reader *reader) {
     reader->keeps_batch = false;
     raise_floor(reader, reader->cursor);
-    if (reader->delivered == 0)
-        return;
-    const struct mb_delivery *first = &reader->deliveries[0];
-    mb_reader_set_position(reader, first->nf_entry != NULL ? first->nf_entry->provenance.at
-                                                           : first->entry->sequence);
+    if (reader->delivered > 0)
+        mb_reader_set_position(reader, reader->deliveries[0].position);
 }
 
 void mb_reader_set_position(struct mb_reader *reader, uint64_t sequence) {

@@ -239,6 +239,7 @@ static void deliver_nf_entry(struct mb_reader *reader, const struct mb_peer *pee
         .payload = payload,
         .payload_length = copy->provenance.blob_length,
         .bits = bits,
+        .position = at,
     };
 }
 
@@ -269,6 +270,7 @@ static void deliver_entry(struct mb_reader *reader, const struct mb_entry *entry
         .payload = entry->payload.bytes,
         .payload_length = MB_PAYLOAD_SIZE,
         .bits = bits,
+        .position = reader->next,
     };
 }
 

@@ -45,6 +45,7 @@ struct mb_delivery {
     uint32_t payload_length;            /* of a worker's entry always MB_PAYLOAD_SIZE */
     uint32_t bits; /* which of the reader's own subscriptions it matches: bit k, k-th of the plan;
                       0: not to be handled any more (mb_reader_judge) */
+    uint64_t position; /* in the worker's log: the entry's sequence, or the NF's event's `at` */
 };
 
 struct mb_reader;

@@ -91,18 +91,14 @@ bool mb_reader_is_settled(struct mb_reader *reader, const struct mb_entry *entry
     return true;
 }
 
-static uint64_t position_of(const struct mb_delivery *delivery) {
-    return delivery->nf_entry != NULL ? delivery->nf_entry->provenance.at
-                                      : delivery->entry->sequence;
-}
-
-/* First delivery of the last poll past `sequence`. They are in order. */
+/* First delivery of the last poll past `sequence`. They are in order. Earlier entries may have been
+ * given up (publish.c), so they are not looked at. */
 static uint32_t first_delivery_after(const struct mb_reader *reader, uint64_t sequence) {
     uint32_t low = 0;
     uint32_t high = reader->delivered;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (position_of(&reader->deliveries[middle]) > sequence)
+        if (reader->deliveries[middle].position > sequence)
             high = middle;
         else
             low = middle + 1;
@@ -120,7 +116,7 @@ static void settle_deliveries(struct mb_reader *reader, uint64_t flow, uint64_t 
         delivery->bits = 0;
         reader->own.counters->settled++;
         if (verdict == MB_DROP_FLOW)
-            write_verdict(reader, position_of(delivery), MB_DROP_FLOW);
+            write_verdict(reader, delivery->position, MB_DROP_FLOW);
     }
 }
 

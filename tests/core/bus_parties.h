@@ -54,15 +54,10 @@ static inline uint64_t party_mix(uint64_t fingerprint, uint64_t word) {
     return (fingerprint ^ word) * UINT64_C(0x100000001b3);
 }
 
-static inline uint64_t party_position(const struct mb_delivery *delivery) {
-    return delivery->nf_entry != NULL ? delivery->nf_entry->provenance.at
-                                      : delivery->entry->sequence;
-}
-
 static inline void party_note(struct party *party, const struct mb_delivery *delivery) {
     uint64_t publisher =
         delivery->nf_entry != NULL ? 1 + delivery->nf_entry->provenance.publisher : 0;
-    const uint64_t words[] = {publisher, party_position(delivery), delivery->entry->sequence,
+    const uint64_t words[] = {publisher, delivery->position, delivery->entry->sequence,
                               delivery->entry->flow, delivery->payload_length};
     for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
         party->fingerprint = party_mix(party->fingerprint, words[i]);
@@ -74,13 +69,13 @@ static inline void party_note(struct party *party, const struct mb_delivery *del
 /* Judges by what the event says, never by when it comes. */
 static inline void party_judge(struct mb_reader *reader, const struct mb_delivery *delivery,
                                uint32_t index) {
-    uint64_t choice = (delivery->entry->flow * 31 + party_position(delivery) + index) % 97;
+    uint64_t choice = (delivery->entry->flow * 31 + delivery->position + index) % 97;
     enum mb_verdict verdict = choice < 5    ? MB_DROP
                               : choice == 5 ? MB_DROP_FLOW
                               : choice == 6 ? MB_PASS_FLOW
                                             : MB_PASS;
     if (verdict != MB_PASS && delivery->entry->flow != 0)
-        mb_reader_judge(reader, party_position(delivery), verdict);
+        mb_reader_judge(reader, delivery->position, verdict);
 }
 
 /* Some events make an NF publish: up to three short or long ones. */
@@ -100,7 +95,7 @@ static inline void party_handle(struct mb_reader *reader, uint32_t index, struct
     if (delivery->bits == 0)
         return;
     party_note(party, delivery);
-    mb_reader_set_position(reader, party_position(delivery));
+    mb_reader_set_position(reader, delivery->position);
     if (delivery->entry->type == MB_TYPE_SYSTEM_END_OF_INPUT)
         party->ended = true;
     else if (parties[index].own_slots != 0 && !party_publish(reader, delivery))

@@ -10,16 +10,11 @@ enum { SLOTS = MB_LOG_SLOTS_MIN, OWN_SLOTS = 64, RING = 4096, ALL = 0xff };
 static const struct bus_nf publishes = {.own_slots = OWN_SLOTS, .ring_bytes = RING};
 static const struct bus_nf merges_first = {.waits_for = NF(0), .merges = NF(0)};
 
-static uint64_t position_of(const struct mb_delivery *delivery) {
-    return delivery->nf_entry != NULL ? delivery->nf_entry->provenance.at
-                                      : delivery->entry->sequence;
-}
-
 static int publish_bytes(struct bus *bus, uint32_t index, uint32_t delivery, uint32_t length,
                          const volatile bool *cancelled) {
     uint8_t payload[RING];
     const struct mb_delivery *cause = &bus->delivery[index][delivery];
-    mb_reader_set_position(bus->reader[index], position_of(cause));
+    mb_reader_set_position(bus->reader[index], cause->position);
     memset(payload, (int)mb_reader_counters(bus->reader[index])->published & 0xff, sizeof payload);
     return mb_reader_publish(bus->reader[index], cause, 7, 3, payload, length, cancelled);
 }
@@ -111,7 +106,7 @@ static void events_merge_by_position_then_nf_then_sequence(void **state) {
         const struct mb_delivery *delivery = &bus.delivery[2][i];
         int publisher = delivery->nf_entry != NULL ? delivery->nf_entry->provenance.publisher : -1;
         assert_int_equal(publisher, expected[i].publisher);
-        assert_int_equal(position_of(delivery), expected[i].at);
+        assert_int_equal(delivery->position, expected[i].at);
         assert_int_equal(delivery->entry->sequence, expected[i].sequence);
     }
     bus_destroy(&bus);
@@ -295,7 +290,7 @@ static void a_packet_with_more_events_than_fit_comes_in_parts(void **state) {
             const struct mb_delivery *delivery = &bus.delivery[2][i];
             uint64_t nf =
                 delivery->nf_entry != NULL ? 1 + delivery->nf_entry->provenance.publisher : 0;
-            uint64_t key = position_of(delivery) << 32 | nf << 16 | delivery->entry->sequence;
+            uint64_t key = delivery->position << 32 | nf << 16 | delivery->entry->sequence;
             assert_true(key > last_key || total + i == 0);
             last_key = key;
         }

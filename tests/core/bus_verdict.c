@@ -245,9 +245,7 @@ static void what_the_dead_did_not_judge_goes_as_configured(void **state) {
 static void publish(struct bus *bus, uint32_t index, uint32_t delivery, uint16_t type) {
     uint8_t payload[MB_PAYLOAD_SIZE] = {0};
     const struct mb_delivery *cause = &bus->delivery[index][delivery];
-    mb_reader_set_position(bus->reader[index], cause->nf_entry != NULL
-                                                   ? cause->nf_entry->provenance.at
-                                                   : cause->entry->sequence);
+    mb_reader_set_position(bus->reader[index], cause->position);
     assert_int_equal(
         mb_reader_publish(bus->reader[index], cause, type, 0, payload, sizeof payload, NULL), 0);
 }
