@@ -26,7 +26,6 @@ int mb_log_create(struct mb_log *log, uint64_t slots) {
     log->slots = (struct mb_entry *)((uint8_t *)log->area.base + MB_PAGE_SIZE);
     log->slot_mask = slots - 1;
     log->limit = slots;
-    log->kept_from = UINT64_MAX;
     log->wait_policy = mb_wait_policy_default();
     log->page->magic = MB_LOG_MAGIC;
     log->page->version = MB_LAYOUT_VERSION;
@@ -109,10 +108,9 @@ void mb_log_detach(struct mb_log *log, uint32_t index) {
 }
 
 /* Positions of all NFs → limit. An NF with nothing to read is counted at the head, which `from`
- * tells it before anything is overwritten. Returns the slowest, or NOBODY where none (or the
- * gate) holds the log back. */
+ * tells it before anything is overwritten. Returns the slowest, or NOBODY. */
 static uint32_t learn_slowest(struct mb_log *log) {
-    uint64_t smallest = log->kept_from < log->head ? log->kept_from : log->head;
+    uint64_t smallest = log->head;
     uint32_t slowest = NOBODY;
     for (uint32_t index = 0; index < log->consumers; index++) {
         if (!is_attached(log, index))

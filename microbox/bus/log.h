@@ -27,8 +27,6 @@ struct mb_log {
     uint64_t head;          /* what `page->head` says */
     uint64_t limit;         /* first position that may not be claimed, as last worked out */
     uint64_t batch_mask[2]; /* who is named since the last commit */
-    uint64_t kept_from;     /* owned by the gate: it still has to look at entries (and verdicts)
-                               from here on, so they are not overwritten. UINT64_MAX: no gate */
     struct mb_wait_policy wait_policy;
     uint32_t consumers;
     struct mb_consumer consumer[MB_NFS_MAX];
