@@ -120,7 +120,7 @@ class Ids(NetworkFunction):
             rule = self.compiled[identifier]
             self.counts[rule.name] += 1
             offset = event.flow.state.begins[event.direction] + end
-            message = f"{rule.name} in what the {SIDES[event.direction]} sent, before byte {offset}"
+            message = f"in the {SIDES[event.direction]}'s stream, before byte {offset}"
             self.alert(event, message, signature=rule.name, severity=rule.severity)
         self.found.clear()
 
