@@ -33,7 +33,9 @@ PENDING_LIMIT = 100
 # Segments at which a side that lost its place looks for a new message, before it gives up.
 RESYNCHRONISATION_LIMIT = 1000
 # Segments of a side that speaks no HTTP, while the other one has not said a word.
-PATIENCE = 4
+PATIENCE = 16
+# First byte of a client that asks a SOCKS proxy for a tunnel (RFC 1928): HTTP may follow in it.
+SOCKS = {b"\x04", b"\x05"}
 
 SWITCHING_PROTOCOLS = 101
 SUCCESS = range(200, 300)
@@ -357,8 +359,9 @@ class Side:
 
     def _refuse(self, data: Data) -> int:
         is_first = self.messages == 0 and self.attempts == 0
+        self.connection.is_socks |= is_first and bytes(self.held[:1]) in SOCKS
         self.lose()
-        if is_first:
+        if is_first and not self.connection.is_socks:
             self.read = self.ignore
         return len(data)
 
@@ -390,6 +393,7 @@ class Connection:
         self.requests = 0
         self.responses = 0
         self.found: list[Message] = []
+        self.is_socks = False
         self.is_tunnel = False
 
     @property

@@ -25,6 +25,11 @@ HOST_NAME = 0
 
 LIMIT = 65536
 
+# How a client asks a proxy for a tunnel: HTTP, SOCKS 4, SOCKS 5. A hello may follow in it.
+TUNNEL_REQUESTS = (b"CONNECT ", b"\x04", b"\x05")
+# Segments in a row that are looked at for it.
+TUNNEL_PATIENCE = 10
+
 
 class HelloError(Exception):
     """These bytes are no client hello."""
@@ -133,13 +138,15 @@ class HelloReader:
         self.records = bytearray()  # bytes of records that are not complete
         self.messages = bytearray()  # handshake bytes of a message that is not complete
         self.has_begun = False
+        self.attempts = 0  # to find a hello behind a request for a tunnel
         self.is_over = False  # no hello can come any more
         self.is_malformed = False  # it began like a hello, but was none
 
     def feed(self, data: bytes | memoryview) -> list[ClientHello]:
         """Read the next bytes; return the hellos that are complete with them."""
         hellos: list[ClientHello] = []
-        self.has_begun = True
+        if self._is_before_tunnel(data):
+            return hellos
         self.records += data[: self.limit - len(self.records)]
         try:
             while not self.is_over and self._take_record():
@@ -152,6 +159,21 @@ class HelloReader:
             self.records.clear()
             self.messages.clear()
         return hellos
+
+    def _is_before_tunnel(self, data: bytes | memoryview) -> bool:
+        """Whether this segment belongs to the talk with a proxy."""
+        is_request = not self.has_begun and bytes(data[:8]).startswith(TUNNEL_REQUESTS)
+        self.has_begun = True
+        if is_request:
+            self.attempts = TUNNEL_PATIENCE
+        if not self.attempts:
+            return False
+        self.attempts -= 1
+        if not is_request and data[0] == HANDSHAKE:
+            self.attempts = 0
+            return False
+        self.is_over = not self.attempts
+        return True
 
     def _take_record(self) -> bool:
         """Move one record's content to the messages; False: none is complete."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, ClassVar
 
 import dns.exception
@@ -14,6 +15,8 @@ from microbox import PASS, PASS_FLOW, Event, NetworkFunction, Verdict, on, param
 
 LENGTH = 2  # bytes before each message over TCP (RFC 1035 section 4.2.2)
 PORT = 53
+# What dnspython raises at bytes that break the rules.
+MALFORMED = (dns.exception.DNSException, ValueError)
 ADDRESS_TYPES = {dns.rdatatype.A, dns.rdatatype.AAAA}
 
 
@@ -44,6 +47,19 @@ class Streams:
 
     def __init__(self) -> None:
         self.sides = (MessageStream(), MessageStream())
+
+
+def parse(data: bytes) -> tuple[dns.message.Message | None, bool]:
+    """Read a message, or at least its questions. None: it is no message; False: not all of it is.
+
+    Not dnspython's `continue_on_error`: the errors that it keeps refer to the frames that called
+    it, in a cycle, and would keep the event alive.
+    """
+    with contextlib.suppress(*MALFORMED):
+        return dns.message.from_wire(data, ignore_trailing=True), True
+    with contextlib.suppress(*MALFORMED):
+        return dns.message.from_wire(data, question_only=True, ignore_trailing=True), False
+    return None, False
 
 
 def addresses(message: dns.message.Message) -> str:
@@ -98,12 +114,10 @@ class Dns(NetworkFunction):
 
     def read(self, event: Event, data: bytes) -> bool:
         """Publish one message; False: it is none."""
-        try:
-            message = dns.message.from_wire(data, ignore_trailing=True, continue_on_error=True)
-        except (dns.exception.DNSException, ValueError):
-            self.malformed += 1
+        message, is_whole = parse(data)
+        self.malformed += not is_whole
+        if message is None:
             return False
-        self.malformed += bool(message.errors)
         question = message.question[0] if message.question else None
         fields: dict[str, Any] = {
             "question": question.name.to_text(omit_final_dot=True) if question is not None else "",

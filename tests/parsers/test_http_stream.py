@@ -179,7 +179,7 @@ def test_first_bytes_of_both_sides_that_are_not_http_end_it_at_once(data: bytes)
 @pytest.mark.parametrize("direction", [CLIENT, SERVER])
 def test_a_side_that_speaks_no_http_is_not_listened_to_for_long(direction: int) -> None:
     connection = Connection()
-    for _ in range(4):
+    for _ in range(16):
         assert not connection.is_over
         connection.feed(direction, b"\x00" * 10, 0)
     assert connection.is_over
@@ -188,6 +188,15 @@ def test_a_side_that_speaks_no_http_is_not_listened_to_for_long(direction: int) 
 def test_a_server_may_answer_in_http_what_was_none() -> None:
     talk = Conversation().client(b"hello\r\n").server(OK.replace(b"200 OK", b"400 Bad Request"))
     assert talk.responses == [(400, 0, 5, True)]
+
+
+def test_http_in_a_tunnel_through_a_socks_proxy_is_read() -> None:
+    talk = Conversation().client(b"\x05\x01\x00").server(b"\x05\x00")
+    talk.client(b"\x05\x01\x00\x01\xc6\x33\x64\x0a\x00\x50")
+    talk.server(b"\x05\x00\x00\x01\xc6\x33\x64\x0a\x00\x50")
+    talk.client(GET).server(OK)
+    assert talk.requests == ["GET /a"]
+    assert talk.responses == [(200, 1, 5, True)]
 
 
 def test_first_bytes_that_may_become_http_are_waited_for() -> None:

@@ -86,6 +86,30 @@ def test_first_bytes_of_another_protocol_end_it_at_once(data: bytes) -> None:
     assert (hellos, reader.is_over, reader.is_malformed) == ([], True, False)
 
 
+@pytest.mark.parametrize(
+    "talk",
+    [
+        [b"CONNECT www.shop.example:443 HTTP/1.1\r\n\r\n"],
+        [b"\x05\x01\x00", b"\x05\x01\x00\x01\xc6\x33\x64\x0a\x01\xbb"],
+        [b"\x04\x01\x01\xbb\xc6\x33\x64\x0a\x00"],
+    ],
+)
+def test_a_hello_in_a_tunnel_through_a_proxy_is_read(talk: list[bytes]) -> None:
+    reader = HelloReader()
+    for segment in talk:
+        assert reader.feed(segment) == []
+    (hello,) = reader.feed(SHARED_HELLO)
+    assert hello.server_name == "www.shop.example"
+
+
+def test_a_tunnel_with_something_else_in_it_is_left() -> None:
+    reader = HelloReader()
+    for _ in range(10):
+        assert not reader.is_over
+        reader.feed(b"\x05\x01\x00")
+    assert reader.is_over
+
+
 def test_another_handshake_message_is_not_waited_for() -> None:
     assert read(b"\x16\x03\x03\x10\x00\x02\x00\x00\x4c")[1].is_over
 
