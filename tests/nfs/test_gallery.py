@@ -31,10 +31,11 @@ def table(heading: str) -> list[list[str]]:
 
 
 def test_every_nf_is_on_the_page_with_what_it_reads(nfs: list[dict[str, Any]]) -> None:
-    expected = {
-        nf["name"]: sorted({name for one in nf["subscriptions"] for name in one["types"]})
-        for nf in nfs
-    }
+    expected = {}
+    for nf in nfs:
+        # The runtime's own subscriptions, to the ends of flows with a state, are no handlers.
+        handlers = [one for one in nf["subscriptions"] if one["handler"].isidentifier()]
+        expected[nf["name"]] = sorted({name for one in handlers for name in one["types"]})
     page = {
         name: sorted(re.findall(r"[a-z_.]+", reads))
         for name, _what, reads, _writes in table("# Built-in network functions")
