@@ -199,7 +199,7 @@ static double run_stack(const struct work *work, const uint16_t *types, size_t t
     for (size_t i = 0; i < type_count; i++)
         subscription.types[types[i] / 64] |= UINT64_C(1) << types[i] % 64;
     char error[MB_ERROR_SIZE];
-    struct mb_stack_config config = {.flows_max = 1 << 17, .link_type = 1};
+    struct mb_stack_config config = {.link_type = 1};
     if (mb_log_create(&log, LOG_SLOTS) != 0)
         exit(1);
     struct mb_stack *stack = mb_stack_create(&config, &log, &subscription, 1, NULL, 0, error);

@@ -25,13 +25,17 @@ AT_LEAST = 0.95
 
 
 def find_program() -> Path | None:
-    """`dump_events`, from the build with sanitizers if there is one."""
-    places = [os.environ.get("MICROBOX_DUMP_EVENTS", "")]
-    places += [
-        str(ROOT / build / "tests" / "core" / "dump_events")
-        for build in ("build/sanitize/build", "build/test", "build")
-    ]
-    return next((Path(place) for place in places if place and Path(place).is_file()), None)
+    """`dump_events`, from the newest build: `make check` builds it with sanitizers."""
+    named = os.environ.get("MICROBOX_DUMP_EVENTS")
+    if named:
+        return Path(named)
+    builds = [ROOT / place for place in ("build/sanitize/build", "build/test", "build")]
+    built = [build / "tests" / "core" / "dump_events" for build in builds]
+    return max((one for one in built if one.is_file()), key=_built_at, default=None)
+
+
+def _built_at(file: Path) -> float:
+    return file.stat().st_mtime
 
 
 PROGRAM = find_program()
