@@ -1,7 +1,7 @@
 """Where the fields of a payload lie, taken from the compiled structs.
 
-A user's fields follow the parent's struct, each naturally aligned; the whole is padded to the
-largest alignment, as a C compiler would do it.
+A user's type is laid out as C would lay out a struct whose first member is the parent's payload:
+each field naturally aligned, the whole padded to the largest alignment.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Layout:
     """The fixed part of a payload: `size` bytes; texts follow it."""
 
     size: int
+    alignment: int
     places: tuple[Place, ...]
 
     @property
@@ -61,17 +62,19 @@ class Layout:
 @functools.cache
 def payload_layout(of: EventType) -> Layout:
     """The layout of a type's payload, fields in the order of `of.fields`."""
-    extra = of.extra_fields
-    places = [_built_in_place(of, one) for one in of.fields if one not in extra]
-    size, alignment = struct_size(of.struct), struct_alignment(of.struct)
-    for one in extra:
+    if of.is_built_in or of.parent is None:
+        places = tuple(_built_in_place(of, one) for one in of.fields)
+        return Layout(struct_size(of.struct), struct_alignment(of.struct), places)
+    inherited = payload_layout(of.parent)
+    size, alignment = inherited.size, inherited.alignment
+    own = []
+    for one in of.own_fields:
         wanted = ALIGNMENTS[USER_FIELD_FORMATS[one.c_type]]
-        size += -size % wanted
         alignment = max(alignment, wanted)
-        place = Place(one, size, USER_FIELD_FORMATS[one.c_type])
-        places.append(place)
-        size += place.size
-    return Layout(size + -size % alignment, tuple(places))
+        place = Place(one, size + -size % wanted, USER_FIELD_FORMATS[one.c_type])
+        own.append(place)
+        size = place.offset + place.size
+    return Layout(size + -size % alignment, alignment, (*inherited.places, *own))
 
 
 def struct_size(name: str) -> int:

@@ -89,8 +89,8 @@ def _field_dtype(place: Place) -> np.dtype[Any]:
 def row_dtype(of: EventType) -> np.dtype[Any]:
     """An entry with the payload of `of` laid flat into it, for columns over the worker's log.
 
-    The payload's names win where the header has them too. Fields past the entry's own payload
-    bytes are left out: they lie in a data ring.
+    The payload's names win where the header has them too. Left out is what lies in a data ring:
+    texts, and fields past the entry's own payload bytes.
     """
     entry = entry_dtype()
     fields: dict[str, tuple[np.dtype[Any], int]] = {}
@@ -101,7 +101,7 @@ def row_dtype(of: EventType) -> np.dtype[Any]:
     payload = payload_dtype(of)
     for name in payload.names or ():
         dtype, offset = payload.fields[name][:2]  # type: ignore[index]
-        if offset + dtype.itemsize <= PAYLOAD_SIZE:
+        if dtype != TEXT_DTYPE and offset + dtype.itemsize <= PAYLOAD_SIZE:
             fields[name] = dtype, base + offset
     return np.dtype(
         {

@@ -132,7 +132,8 @@ class BatchSelector:
         return Batch(self._deliveries, self._of, indexes, rows)
 
     def was_kept(self) -> bool:
-        """True when an array over shared memory lives on, after the batch was closed."""
+        """True when an array over shared memory lives on, after the batch was closed. All views
+        of the buffer hold it."""
         # What else refers to the buffer: this attribute and the argument.
         kept = self._buffer is not None and sys.getrefcount(self._buffer) > 2  # noqa: PLR2004
         self._buffer = None
@@ -157,8 +158,9 @@ class BatchSelector:
             start, length, chosen = base + first, count, None
         else:
             start, length, chosen = base, self._log_slots, slots
-        self._buffer = memoryview(ffi.buffer(start, length * ENTRY_SIZE)).toreadonly()
-        return np.frombuffer(self._buffer, row_dtype(self._of)), chosen
+        self._buffer = ffi.buffer(start, length * ENTRY_SIZE)
+        view = memoryview(self._buffer).toreadonly()
+        return np.frombuffer(view, row_dtype(self._of)), chosen
 
     def _copies(self, indexes: NDArray[np.uint32]) -> tuple[Any, Any]:
         copies = np.empty(len(indexes), entry_dtype())

@@ -156,8 +156,8 @@ def test_the_same_declaration_twice_is_one_type() -> None:
         ),
         (
             Declaration("packet.odd", {"count": "u128"}),
-            "field 'count' of 'packet.odd' is of unknown type 'u128': expected one of u8, u16, u32, "
-            "u64, i64, f64, text",
+            "field 'count' of 'packet.odd' is of unknown type 'u128': expected one of u8, u16, "
+            "u32, u64, i64, f64, text",
         ),
         (Declaration("packet.odd", {"ttl": "u8"}), "'packet.odd' has a field 'ttl' already"),
         (Declaration("packet.odd", {"time": "u8"}), "'packet.odd' has a field 'time' already"),

@@ -29,7 +29,7 @@ def udp(data: bytes, source_port: int = 1000, destination_port: int = 2000) -> F
     return ip(CLIENT, SERVER, 17, header + data)
 
 
-def tcp(
+def tcp(  # noqa: PLR0913 (a header has that many fields)
     flags: int,
     sequence: int,
     acknowledged: int,

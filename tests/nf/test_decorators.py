@@ -27,7 +27,7 @@ def without_self(event: Any) -> None: ...
 def with_three(self: Any, event: Any, more: Any) -> None: ...
 async def coroutine(self: Any, event: Any) -> None: ...
 def generator(self: Any, event: Any) -> Any:
-    yield event
+    yield self, event
 
 
 def fine(self: Any, event: Any) -> None: ...
@@ -84,7 +84,7 @@ def test_an_unknown_type_is_answered_with_the_nearest() -> None:
             lambda: on(fine),  # type: ignore[arg-type]
             "@on takes names of event types, not the function 'fine': write @on(\"tcp.data\")",
         ),
-        (lambda: on(), '@on takes names of event types: write @on("tcp.data")'),
+        (on, '@on takes names of event types: write @on("tcp.data")'),
         (
             lambda: on("tcp", filter=80),  # type: ignore[arg-type]
             "@on's filter is a str in libpcap's syntax, not 80 (int): write filter=\"tcp port 80\"",
