@@ -69,7 +69,7 @@ def _run(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except DefinitionError as error:
         raise LoadError(str(error), _frames_in(path, error)) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LoadError(
             f"{path.name}: {type(error).__name__}: {error}", own_frames(error)
         ) from None
