@@ -157,6 +157,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="programs whose name contains this")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    # Where benchmarks in Python find programs that they need beside them.
+    os.environ["BENCHMARKS_BUILD"] = str(arguments.build.resolve() / "benchmarks")
     chosen = [c for c in programs(arguments.build) if arguments.only in Path(c[-1]).stem]
     results = measure(chosen, arguments.runs, Console(stderr=True))
     if arguments.json:
