@@ -1,0 +1,69 @@
+"""The examples of docs/guide/writing-an-nf.md run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from microbox.nf.load import load_class
+from microbox.testing import run_nf
+from tests.nf.conftest import MakeCapture, connection
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = re.findall(
+    r"^```python\n(.*?)^```", (ROOT / "docs/guide/writing-an-nf.md").read_text(), re.M | re.S
+)
+
+
+def example(name: str, folder: Path) -> Any:
+    """The class `name`, from a file of its own."""
+    code = next(one for one in EXAMPLES if f"class {name}(NetworkFunction)" in one)
+    path = folder / f"{name.lower()}_example.py"
+    path.write_text(code)
+    return load_class(path)
+
+
+def test_telnet_is_refused(capture: MakeCapture, tmp_path: Path) -> None:
+    path = capture(connection([b"x"]))
+    result = run_nf(example("BlockTelnet", tmp_path), path)
+    assert (len(result.alerts), len(result.output)) == (0, 7)
+
+
+def test_transfers_are_written(capture: MakeCapture, tmp_path: Path) -> None:
+    (record,) = run_nf(example("Transfers", tmp_path), capture(connection([b"abc"]))).records
+    assert (record["sent"], record["received"], record["reason"]) == (3, 0, "fin")
+    assert record["seconds"] > 0
+
+
+def test_words_are_seen_and_the_flow_is_left(capture: MakeCapture, tmp_path: Path) -> None:
+    path = capture(connection([b"user", b"password", b"password"]))
+    owner = example("FirstBytes", tmp_path)
+    assert len(run_nf(owner, path).alerts) == 1
+    assert not run_nf(owner, path, limit=3).alerts
+    assert not run_nf(owner, path, word="secret").alerts
+
+
+def test_greetings_are_published(capture: MakeCapture, tmp_path: Path) -> None:
+    path = capture(connection([b"SSH-2.0-x\r\n", b"more\n"]))
+    (greeting,) = run_nf(example("Greetings", tmp_path), path).published
+    assert (greeting.line, greeting.length) == ("SSH-2.0-x", 10)
+
+
+def test_the_last_example_is_a_test_that_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    module = ModuleType("guide")
+    module.__dict__["Volume"] = example("Volume", tmp_path)
+    exec(EXAMPLES[-1], module.__dict__)
+    module.test_the_capture_is_counted()
+
+
+def test_all_examples_are_tested() -> None:
+    classes = [name for one in EXAMPLES for name in re.findall(r"class (\w+)\(Net", one)]
+    code = Path(__file__).read_text()
+    assert all(f'example("{name}"' in code for name in classes)
