@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 TYPES_MAX = 512  # MB_TYPES_MAX
+TEXTS_MAX = 30  # MB_TEXTS_MAX
 USER_FIELD_TYPES = ("u8", "u16", "u32", "u64", "i64", "f64", "text")
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
@@ -261,6 +262,9 @@ class Catalog:
             near = difflib.get_close_matches(parent, names, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ": declare it first"
             raise DeclarationError(f"event type '{one.name}' has no parent '{parent}'{hint}")
+        texts = [*(each.c_type for each in names[parent].fields), *one.fields.values()]
+        if sum(kind in ("text", "struct mb_text") for kind in texts) > TEXTS_MAX:
+            raise DeclarationError(f"'{one.name}' has more than {TEXTS_MAX} texts")
         inherited = {each.name for each in names[parent].fields} | EVENT_ATTRIBUTES
         for name, kind in one.fields.items():
             if not NAME.fullmatch(name) or "." in name:

@@ -87,12 +87,19 @@ class NFProcess:
             self._channel.send(Area(), [reader.area_fd])
             self._map(reader)
             runner = self._runner(load, configure, function, reader)
-            runner.start()
-            self._channel.send(Ready())
-            self._loop(runner)
+            self._run(runner)
             self._report(runner)
         finally:
             sys.stdout.flush()
+
+    def _run(self, runner: Runner) -> None:
+        try:
+            runner.start()
+            self._channel.send(Ready())
+            self._loop(runner)
+        finally:
+            if runner.records is not None:
+                runner.records.close()
 
     def _expect(self, kind: type[Answer]) -> tuple[Answer, list[int]]:
         """The next message, which has to be of this kind. Raises Stopped for Stop."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from microbox._core import ffi, lib
 from microbox.channel.messages import Configure, Problem
 from microbox.events.catalog import Catalog, EventType, UnknownEventType
+from microbox.ffi.layout import payload_layout
 from microbox.nf.decorators import MarkedHandler, Subscription, Timer, handlers_of
 from microbox.nf.errors import KeptError, UsageError
 from microbox.nf.event import Deliveries, Event, event_class, expire
@@ -131,6 +132,8 @@ class Runner:
         self._routes: list[Route] = []
         self._batches: list[BatchCall] = []
         self._table: dict[int, tuple[Call, ...]] = {}
+        self._shapes = shapes_of(catalog)
+        self._unsound = ffi.new("uint64_t[]", lib.MB_NFS_MAX)
         self._collect_handlers()
 
     # --- setting up ---
@@ -211,6 +214,9 @@ class Runner:
 
     def _handle(self, count: int) -> None:
         deliveries = self._deliveries
+        lib.mb_take_back_unsound(
+            deliveries.array, count, self._shapes, deliveries.pool_size, self._unsound
+        )
         end = lib.mb_gather(deliveries.array, count, self._end_type, self._keys, self._entries)
         if self._batches:
             self._reader.hold_batch(self._position_of(count - 1))
@@ -393,6 +399,13 @@ class Runner:
             self.records.close()
 
     def _tell_totals(self) -> None:
+        for name, unsound in zip(self._configure.names, self._unsound, strict=False):
+            if unsound:
+                message = (
+                    f"{unsound:,} events of '{name}' were left out: their fields or bytes lie "
+                    "outside what they should"
+                )
+                self._tell(Problem("warning", message))
         for name, count in self._raised.items():
             if count > PROBLEMS_TOLD:
                 self._tell(Problem("warning", f"raised {count:,} times in all", name))
@@ -504,6 +517,16 @@ class Runner:
         if self.records is not None:
             self.records.write(self.time if event is None else event.time, event, fields)
             self._reader.counters.records += 1
+
+
+def shapes_of(catalog: Catalog) -> Any:
+    """What payloads have to be, by number of their type."""
+    shapes = ffi.new("struct mb_payload_shape[]", lib.MB_TYPES_MAX)
+    for one in catalog.types:
+        layout = payload_layout(one)
+        texts = [place.offset for place in layout.places if place.format == "II"]
+        shapes[one.number] = {"size": layout.size, "texts": len(texts), "text": texts}
+    return shapes
 
 
 def common_ancestor(types: list[EventType]) -> EventType:

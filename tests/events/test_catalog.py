@@ -175,6 +175,12 @@ def test_two_different_declarations_of_one_name_are_refused() -> None:
         CATALOG.with_user_types([Declaration("packet.odd"), Declaration("packet.odd", {"a": "u8"})])
 
 
+def test_there_is_an_end_to_texts() -> None:
+    texts = {f"text{number}": "text" for number in range(31)}
+    with pytest.raises(DeclarationError, match="'packet.odd' has more than 30 texts"):
+        CATALOG.with_user_types([Declaration("packet.odd", texts)])
+
+
 def test_there_is_an_end_to_types() -> None:
     many = [Declaration(f"packet.odd{number}") for number in range(600)]
     with pytest.raises(DeclarationError, match="more than 512 event types"):

@@ -72,3 +72,73 @@ def test_copies_are_the_entries_chosen() -> None:
     copies = ffi.new("struct mb_entry[]", 2)
     lib.mb_gather_copies(poll.array, ffi.new("uint32_t[]", [2, 0]), 2, copies)
     assert [copy.type for copy in copies] == [9, 7]
+
+
+class Foreign:
+    """One event of NF 3, in a pool of 1000 bytes: a text at offset 8 of a payload of 16 bytes."""
+
+    def __init__(self) -> None:
+        self.payload = ffi.new("uint8_t[]", 100)
+        self.nf_entry = ffi.new("struct mb_nf_entry *")
+        self.nf_entry.provenance.publisher = 3
+        self.array = ffi.new("struct mb_delivery[]", 1)
+        self.delivery = self.array[0]
+        self.delivery.nf_entry = self.nf_entry
+        self.delivery.entry = ffi.addressof(self.nf_entry, "entry")
+        self.delivery.payload, self.delivery.payload_length = self.payload, 100
+        self.delivery.bits = 1
+        self.entry = self.nf_entry.entry
+        self.entry.type, self.entry.frame, self.entry.frame_length = 7, 900, 100
+        self.entry.data_offset, self.entry.data_length = 50, 50
+        self.set_text(16, 84)
+
+    def set_text(self, offset: int, length: int) -> None:
+        text = ffi.cast("struct mb_text *", self.payload + 8)
+        text.offset, text.length = offset, length
+
+    def is_sound(self) -> bool:
+        shapes = ffi.new("struct mb_payload_shape[]", 512)
+        shapes[7] = {"size": 16, "texts": 1, "text": [8]}
+        unsound = ffi.new("uint64_t[]", lib.MB_NFS_MAX)
+        lib.mb_take_back_unsound(self.array, 1, shapes, 1000, unsound)
+        assert list(unsound) == [int(nf == 3 and not self.delivery.bits) for nf in range(64)]
+        return bool(self.delivery.bits)
+
+
+LARGEST = 2**32 - 1
+
+
+def test_an_nfs_event_up_to_the_ends_is_sound() -> None:
+    assert Foreign().is_sound()
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"), [(16, 85), (101, 0), (LARGEST, 1), (1, LARGEST), (LARGEST, LARGEST)]
+)
+def test_a_text_outside_its_payload_is_taken_back(offset: int, length: int) -> None:
+    foreign = Foreign()
+    foreign.set_text(offset, length)
+    assert not foreign.is_sound()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("frame", 901),
+        ("frame", 2**64 - 1),
+        ("frame_length", 101),
+        ("data_offset", 51),
+        ("data_length", 51),
+        ("data_length", LARGEST),
+    ],
+)
+def test_bytes_outside_the_pool_are_taken_back(field: str, value: int) -> None:
+    foreign = Foreign()
+    setattr(foreign.entry, field, value)
+    assert not foreign.is_sound()
+
+
+def test_a_payload_that_is_too_short_is_taken_back() -> None:
+    foreign = Foreign()
+    foreign.delivery.payload_length = 15
+    assert not foreign.is_sound()

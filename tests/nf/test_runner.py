@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import pytest
@@ -252,14 +252,15 @@ class Keeper(NetworkFunction):
 
     @on("udp.datagram")
     def keep(self, event: Event) -> None:
-        self.kept = {
+        ways: dict[str, Callable[[], Any]] = {
             "event": lambda: event,
             "flow": lambda: event.flow,
             "data": lambda: event.data,
             "slice": lambda: event.data[1:],
             "frame": lambda: memoryview(event.frame),
             "copy": lambda: (bytes(event.data), event.flow.id, event.time),
-        }[self.what]()
+        }
+        self.kept = ways[self.what]()
 
 
 @pytest.mark.parametrize(
