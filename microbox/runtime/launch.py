@@ -290,17 +290,30 @@ class Launcher:
 
 def neighbours(plan: Plan, nf: PlannedNF) -> list[Neighbour]:
     """Whom an NF must know: those it waits for or reads, and those who do so with it."""
+    awaited = {one.index: _awaited(plan, one) for one in plan.nfs}
     return [
         Neighbour(
             index=other.index,
             shape=other.shape,
             bits=[bit.bit for bit in other.bits],
-            barrier=other.index in nf.barrier,
+            barrier=other.index in awaited[nf.index],
             publishes=other.index in nf.reads,
         )
         for other in plan.nfs
-        if other.index in {*nf.barrier, *nf.reads} or nf.index in {*other.barrier, *other.reads}
+        if other.index in awaited[nf.index] | {*nf.reads}
+        or nf.index in awaited[other.index] | {*other.reads}
     ]
+
+
+def _awaited(plan: Plan, nf: PlannedNF) -> set[int]:
+    """Whom an NF waits for. One that takes batches also knows whom those wait for, since what
+    they publish says where its batches end."""
+    return _with_those_in_front(plan, nf.barrier) if nf.cut else set(nf.barrier)
+
+
+def _with_those_in_front(plan: Plan, indexes: Iterable[int]) -> set[int]:
+    front = (_with_those_in_front(plan, plan.nfs[index].barrier) for index in indexes)
+    return {*indexes}.union(*front)
 
 
 def _pages(child: Child, area: int, log_slots: int, nf: PlannedNF) -> NFPages:
