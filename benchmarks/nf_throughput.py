@@ -25,7 +25,7 @@ SLOTS = 16_384
 CUT = 4096
 ROUNDS = 3
 POLL_NS = 100_000_000
-PUBLISHER = Path(os.environ.get("BENCHMARKS_BUILD", "build/benchmarks")) / "bus_publisher"
+PUBLISHER = Path(os.environ.get("BENCHMARKS_BUILD", "build/benchmarks")) / "publish_events"
 
 
 class Counting(NetworkFunction):
@@ -71,11 +71,12 @@ def configure(owner: type[NetworkFunction]) -> Configure:
 def start_publisher(area: int, events: int) -> tuple[subprocess.Popen[str], socket.socket, int]:
     """The process, its socket, and the descriptor of its log."""
     ours, theirs = socket.socketpair()
-    arguments = [str(number) for number in (area, theirs.fileno(), events, SLOTS)]
+    arguments = [str(number) for number in (theirs.fileno(), events, SLOTS, 0, 0, 0)]
     publisher = subprocess.Popen(
-        [PUBLISHER, *arguments], pass_fds=[area, theirs.fileno()], stdout=subprocess.PIPE, text=True
+        [PUBLISHER, *arguments], pass_fds=[theirs.fileno()], stdout=subprocess.PIPE, text=True
     )
     theirs.close()
+    socket.send_fds(ours, [b"x"], [area])
     _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
     return publisher, ours, descriptors[0]
 

@@ -445,9 +445,7 @@ class Runner:
 
     def _position_of(self, index: int) -> int:
         """Position in the worker's log that a delivery belongs to."""
-        delivery = self._deliveries.array[index]
-        nf_entry = delivery.nf_entry
-        return int(nf_entry.provenance.at if nf_entry else delivery.entry.sequence)
+        return int(self._deliveries.array[index].position)
 
     # --- what the NF calls ---
 
