@@ -7,11 +7,12 @@
  * so a batch also ends with the packet of each entry that completes a quarter of the log, or of the
  * data ring, of any NF before this one.
  *
- * The end of the input ends a batch too: nothing comes after it.
+ * An entry with MB_ENDS_BATCH does so too: the end of the input, after which nothing comes, and
+ * checkpoints, since packets that wait for this reader's verdicts need not be about anything that
+ * it reads.
  */
 #include "microbox/bus/atomic.h"
 #include "microbox/bus/reader_private.h"
-#include "microbox/events/event_types.h"
 
 uint64_t mb_reader_boundary(const struct mb_reader *reader, uint64_t position,
                             const struct mb_window *window) {
@@ -25,12 +26,15 @@ uint64_t mb_reader_cut_after(const struct mb_reader *reader) {
     return (reader->next / reader->cut + 1) * reader->cut;
 }
 
-static void look_for_end_of_input(struct mb_reader *reader, uint64_t end) {
+/* The first entry from `next` on that ends a batch. */
+static void look_for_mark(struct mb_reader *reader, uint64_t end) {
+    if (reader->mark != MB_NEVER && reader->mark < reader->next)
+        reader->mark = MB_NEVER;
     if (reader->scanned < reader->next)
         reader->scanned = reader->next;
-    for (; reader->scanned < end; reader->scanned++)
-        if (mb_reader_entry(reader, reader->scanned)->type == MB_TYPE_SYSTEM_END_OF_INPUT)
-            reader->input_end = reader->scanned;
+    for (; reader->mark == MB_NEVER && reader->scanned < end; reader->scanned++)
+        if (mb_reader_entry(reader, reader->scanned)->flags & MB_ENDS_BATCH)
+            reader->mark = reader->scanned;
 }
 
 static const struct mb_nf_entry *next_to_scan(const struct mb_peer *peer) {
@@ -64,9 +68,9 @@ static void skip_to(struct mb_peer *peer, uint64_t end) {
 
 uint64_t mb_reader_batch_end(struct mb_reader *reader, const struct mb_window *window) {
     uint64_t end = mb_reader_cut_after(reader);
-    look_for_end_of_input(reader, window->end);
-    if (reader->input_end >= reader->next && reader->input_end < end)
-        end = reader->input_end + 1;
+    look_for_mark(reader, window->end);
+    if (reader->mark < end)
+        end = reader->mark + 1;
     for (uint32_t i = 0; i < reader->peers; i++) {
         struct mb_peer *peer = &reader->peer[i];
         if (!ends_batches(peer))

@@ -78,7 +78,8 @@ enum mb_entry_flag {
     MB_FROM_RESPONDER = 1, /* direction: clear, sent by the flow's originator */
     MB_LAST = 2,           /* last entry of its packet */
     MB_HAS_FLOW = 4,       /* `flow`, snapshot and a flow's payload are filled */
-    MB_IN_DATA_RING = 8    /* the whole payload lies in the publisher's data ring */
+    MB_IN_DATA_RING = 8,   /* the whole payload lies in the publisher's data ring */
+    MB_ENDS_BATCH = 16     /* batches of NFs that take batches end with this entry's packet */
 };
 
 /* One event. Three cache lines: header and mask; payload; snapshot. */

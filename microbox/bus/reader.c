@@ -67,7 +67,7 @@ struct mb_reader *mb_reader_create(const struct mb_reader_config *config, int *e
     reader->geometry = config->geometry;
     reader->slot_mask = config->log_slots - 1;
     reader->merge_next = MB_NEVER;
-    reader->input_end = MB_NEVER;
+    reader->mark = MB_NEVER;
     reader->dropped_by = MB_NOBODY;
     reader->broken = MB_NOBODY;
     reader->copies = calloc(MB_COPIES, sizeof *reader->copies);

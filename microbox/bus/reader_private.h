@@ -87,8 +87,8 @@ struct mb_reader {
     struct mb_flow_set dropped_flows; /* by earlier NFs; value: the last such NF's index */
     struct mb_flow_set judged_flows;  /* by this NF; value: its verdict */
 
-    uint64_t scanned;   /* entries before this one do not end the input */
-    uint64_t input_end; /* position of the end of the input, MB_NEVER: not seen yet */
+    uint64_t scanned; /* entries before this one, but for `mark`, do not end a batch */
+    uint64_t mark;    /* position of an entry that ends a batch, MB_NEVER: not seen yet */
 
     uint64_t position;      /* what is published now is `at` there */
     uint64_t floor;         /* entries before this one are done for: the cursor may go here */

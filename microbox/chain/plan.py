@@ -29,6 +29,7 @@ from microbox.chain.model import Chain, ChainNF
 from microbox.chain.plan_errors import check_plan_inputs, limit_errors
 from microbox.chain.protocols import protocols_of
 from microbox.chain.subscriptions import (
+    CHECKPOINT,
     END_OF_INPUT,
     TIMER,
     Reader,
@@ -233,6 +234,7 @@ class _Planner:
         self._next_bit = 0
         self._timer = catalog.resolve(TIMER)
         self._end = catalog.resolve(END_OF_INPUT)
+        self._checkpoint = catalog.resolve(CHECKPOINT)
 
     def planned(self) -> list[PlannedNF]:
         """All NFs. Each builds on those in front of it."""
@@ -288,6 +290,8 @@ class _Planner:
         drafts = {"": _Draft(types={self._end}, wanted={self._end})}
         if reader.manifest.timers:
             drafts[""].types.add(self._timer)
+        if any(handler.batch for handler in reader.manifest.handlers):
+            drafts[""].wanted.add(self._checkpoint)
         for wish in reader.wishes:
             draft = drafts.setdefault(wish.filter, _Draft())
             available = reader.available(wish, published)

@@ -11,6 +11,7 @@ from microbox.events.catalog import Catalog, EventType, UnknownEventType
 ALERT = "alert"
 TIMER = "timer"
 END_OF_INPUT = "system.end_of_input"
+CHECKPOINT = "system.checkpoint"
 
 
 def has_packet(event_type: EventType) -> bool:

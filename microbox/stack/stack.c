@@ -362,6 +362,16 @@ static void fire_timers(struct mb_stack *stack) {
     }
 }
 
+static void publish_checkpoint(struct mb_stack *stack, uint64_t packet) {
+    if (packet % MB_CHECKPOINT_PACKETS != 0)
+        return;
+    struct mb_entry *entry =
+        mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_CHECKPOINT],
+                         MB_TYPE_SYSTEM_CHECKPOINT);
+    if (entry != NULL)
+        entry->flags |= MB_ENDS_BATCH;
+}
+
 static void publish_packet(struct mb_stack *stack, const struct mb_decoded *packet,
                            const uint64_t who[2], const struct mb_flow_entry *flow,
                            unsigned direction) {
@@ -443,6 +453,7 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     stack->table.seen = mb_packet_clock_seen(&stack->clock);
     if (stack->timer_count != 0)
         fire_timers(stack);
+    publish_checkpoint(stack, packet->number);
     stack->cause.frame = packet->frame;
     stack->cause.frame_length = packet->length;
     if (stack->subscriptions.packet_filter_count != 0)
@@ -556,6 +567,7 @@ static void publish_end_of_input(struct mb_stack *stack) {
         mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_END_OF_INPUT],
                          MB_TYPE_SYSTEM_END_OF_INPUT);
     if (entry != NULL) {
+        entry->flags |= MB_ENDS_BATCH;
         entry->payload.end_of_input.packets = stack->counters.packets;
         entry->payload.end_of_input.bytes = stack->counters.bytes;
     }

@@ -76,7 +76,13 @@ struct mb_handled {
 
 /* Handles up to `count` frames (at most MB_BATCH), stops early when the log has no room for
  * another packet. Does not commit. Fills one `handled` a frame. Returns how many. */
-enum { MB_BATCH = 256 };
+enum {
+    MB_BATCH = 256,
+    /* Packets from one system.checkpoint to the next, where somebody subscribes to it. An NF that
+     * waits for its batch to be complete judges nothing meanwhile, so the gate must be able to keep
+     * more packets than this. */
+    MB_CHECKPOINT_PACKETS = 16384
+};
 size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
                        size_t count, struct mb_handled *handled);
 

@@ -18,7 +18,7 @@
 
 enum {
     /* Packets that may wait for verdicts. More wait in the input. */
-    GATE_CAPACITY = 1 << 16,
+    GATE_CAPACITY = 4 * MB_CHECKPOINT_PACKETS,
     /* The worker sleeps until the slowest NF moves; verdicts may come from another one. */
     WAIT_AT_MOST = 1000000,
 };

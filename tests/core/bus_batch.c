@@ -39,15 +39,19 @@ static void a_packet_is_never_cut(void **state) {
     bus_destroy(&bus);
 }
 
-static void the_end_of_the_input_ends_a_batch(void **state) {
+static void an_entry_may_end_a_batch(void **state) {
     (void)state;
     struct bus bus;
     bus_create(&bus, SLOTS, &in_batches, 1);
     bus_packets(&bus, 10, 1, NF(0));
-    bus_entry(&bus, 0, NF(0))->type = MB_TYPE_SYSTEM_END_OF_INPUT;
-    bus_end_packet(&bus);
+    for (unsigned batch = 0; batch < 2; batch++) {
+        bus_entry(&bus, 0, NF(0))->flags |= MB_ENDS_BATCH;
+        bus_end_packet(&bus);
+    }
     mb_log_commit(&bus.log);
     assert_int_equal(bus_poll(&bus, 0), 11);
+    mb_reader_advance(bus.reader[0]);
+    assert_int_equal(bus_poll(&bus, 0), 1);
     bus_destroy(&bus);
 }
 
@@ -132,7 +136,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_comes_when_it_is_complete),
         cmocka_unit_test(a_packet_is_never_cut),
-        cmocka_unit_test(the_end_of_the_input_ends_a_batch),
+        cmocka_unit_test(an_entry_may_end_a_batch),
         cmocka_unit_test(who_skips_what_is_not_for_him_gets_the_same_batches),
         cmocka_unit_test(a_quarter_of_a_publishers_log_ends_a_batch),
         cmocka_unit_test(a_quarter_of_a_publishers_data_ring_ends_a_batch),

@@ -146,7 +146,9 @@ static inline void party_packet(struct bus *bus, uint64_t *content) {
 }
 
 static inline void party_end_of_input(struct bus *bus) {
-    bus_entry(bus, 0, NF(PARTIES) - 1)->type = MB_TYPE_SYSTEM_END_OF_INPUT;
+    struct mb_entry *entry = bus_entry(bus, 0, NF(PARTIES) - 1);
+    entry->type = MB_TYPE_SYSTEM_END_OF_INPUT;
+    entry->flags |= MB_ENDS_BATCH;
     bus_end_packet(bus);
     mb_log_commit(&bus->log);
 }
