@@ -13,7 +13,8 @@ wanted    What the worker sets a bit for. First, what the bit delivers of the st
           filter of j that delivers i's events, all that i is named for: so the mask of the entry
           that an event was published from says whether j's filter matches.
 barrier   The earlier NFs that an NF waits for: those whose events it reads, and those that may drop
-          packets that it reads of. All others run beside it.
+          packets that it reads of. Who reads in batches also waits for those whom they wait
+          for. All others run beside it.
 modules   What the stack has to do, from the types that some bit delivers.
 """
 
@@ -258,6 +259,8 @@ class _Planner:
         self._protocols.append(self._protocols_read(delivered, reads))
         because = self._barrier(index, delivered, reads)
         batches = any(handler.batch for handler in manifest.handlers)
+        if batches:
+            self._wait_for_all_behind(because, front)
         return PlannedNF(
             index=index,
             name=nf.name,
@@ -337,6 +340,16 @@ class _Planner:
             if reasons:
                 because[earlier] = "; ".join(reasons)
         return because
+
+    @staticmethod
+    def _wait_for_all_behind(because: dict[int, str], front: list[PlannedNF]) -> None:
+        """A batch is waited for as a whole. It ends early where somebody might wait for this NF
+        meanwhile, which only their own logs tell: those whom it waits for and those behind them."""
+        for earlier in reversed(front):
+            if earlier.index not in because:
+                continue
+            for one in earlier.barrier:
+                because.setdefault(one, f"{earlier.name} waits for it")
 
     def _short_names(self, types: Iterable[EventType]) -> list[str]:
         ordered = sorted(types, key=lambda one: one.number)

@@ -240,6 +240,18 @@ def test_a_reader_waits_for_the_publisher_and_says_why(plan: Planner, nf: NF) ->
     assert made.nfs[1].barrier_because == {0: "reads its http.request, http.response"}
 
 
+def test_who_reads_in_batches_waits_for_all_who_are_waited_for(plan: Planner, nf: NF) -> None:
+    front = [
+        nf("parser", on=["tcp.data"], publishes=["http.request"]),
+        nf("ids", on=["http.request"], publishes=["alert"]),
+    ]
+    assert plan(*front, nf("single", on=["alert"])).nfs[2].barrier == [1]
+    in_batches = plan(*front, nf("columns", batch=["alert"])).nfs[2]
+    assert in_batches.barrier == [0, 1]
+    assert in_batches.barrier_because[0] == "ids waits for it"
+    assert in_batches.reads == [1]
+
+
 def test_the_stage_is_the_longest_way(plan: Planner, nf: NF) -> None:
     made = plan(
         nf("one", on=["tcp.data"], publishes=["http.request"]),
