@@ -15,7 +15,7 @@ START = 1_700_000_000_123_456_789  # nanoseconds since the epoch, of the first p
 MILLISECOND = 1_000_000
 
 Frame = bytes
-MakeCapture = Callable[[Sequence[Frame]], Path]
+MakeCapture = Callable[..., Path]
 
 
 def ip(source: str, destination: str, protocol: int, payload: bytes) -> Frame:
@@ -64,13 +64,13 @@ def connection(data: Sequence[bytes], port: int = 1234) -> list[Frame]:
 
 @pytest.fixture
 def capture(tmp_path: Path) -> MakeCapture:
-    """`capture(frames)`: the path of a capture with a frame a millisecond."""
+    """`capture(frames)`: the path of a capture with a frame a millisecond, or each `spacing`."""
 
-    def make(frames: Sequence[Frame]) -> Path:
+    def make(frames: Sequence[Frame], spacing: int = MILLISECOND) -> Path:
         path = tmp_path / "frames.pcap"
         records = []
         for number, frame in enumerate(frames):
-            seconds, nanoseconds = divmod(START + number * MILLISECOND, 1_000_000_000)
+            seconds, nanoseconds = divmod(START + number * spacing, 1_000_000_000)
             records.append(struct.pack("<IIII", seconds, nanoseconds, len(frame), len(frame)))
             records.append(frame)
         header = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1)
