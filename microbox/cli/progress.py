@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -45,6 +47,9 @@ class Display:
 
     def __init__(self, *, is_quiet: bool, stdout_is_taken: bool) -> None:
         """`stdout_is_taken`: a document for programs goes there, so nothing else does."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # whatever NFs print, in any locale
         self._errors = Console(file=sys.stderr, stderr=True, highlight=False)
         self._stdout = sys.stderr if stdout_is_taken else sys.stdout
         self._packets, self._events = Rate(), Rate()
@@ -98,7 +103,10 @@ class Display:
         if target.isatty() and not self._progress.disable:
             self._progress.console.print(Text(f"{name}: {line}"), soft_wrap=True)
             return
-        print(f"{name}: {line}", file=target, flush=True)
+        try:
+            print(f"{name}: {line}", file=target, flush=True)
+        except BrokenPipeError:  # `microbox run … | head`: nobody listens, but the run goes on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
 
     def problem(self, name: str, problem: Problem) -> None:
         """What went wrong in a child."""

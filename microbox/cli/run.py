@@ -120,7 +120,7 @@ def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
             raise
     finally:
         os.close(capture)
-    return _show(report, showing)
+    return _show(report, directory, showing)
 
 
 def _log_directory(chain: Chain, changing: Changing) -> Path:
@@ -136,14 +136,14 @@ def _log_directory(chain: Chain, changing: Changing) -> Path:
         ) from None
 
 
-def _show(report: RunReport, showing: Showing) -> int:
+def _show(report: RunReport, directory: Path, showing: Showing) -> int:
     """Writes summary.json, prints the summary; the exit status."""
     from microbox.cli.summary import print_summary
     from microbox.cli.terminal import console
     from microbox.runtime.errors import FAILED
 
     status = report.status
-    summary = Path(report.directory) / "summary.json"
+    summary = directory / "summary.json"
     try:
         summary.write_text(report.to_summary_json(), encoding="utf-8")
     except OSError as error:

@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from microbox.chain.model import Chain
-from microbox.channel.channel import ChannelError
 from microbox.channel.messages import Begin, Detach, Done, Failed, Finished, Message, Problem, Stop
 from microbox.events.catalog import built_in
 from microbox.runtime.control import ControlError, ControlServer, run_name
@@ -28,7 +27,13 @@ from microbox.runtime.problems import Problems
 from microbox.runtime.report import RunReport
 from microbox.runtime.results import Ending, make_report
 from microbox.runtime.stall import Stall
-from microbox.runtime.supervisor import Child, ChildBreaksProtocol, ChildError, ChildFailed
+from microbox.runtime.supervisor import (
+    Child,
+    ChildBreaksProtocol,
+    ChildError,
+    ChildFailed,
+    Exit,
+)
 
 TICK = 0.1
 """Seconds between two looks at the counters."""
@@ -232,9 +237,15 @@ class Controller:
         except ChildError:
             pass  # it is gone: `exit` says how
         nf.exit = await nf.child.exited()
-        if nf.finished and not nf.exit.status:
+        if nf.finished:
+            self._note_exit(nf, nf.exit)
             return
         self._nf_is_gone(running, nf, nf.exit.status)
+
+    def _note_exit(self, nf: RunningNF, how: Exit) -> None:
+        """It has said all that matters; but threads that it left may have to be killed."""
+        if how.status and not self._ending.is_abrupt:
+            self._observer.note(f"warning: {nf.name} finished, but then its process {how}")
 
     def _nf_is_gone(self, running: Running, nf: RunningNF, status: int) -> None:
         if running.worker.is_alive:
@@ -272,7 +283,7 @@ class Controller:
         while True:
             self._observer.reading(self._reading(running))
             standing = stall.update(_signature(running))
-            noted = noted and standing > 0
+            noted = noted and standing > TICK  # it moved: say it again next time
             if standing > self._options.patience.waiting_note and not noted:
                 noted = True
                 self._observer.note(f"waits for {_names(_held_up_by(running))}")
@@ -373,7 +384,7 @@ def _names(stuck: list[RunningNF | Child]) -> str:
 
 async def _send_quietly(child: Child, message: Message) -> None:
     """For messages that do not matter to one that is gone: its end is seen elsewhere."""
-    with contextlib.suppress(ChildError, ChannelError):
+    with contextlib.suppress(ChildError):
         await child.send(message)
 
 

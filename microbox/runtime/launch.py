@@ -128,23 +128,29 @@ class Launcher:
         self._on_line = on_line
         self._on_problem = on_problem
         self.children: list[Child] = []
+        self._descriptors: list[int] = []  # of areas, closed when all that need them have them
 
     async def launch(self) -> Running:
         """All NFs have called start(). Raises ChainErrors, RunError."""
         try:
-            worker = await self._start_child(WORKER, WORKER_MODULE)
-            chain, children, manifests = await self._describe()
-            plan = make_plan(chain, manifests, built_in())
-            areas = await _all(
-                self._configure(plan, nf, child)
-                for nf, child in zip(plan.nfs, children, strict=True)
-            )
-            return await self._connect(chain, plan, worker, children, areas)
+            return await self._launch()
         except ChildError as error:
             detail = error.failed.traceback if isinstance(error, ChildFailed) else ""
             hint = error.failed.hint if isinstance(error, ChildFailed) else ""
             message = f"{error}; {hint}" if hint else str(error)
             raise RunError(f"{message}: the chain does not start", detail=detail) from error
+        finally:
+            for fd in self._descriptors:
+                os.close(fd)
+
+    async def _launch(self) -> Running:
+        worker = await self._start_child(WORKER, WORKER_MODULE)
+        chain, children, manifests = await self._describe()
+        plan = make_plan(chain, manifests, built_in())
+        areas = await _all(
+            self._configure(plan, nf, child) for nf, child in zip(plan.nfs, children, strict=True)
+        )
+        return await self._connect(plan, worker, children, areas)
 
     async def _start_child(self, name: str, module: str) -> Child:
         child = await Child.start(name, module, self._on_line, self._on_problem)
@@ -205,7 +211,7 @@ class Launcher:
     # --- memory and neighbours ---
 
     async def _configure(self, plan: Plan, nf: PlannedNF, child: Child) -> int:
-        """The descriptor of the NF's area, which is the caller's."""
+        """The descriptor of the NF's area."""
         await child.send(
             Configure(
                 index=nf.index,
@@ -217,49 +223,37 @@ class Launcher:
             )
         )
         _, fds = await child.expect(Area, self._options.patience.start, "making its shared memory")
+        self._descriptors += fds
         return fds[0]
 
     async def _connect(
-        self,
-        chain: Chain,
-        plan: Plan,
-        worker: Child,
-        children: list[Child],
-        areas: list[int],
+        self, plan: Plan, worker: Child, children: list[Child], areas: list[int]
     ) -> Running:
-        fds = list(areas)
+        worker_areas, (log, counters, pool) = await self._start_worker(plan, worker)
+        for nf, area in zip(plan.nfs, areas, strict=True):
+            await worker.send(Attach(nf.index, nf.shape, nf.fails_closed), [area])
+        await worker.send(Subscribe(plan.worker_subscriptions(), plan.worker_timers()))
+        mapping = (Map(worker_areas.pool_size), [log, pool])
+        introductions: list[list[tuple[Message, list[int]]]] = [
+            [mapping, *((each, [areas[each.index]]) for each in neighbours(plan, nf))]
+            for nf in plan.nfs
+        ]
+        await _all(
+            self._introduce(child, introduction)
+            for child, introduction in zip(children, introductions, strict=True)
+        )
+        nfs = [
+            RunningNF(nf, child, _pages(child, area, plan.log_slots, nf))
+            for nf, child, area in zip(plan.nfs, children, areas, strict=True)
+        ]
         try:
-            worker_areas, worker_fds = await self._start_worker(chain, plan, worker)
-            fds += worker_fds
-            log, counters, pool = worker_fds
-            for nf, area in zip(plan.nfs, areas, strict=True):
-                await worker.send(Attach(nf.index, nf.shape, nf.fails_closed), [area])
-            await worker.send(Subscribe(plan.worker_subscriptions(), plan.worker_timers()))
-            mapping = (Map(worker_areas.pool_size), [log, pool])
-            introductions: list[list[tuple[Message, list[int]]]] = [
-                [mapping, *((each, [areas[each.index]]) for each in neighbours(plan, nf))]
-                for nf in plan.nfs
-            ]
-            await _all(
-                self._introduce(child, introduction)
-                for child, introduction in zip(children, introductions, strict=True)
-            )
-            nfs = [
-                RunningNF(nf, child, _pages(child, area, plan.log_slots, nf))
-                for nf, child, area in zip(plan.nfs, children, areas, strict=True)
-            ]
-            try:
-                pages = WorkerPages(os.dup(log), plan.log_slots, os.dup(counters))
-            except AreaError as error:
-                raise ChildError(WORKER, str(error)) from None
-            return Running(chain, plan, worker, worker_areas, pages, nfs)
-        finally:
-            for fd in fds:
-                os.close(fd)
+            pages = WorkerPages(os.dup(log), plan.log_slots, os.dup(counters))
+        except AreaError as error:
+            raise ChildError(WORKER, str(error)) from None
+        return Running(plan.chain, plan, worker, worker_areas, pages, nfs)
 
-    async def _start_worker(
-        self, chain: Chain, plan: Plan, worker: Child
-    ) -> tuple[WorkerAreas, list[int]]:
+    async def _start_worker(self, plan: Plan, worker: Child) -> tuple[WorkerAreas, list[int]]:
+        chain = plan.chain
         capture = self._options.capture
         outputs = [open_output(chain.output, capture)] if chain.output else []
         try:
@@ -276,7 +270,11 @@ class Launcher:
         finally:
             for fd in outputs:
                 os.close(fd)
-        return await worker.expect(WorkerAreas, self._options.patience.start, "opening the capture")
+        areas, fds = await worker.expect(
+            WorkerAreas, self._options.patience.start, "opening the capture"
+        )
+        self._descriptors += fds
+        return areas, fds
 
     async def _introduce(
         self, child: Child, introduction: Sequence[tuple[Message, list[int]]]

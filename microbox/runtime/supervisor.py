@@ -22,6 +22,11 @@ from microbox.runtime.validation import from_child
 LINE_LIMIT = 4096
 """Characters of a line that a child prints; a longer one is shown in pieces."""
 
+CHILD_ENVIRONMENT = {
+    "PYTHONFAULTHANDLER": "1",  # a crash says where
+    "PYTHONIOENCODING": "utf-8:backslashreplace",  # what is read here, in any locale
+}
+
 EXIT_PATIENCE = 5.0
 """Seconds from the end of a child's channel to its exit."""
 
@@ -112,7 +117,7 @@ class Child:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),
-                env={**os.environ, "PYTHONFAULTHANDLER": "1"},  # a crash says where
+                env={**os.environ, **CHILD_ENVIRONMENT},
             )
         child = cls(name, process, channel, os.pidfd_open(process.pid), on_problem)
         child.printing = [
@@ -129,11 +134,14 @@ class Child:
         self.channel.stop_receiving()
 
     async def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Sends a message; raises ChildDied when nobody is there any more."""
+        """Sends a message. Raises ChildDied when nobody is there any more, ChildError for a
+        message that is too large or has values that cannot be sent."""
         try:
             await self.channel.send(message, fds)
         except ChannelClosed:
             raise ChildDied(self.name, await self.exited()) from None
+        except ChannelError as error:
+            raise ChildError(self.name, f"cannot be told what to do: {error}") from error
 
     async def receive(self) -> tuple[Message, list[int]]:
         """The next message that is not a Problem. Raises ChildDied, ChildBreaksProtocol."""

@@ -210,3 +210,56 @@ def test_summary_and_counters_say_what_the_logs_say(workbench: "Workbench", demo
     assert flows == sum(record["proto"] == "TCP" for record in workbench.log("flow_log"))
     for balance in summary["balances"]:
         assert balance["total"]["count"] == sum(part["count"] for part in balance["parts"])
+
+
+def test_the_run_goes_on_where_nobody_listens(workbench: "Workbench", demo: Path) -> None:
+    chatty = """
+class Chatty(NetworkFunction):
+    @on("packet")
+    def see(self, event):
+        print("x" * 100)
+        if event.packet == 1:
+            time.sleep(0.5)
+        self.record(event, number=event.packet)
+"""
+    process = workbench.start("run", workbench.chain(workbench.nf("chatty", chatty), capture=demo))
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert len(workbench.log("chatty")) == workbench.summary()["input"]["packets"]
+
+
+def test_what_nfs_print_appears_in_any_locale(workbench: "Workbench") -> None:
+    printing = workbench.nf("printing", COUNT + "    def start(self):\n        print('größe →')\n")
+    ascii_only = ["env", "PYTHONIOENCODING=ascii", "PYTHONUTF8=0"]
+    result = workbench.run("run", workbench.chain(printing), prefix=ascii_only)
+    assert result.returncode == 0, result.stderr
+    assert "printing: gr\\xf6\\xdfe \\u2192" in result.stdout
+
+
+def test_parameters_that_are_too_large_to_send_are_said(workbench: "Workbench") -> None:
+    code = COUNT.replace("    @on", "    words: list[str] = []\n    @on", 1)
+    chain = workbench.chain({"nf": workbench.nf("count", code), "words": ["x" * 1000] * 300})
+    result = workbench.run("run", chain)
+    assert result.returncode == 1
+    assert "count cannot be told what to do: 'load' is too large" in result.stderr
+    assert workbench.processes() == {}
+
+
+def test_a_thread_that_an_nf_left_running_does_not_hold_up_the_end(
+    workbench: "Workbench",
+) -> None:
+    code = """
+import threading
+class Threads(NetworkFunction):
+    def start(self):
+        threading.Thread(target=time.sleep, args=(600,)).start()
+    @on("packet")
+    def see(self, event):
+        self.record(event, number=event.packet)
+"""
+    result = workbench.run("run", workbench.chain(workbench.nf("threads", code)))
+    assert result.returncode == 0
+    assert "threads finished, but then its process was killed by SIGKILL" in result.stderr
+    assert len(workbench.log("threads")) == PACKETS
