@@ -97,7 +97,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the NFs did. `records`, `verdicts`, `summary` and `nf` are those of the NF under test."""
+    """What the NFs did. `records`, `verdicts`, `summary`, `nf` are those of the NF under test."""
 
     nf: NetworkFunction
     alerts: list[Published]
@@ -225,9 +225,9 @@ class _Run:
         self._run_unit(self._tested)
         for thread in threads:
             thread.join(PATIENCE_SECONDS)
-        self._raise_failures(worker)
+        self._raise_failures()
         done = self._receive(worker, Done)
-        return self._gathered(done, areas, output)
+        return self._gathered(done, output)
 
     # --- setting up ---
 
@@ -324,7 +324,7 @@ class _Run:
             if unit.runner is not None:
                 unit.runner.cancel()
 
-    def _raise_failures(self, worker: Channel) -> None:
+    def _raise_failures(self) -> None:
         for unit in self._units:
             if unit.failure is None:
                 continue
@@ -358,7 +358,7 @@ class _Run:
 
     # --- results ---
 
-    def _gathered(self, done: Done, areas: WorkerAreas, output: int) -> Result:
+    def _gathered(self, done: Done, output: int) -> Result:
         runner, function = self._tested.runner, self._tested.function
         assert runner is not None and function is not None and runner.records is not None
         seen: list[Published] = getattr(self._units[-1].function, "seen", [])

@@ -15,6 +15,7 @@ import subprocess
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,7 @@ def normal(endpoint: str) -> str:
     return f"{address.strip('[]')}:{port}"
 
 
-def differences(streams: list[Stream], facts: dict) -> list[str]:
+def differences(streams: list[Stream], facts: dict[str, Any]) -> list[str]:
     found = []
     if len(streams) != facts["tcp_streams"]:
         found.append(f"{len(streams)} TCP flows, the oracle has {facts['tcp_streams']}")
