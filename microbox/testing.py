@@ -213,7 +213,7 @@ class _Run:
     def result(self) -> Result:
         output = self._memory("output")
         worker = self._start_worker(output)
-        areas = self._connect(worker)
+        self._connect(worker)
         threads = [
             threading.Thread(target=self._run_unit, args=(unit,), daemon=True)
             for unit in self._units
