@@ -142,8 +142,9 @@ struct mb_log_page {
 
 /* What an NF counts. Written by that NF alone. */
 struct mb_nf_counters {
-    uint64_t matched; /* events that it subscribed to: delivered, judged_dropped or settled */
-    uint64_t handled; /* handler calls that returned */
+    uint64_t matched; /* events that it subscribed to: delivered, judged_dropped or settled; its
+                         runtime takes off what only it reads */
+    uint64_t handled; /* calls of its own handlers that returned */
     uint64_t raised;  /* handler calls that raised, the event being skipped */
     uint64_t judged_dropped; /* entries not delivered since an earlier NF dropped them */
     uint64_t published;

@@ -132,6 +132,7 @@ class Runner:
         self._routes: list[Route] = []
         self._batches: list[BatchCall] = []
         self._table: dict[int, tuple[Call, ...]] = {}
+        self._asked_for: set[int] = set()  # types that the NF's own handlers read
         self._shapes = shapes_of(catalog)
         self._unsound = ffi.new("uint64_t[]", lib.MB_NFS_MAX)
         self._collect_handlers()
@@ -146,6 +147,7 @@ class Runner:
                 self._add_batch(one, one.mark)
             else:
                 types = self._types_of(one.mark.types)
+                self._asked_for.update(each.number for each in types)
                 self._add_calls(getattr(self._function, one.name), types, one.mark.filter, one.name)
         if self._deliveries.keeps_states:
             ends = self._types_of(flow_ends(self._catalog))
@@ -178,12 +180,15 @@ class Runner:
                 return None
             return method(event) if one.takes_event else method()
 
-        self._add_calls(fire, self._types_of(["timer"]), "", one.name)
+        timers = self._types_of(["timer"])
+        self._asked_for.update(each.number for each in timers)
+        self._add_calls(fire, timers, "", one.name)
 
     def _add_batch(self, one: MarkedHandler, mark: Subscription) -> None:
         from microbox.nf.batch import BatchSelector
 
         types = self._types_of(mark.types)
+        self._asked_for.update(each.number for each in types)
         selector = BatchSelector(
             self._deliveries,
             common_ancestor([self._catalog.resolve(name) for name in mark.types]),
@@ -229,7 +234,8 @@ class Runner:
         if self._batches:
             self._call_batches(count)
         self._forget_flows()
-        self._end_seen |= end < count
+        if end < count and not self._end_seen:
+            self._note_end_of_input()
         if self._end_seen and not self._reader.is_inside_packet:
             self._show(count - 1)
             self.finish()
@@ -253,7 +259,7 @@ class Runner:
         past an event that went wrong. Raises HandlerFailed."""
         deliveries, table, left = self._deliveries, self._table, self._left_flows
         views = deliveries.views
-        index, handled = start, 0
+        index, handled, ended = start, 0, len(self._ended_flows)
         end = min(start + STRETCH, len(keys))
         call, calls = NO_CALL, NO_CALLS
         try:
@@ -268,17 +274,18 @@ class Runner:
                 for call in calls:
                     function, event, name = call
                     verdict = function(event)
-                    handled += 1
                     if verdict is not None:
                         self._judge(verdict, name)
                     if views and not deliveries.take_views_back():
                         raise KeptError(kept_message(name, "event.data or event.frame"))
+                    handled += 1
         except Exception as error:
             self._failed(call.name, error, repr(call.event))
             self._call_rest(calls, call)
             return index + 1
         finally:
-            self._reader.counters.handled += handled
+            # Without the runtime's own calls.
+            self._reader.counters.handled += handled - (len(self._ended_flows) - ended)
         return end
 
     def _calls_of(self, key: int) -> tuple[Call, ...]:
@@ -299,6 +306,7 @@ class Runner:
                     self._judge(verdict, call.name)
                 if not self._deliveries.take_views_back():
                     raise KeptError(kept_message(call.name, "event.data or event.frame"))
+                self._reader.counters.handled += call.name != FLOW_STATE_HANDLER
             except Exception as error:
                 self._failed(call.name, error, repr(call.event))
 
@@ -318,8 +326,8 @@ class Runner:
     def _call_batch(
         self, function: Callable[[Batch], Any], selector: BatchSelector, name: str, batch: Batch
     ) -> None:
+        count = len(batch)
         verdicts = function(batch)
-        self._reader.counters.handled += len(batch)
         if verdicts is not None:
             self._judge_batch(verdicts, batch, name)
         returned = self._deliveries.take_views_back()
@@ -328,6 +336,7 @@ class Runner:
         batch_was_kept = sys.getrefcount(batch) > 3  # noqa: PLR2004
         if selector.was_kept() or batch_was_kept or not returned:
             raise KeptError(kept_message(name, "its batch or a column of it"))
+        self._reader.counters.handled += count
 
     def cancel(self) -> None:
         """Ends a wait for later NFs to read what this one published. Any thread may call it."""
@@ -440,8 +449,17 @@ class Runner:
         expire(kept, name)
         self._failed(name, KeptError(kept_message(name, "its event")), words)
 
+    def _note_end_of_input(self) -> None:
+        """The runtime reads it for every NF; one that did not ask for it has not seen it."""
+        self._end_seen = True
+        if self._end_type not in self._asked_for:
+            self._reader.counters.matched -= 1
+
     def _note_end(self, event: Event) -> None:
+        """The runtime's own handler, so that the states of ended flows go."""
         self._ended_flows.append(event.flow.id)
+        if event.type.number not in self._asked_for:
+            self._reader.counters.matched -= 1
 
     def _position_of(self, index: int) -> int:
         """Position in the worker's log that a delivery belongs to."""

@@ -74,8 +74,8 @@ class NFReport:
     source: str
     added_because: str  # "" where the chain file names it
     outcome: str  # "finished", "killed by SIGKILL", ...
-    matched: int  # entries that its subscriptions named
-    handled: int  # handler calls that returned
+    matched: int  # events that its handlers asked for
+    handled: int  # calls of its handlers that returned; a batch counts as its events
     raised: int  # handler calls that raised
     published: dict[str, int]  # by type
     alerts: int
