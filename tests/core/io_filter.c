@@ -131,7 +131,7 @@ static void what_libpcap_rejects_is_refused_in_its_words(void **state) {
         const char *expression;
         const char *expected;
     } cases[] = {
-        {"tcp prot 80", "syntax error"}, {"port http and and", "syntax error"},
+        {"tcp prot 80", "syntax error"}, {"port 80 and and", "syntax error"},
         {"host 300.1.2.3", "300.1.2.3"}, {"ip and arp", "rejects all packets"},
         {"port 99999", "port"},
     };
