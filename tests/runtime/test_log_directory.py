@@ -1,5 +1,6 @@
 """A run never writes over an earlier run's logs, unless told to."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,35 @@ def test_a_file_of_that_name_is_kept_too(tmp_path: Path) -> None:
     assert (tmp_path / "logs").read_text() == "mine"
 
 
-def test_overwrite_removes_logs_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("old.jsonl", "summary.json", "notes.txt"):
+def test_overwrite_removes_the_logs_of_a_run_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("old.jsonl", "mine.jsonl", "notes.txt"):
         (tmp_path / name).write_text("x")
+    logs = {"old.jsonl": 1, "gone.jsonl": 2, "../elsewhere.jsonl": 3}
+    (tmp_path / "summary.json").write_text(json.dumps({"logs": logs}))
     assert make_log_directory(tmp_path, overwrite=True) == tmp_path
-    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mine.jsonl", "notes.txt"]
+
+
+def test_overwrite_where_there_was_no_run_removes_nothing(tmp_path: Path) -> None:
+    for name in ("mine.jsonl", "summary.json"):
+        (tmp_path / name).write_text("[1, 2]")
+    make_log_directory(tmp_path, overwrite=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mine.jsonl", "summary.json"]
+
+
+@pytest.mark.parametrize("written", ["", ".", "..", "../here"])
+def test_a_directory_without_a_name_of_its_own_is_kept_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    here = tmp_path / "here"
+    (here / "below").mkdir(parents=True)
+    monkeypatch.chdir(here / "below" if written == ".." else here)
+    assert make_log_directory(Path(written), overwrite=False).resolve() == tmp_path / "here.1"
+
+
+def test_nothing_can_be_made_beside_the_root() -> None:
+    with pytest.raises(FileExistsError):
+        make_log_directory(Path("/"), overwrite=False)
 
 
 def test_where_nothing_can_be_made_the_error_names_it(tmp_path: Path) -> None:
