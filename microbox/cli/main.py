@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 FINE = 0
+FAILED = 1
 WRONG = 2
 INTERRUPTED = 130
 
@@ -60,22 +61,29 @@ def _add(app: App, verbs: Mapping[str, tuple[str, str]], given: Sequence[str]) -
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given == ["--version"]:  # at once, without loading anything
-        from microbox import __version__
+    from microbox.cli.terminal import is_lost_output, open_closed_streams
 
-        print(f"microbox {__version__}")
-        return FINE
+    open_closed_streams()
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(given)
-    except BrokenPipeError:  # `microbox events | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FINE
+        status = _run(given)
+        sys.stdout.flush()
+        return status
+    except OSError as error:
+        if not is_lost_output(error):
+            raise
+        return FINE if error.errno == errno.EPIPE else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
 def _run(given: list[str]) -> int:
+    if given == ["--version"]:  # at once, without loading anything
+        from microbox import __version__
+
+        print(f"microbox {__version__}")
+        return FINE
+
     from cyclopts import CycloptsError
 
     from microbox.chain.errors import ChainErrors

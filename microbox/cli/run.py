@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ def _log_directory(chain: Chain, changing: Changing) -> Path:
 def _show(report: RunReport, directory: Path, showing: Showing) -> int:
     """Writes summary.json, prints the summary; the exit status."""
     from microbox.cli.summary import print_summary
-    from microbox.cli.terminal import console
+    from microbox.cli.terminal import console, is_lost_output
     from microbox.runtime.errors import FAILED
 
     status = report.status
@@ -155,8 +156,10 @@ def _show(report: RunReport, directory: Path, showing: Showing) -> int:
         elif not showing.quiet:
             print_summary(report, console())
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if not is_lost_output(error):
+            raise
+        status = status or (0 if error.errno == errno.EPIPE else FAILED)
     for warning in report.warnings:
         _complain(f"warning: {warning}", "")
     if report.error:

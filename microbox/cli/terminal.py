@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO)
+"""What it means that nobody can get what is written to stdout any more."""
 
 PIPE_WIDTH = 120  # columns where the output is no terminal
 
@@ -16,8 +21,34 @@ def console() -> Console:
     """Plain and wide enough where a program or a file reads it."""
     from rich.console import Console
 
+    class Ours(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 (called where BrokenPipeError is handled; rich would exit)
+
     width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(highlight=False, width=width)
+    return Ours(highlight=False, width=width)
+
+
+def open_closed_streams() -> None:
+    """Puts /dev/null where stdin, stdout or stderr is closed, so that no other file gets its
+    number, and what is printed there goes nowhere."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
+
+
+def is_lost_output(error: OSError) -> bool:
+    """True where `error` says that stdout takes no more, which is then given up: nothing is left
+    to be written at the exit. A reader that has enough, as `head`, is no failure."""
+    if error.errno not in LOST:
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno != errno.EPIPE:
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+    return True
 
 
 def print_json(value: Any) -> None:

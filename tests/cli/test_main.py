@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -64,6 +65,34 @@ def test_a_wrong_use_is_status_2(microbox: Microbox, arguments: list[str], words
     assert ran.status == 2
     assert words in ran.out + ran.err
     assert "Traceback" not in ran.err
+
+
+VERBS = ["--version", "events", "events --json", "nfs ids", "check chain.yaml"]
+VERBS += ["run chain.yaml", "run chain.yaml --json"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_nobody_has_to_read_what_is_printed(folder: Path, verb: str) -> None:
+    (folder / "chain.yaml").write_text("input: sample.pcap\nchain: [flow_log]\n")
+    command = f"{Path(sys.executable).with_name('microbox')} {verb}"
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    full = "error: the output cannot be written: No space left on device\n"
+    for place, expected in (
+        ("&-", (0, "")),
+        (f"&{write_end}", (0, "")),
+        ("/dev/full", (1, full)),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", f"{command} >{place}"],
+            cwd=folder,
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=(write_end,),
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == expected, place
+    os.close(write_end)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(folder: Path) -> None:

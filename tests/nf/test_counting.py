@@ -24,7 +24,7 @@ def counters_of(
     """`matched`, `handled` and `raised` after a run with on_error: skip."""
     from microbox.nf.runner import Runner
 
-    found = []
+    found: list[tuple[int, int, int]] = []
 
     def finish(self: Runner) -> None:
         was_finished = self.is_finished
