@@ -41,8 +41,11 @@ enum {
 };
 
 enum {
-    SHIMS_MAX = 8,  /* VLAN tags, MPLS labels and the like that are followed */
-    TUNNELS_MAX = 4 /* packets in packets that are followed */
+    SHIMS_MAX = 8,   /* VLAN tags, MPLS labels and the like that are followed */
+    TUNNELS_MAX = 4, /* packets in packets that are followed */
+    /* What a capture says of a packet's length is believed up to here where IP does not say it:
+     * nothing sends longer ones, and a segment must be short beside the sequence space. */
+    WIRE_LENGTH_MAX = 1 << 20
 };
 
 enum {
@@ -620,6 +623,24 @@ static void decode_link(struct mb_decoded *decoded, struct rest *rest, uint32_t 
     }
 }
 
+static uint32_t believed_wire_length(const struct mb_decoded *decoded) {
+    uint32_t most = decoded->length > WIRE_LENGTH_MAX ? decoded->length : WIRE_LENGTH_MAX;
+    return decoded->wire_length < most ? decoded->wire_length : most;
+}
+
+/* Offsets have 16 bits: where headers end further on than that, nothing said of them holds. */
+static void forget_headers(struct mb_decoded *decoded) {
+    memset(&decoded->tuple, 0, sizeof decoded->tuple);
+    decoded->network_length = 0;
+    decoded->payload_length = 0;
+    decoded->payload_captured = 0;
+    decoded->network_offset = 0;
+    decoded->transport_offset = 0;
+    decoded->payload_offset = 0;
+    decoded->transport = MB_TRANSPORT_NONE;
+    malformed(decoded, MB_REASON_HEADERS_TOO_LONG);
+}
+
 void mb_decode(struct mb_decoded *decoded, const struct mb_frame *frame, const uint8_t *bytes,
                uint64_t number) {
     memset(decoded, 0, sizeof *decoded);
@@ -632,8 +653,10 @@ void mb_decode(struct mb_decoded *decoded, const struct mb_frame *frame, const u
     decoded->type = MB_TYPE_PACKET;
     decoded->window_scale = MB_TCP_WINDOW_SCALE_NONE;
     struct rest rest = {
-        .bytes = bytes, .at = 0, .end = frame->length, .wire_end = decoded->wire_length};
+        .bytes = bytes, .at = 0, .end = frame->length, .wire_end = believed_wire_length(decoded)};
     decode_link(decoded, &rest, frame->link_type);
+    if (rest.at > UINT16_MAX)
+        forget_headers(decoded);
 }
 
 static bool ipv4_checksum_is_wrong(const struct mb_decoded *decoded) {

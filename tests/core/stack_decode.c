@@ -429,6 +429,28 @@ static void no_prefix_is_read_past_its_end(void **state) {
     }
 }
 
+/* Netfilter's attributes may put the packet far into the frame, and offsets have 16 bits. */
+static void headers_that_no_offset_can_name_are_not_decoded(void **state) {
+    (void)state;
+    enum { ATTRIBUTES = 65508, PACKET = 4 + ATTRIBUTES + 4 };
+    const uint8_t segment[] = {IPV4(43, 6), TCP(5, ACK), 'a', 'b', 'c'};
+    const uint32_t length = PACKET + sizeof segment;
+    uint8_t *frame = calloc(1, length);
+    assert_non_null(frame);
+    frame[4] = ATTRIBUTES & 0xff;
+    frame[5] = ATTRIBUTES >> 8;
+    frame[6] = 1;
+    frame[4 + ATTRIBUTES] = 4 + sizeof segment;
+    frame[4 + ATTRIBUTES + 2] = 9;
+    memcpy(frame + PACKET, segment, sizeof segment);
+    struct mb_decoded it = decode_cut(frame, length, length, 239);
+    expect_malformed(it, MB_REASON_HEADERS_TOO_LONG);
+    assert_int_equal(it.transport, MB_TRANSPORT_NONE);
+    it.bytes = frame;
+    assert_int_equal(mb_decode_checksums(&it), MB_REASON_NONE);
+    free(frame);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tcp_segment),
@@ -447,6 +469,7 @@ int main(void) {
         cmocka_unit_test(a_segment_with_broken_options_still_belongs_to_its_flow),
         cmocka_unit_test(too_many_extension_headers),
         cmocka_unit_test(no_prefix_is_read_past_its_end),
+        cmocka_unit_test(headers_that_no_offset_can_name_are_not_decoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -367,6 +367,31 @@ static void one_packet_publishes_no_more_than_the_log_has_room_for(void **state)
     stack_close(&stack);
 }
 
+/* Where IPv4 leaves the length to the network card, only the capture says how long the packet was;
+ * a stream must survive whatever it says. */
+static void no_segment_is_half_the_sequence_space(void **state) {
+    (void)state;
+    uint8_t frame[64];
+    struct stack_fixture stack;
+    stack_open(&stack);
+    stack_handshake(&stack);
+    uint8_t *tcp = frame + stack_write_ipv4(frame, 0, 6, 24);
+    stack_put_16(frame + 16, 0);
+    memset(tcp, 0, 24);
+    stack_put_16(tcp, 1000);
+    stack_put_16(tcp + 2, 80);
+    stack_put_32(tcp + 4, 101);
+    stack_put_32(tcp + 8, 301);
+    tcp[12] = 0x50;
+    tcp[13] = ACK;
+    memcpy(tcp + 20, "data", 4);
+    stack_frame(&stack, frame, 58, UINT32_MAX, 1);
+    assert_in_range(stack.handled.end - stack.handled.first, 1, MB_ENTRIES_PER_PACKET);
+    const struct mb_entry *packet = stack_next(&stack, MB_TYPE_TCP_GAP);
+    assert_in_range(packet->payload.tcp_gap.length, 1, 1 << 30);
+    stack_close(&stack);
+}
+
 static void a_byte_far_outside_the_window_is_refused(void **state) {
     (void)state;
     struct stack_fixture stack;
@@ -481,6 +506,7 @@ int main(void) {
         cmocka_unit_test(too_many_held_segments_give_up_a_hole),
         cmocka_unit_test(too_many_held_bytes_give_up_a_hole),
         cmocka_unit_test(one_packet_publishes_no_more_than_the_log_has_room_for),
+        cmocka_unit_test(no_segment_is_half_the_sequence_space),
         cmocka_unit_test(a_byte_far_outside_the_window_is_refused),
         cmocka_unit_test(windows_are_scaled_where_both_offer_it),
         cmocka_unit_test(a_window_that_closes_is_told_once),
