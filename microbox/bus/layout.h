@@ -36,9 +36,10 @@
  *
  * Verdicts. verdict[sequence modulo slots] of an inline NF is valid where the entry's mask names
  * that NF and its position has passed the entry. Readers behind pass over what was dropped: where
- * an entry is judged MB_DROP or MB_DROP_FLOW, all entries of its packet that bear a frame, and
- * after MB_DROP_FLOW all later ones of its flow. Events that an NF published are passed over
- * likewise where a later NF dropped; not where the publisher itself did, and alerts never are.
+ * an entry is judged MB_DROP or MB_DROP_FLOW, all entries of its packet, and after MB_DROP_FLOW all
+ * later ones of its flow. Entries with MB_APART neither drop the packet nor are dropped with it.
+ * Events that an NF published are passed over likewise where a later NF dropped; not where the
+ * publisher itself did, and alerts never are.
  *
  * Sleep. A sleeper stores `asleep` (what it waits for) in its own page, sequentially
  * consistent, looks again, then waits by futex on the low 32 bits of that word with the value it
@@ -79,7 +80,9 @@ enum mb_entry_flag {
     MB_LAST = 2,           /* last entry of its packet */
     MB_HAS_FLOW = 4,       /* `flow`, snapshot and a flow's payload are filled */
     MB_IN_DATA_RING = 8,   /* the whole payload lies in the publisher's data ring */
-    MB_ENDS_BATCH = 16     /* batches of NFs that take batches end with this entry's packet */
+    MB_ENDS_BATCH = 16,    /* batches of NFs that take batches end with this entry's packet */
+    MB_APART = 32          /* not about the packet that it was published with: the end of another
+                              flow, a timer */
 };
 
 /* One event. Three cache lines: header and mask; payload; snapshot. */

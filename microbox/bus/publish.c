@@ -199,8 +199,8 @@ int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause,
     entry.sequence = reader->own_head;
     entry.type = type;
     entry.reason = reason;
-    entry.flags =
-        (entry.flags & (MB_FROM_RESPONDER | MB_HAS_FLOW)) | (need != 0 ? MB_IN_DATA_RING : 0);
+    entry.flags = (entry.flags & (MB_FROM_RESPONDER | MB_HAS_FLOW | MB_APART)) |
+                  (need != 0 ? MB_IN_DATA_RING : 0);
     uint32_t inside = payload_length < MB_PAYLOAD_SIZE ? payload_length : MB_PAYLOAD_SIZE;
     memset(&entry.payload, 0, sizeof entry.payload);
     memcpy(&entry.payload, payload, inside);

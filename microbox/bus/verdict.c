@@ -13,10 +13,6 @@ static bool names(const struct mb_entry *entry, const uint64_t bits[2]) {
     return ((entry->mask[0] & bits[0]) | (entry->mask[1] & bits[1])) != 0;
 }
 
-static uint64_t flow_of(const struct mb_entry *entry) {
-    return entry->flags & MB_HAS_FLOW ? entry->flow : 0;
-}
-
 /* An entry at or past gone_at was not judged: the NF's failure mode decides. */
 static uint8_t verdict_of(const struct mb_reader *reader, const struct mb_peer *peer,
                           uint64_t sequence) {
@@ -34,7 +30,7 @@ static void remember(struct mb_reader *reader, struct mb_flow_set *set, uint64_t
 /* Later judges come later in `peer`, so the last one found is the last of the chain. */
 static int judged_entry(struct mb_reader *reader, const struct mb_entry *entry, uint64_t sequence) {
     int dropped_by = MB_NOBODY;
-    uint64_t flow = flow_of(entry);
+    uint64_t flow = entry->flow;
     for (uint32_t i = 0; i < reader->peers; i++) {
         const struct mb_peer *peer = &reader->peer[i];
         if (!peer->barrier || peer->verdicts == NULL || !names(entry, peer->mask))
@@ -45,7 +41,7 @@ static int judged_entry(struct mb_reader *reader, const struct mb_entry *entry, 
         if (verdict == MB_DROP_FLOW && flow != 0)
             remember(reader, &reader->dropped_flows, flow, (uint8_t)peer->index);
     }
-    return dropped_by;
+    return entry->flags & MB_APART ? MB_NOBODY : dropped_by;
 }
 
 int mb_reader_judged(struct mb_reader *reader, uint64_t first, uint64_t end) {
@@ -65,9 +61,9 @@ bool mb_reader_is_dropped(const struct mb_reader *reader, const struct mb_entry 
                           int publisher, int dropped_by) {
     if (publisher != MB_NOBODY && entry->type == MB_TYPE_ALERT)
         return false;
-    if (dropped_by > publisher && entry->frame_length != 0)
+    if (dropped_by > publisher && !(entry->flags & MB_APART))
         return true;
-    uint64_t flow = flow_of(entry);
+    uint64_t flow = entry->flow;
     return flow != 0 && mb_flow_set_find(&reader->dropped_flows, flow) > publisher;
 }
 
@@ -82,7 +78,7 @@ static void write_verdict(struct mb_reader *reader, uint64_t sequence, uint8_t v
 /* The verdict on a dropped flow is repeated on its later entries, so that who did not see the first
  * one (or forgot it) sees this. */
 bool mb_reader_is_settled(struct mb_reader *reader, const struct mb_entry *entry, uint64_t at) {
-    uint64_t flow = flow_of(entry);
+    uint64_t flow = entry->flow;
     int verdict = flow != 0 ? mb_flow_set_find(&reader->judged_flows, flow) : MB_FLOW_UNKNOWN;
     if (verdict == MB_FLOW_UNKNOWN)
         return false;
@@ -111,7 +107,7 @@ static void settle_deliveries(struct mb_reader *reader, uint64_t flow, uint64_t 
                               enum mb_verdict verdict) {
     for (uint32_t i = first_delivery_after(reader, sequence); i < reader->delivered; i++) {
         struct mb_delivery *delivery = &reader->deliveries[i];
-        if (delivery->bits == 0 || flow_of(delivery->entry) != flow)
+        if (delivery->bits == 0 || delivery->entry->flow != flow)
             continue;
         delivery->bits = 0;
         reader->own.counters->settled++;
@@ -127,7 +123,7 @@ void mb_reader_judge(struct mb_reader *reader, uint64_t sequence, enum mb_verdic
     write_verdict(reader, sequence, (uint8_t)verdict);
     if (verdict != MB_DROP_FLOW && verdict != MB_PASS_FLOW)
         return;
-    uint64_t flow = flow_of(mb_reader_entry(reader, sequence));
+    uint64_t flow = mb_reader_entry(reader, sequence)->flow;
     if (flow == 0 || mb_flow_set_find(&reader->judged_flows, flow) == MB_DROP_FLOW)
         return;
     remember(reader, &reader->judged_flows, flow, (uint8_t)verdict);

@@ -45,6 +45,7 @@ struct mb_cause {
     uint64_t packet;
     uint64_t frame; /* 0, and length 0, where no frame is concerned */
     uint32_t frame_length;
+    uint8_t flags;    /* MB_APART, or none */
     uint64_t bits[2]; /* per-packet filters that the packet matched */
 };
 
@@ -88,7 +89,7 @@ static inline struct mb_entry *mb_publish(struct mb_stack *stack, const uint64_t
     entry->frame = stack->cause.frame;
     entry->type = type;
     entry->reason = reason;
-    entry->flags = flags;
+    entry->flags = flags | stack->cause.flags;
     entry->data_length = 0;
     entry->frame_length = stack->cause.frame_length;
     entry->data_offset = 0;

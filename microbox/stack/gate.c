@@ -99,7 +99,8 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
     for (uint64_t sequence = handled->first; sequence < handled->end; sequence++) {
         const uint64_t slot = sequence & gate->slot_mask;
         const struct mb_entry *entry = &gate->config.log->slots[slot];
-        gate->named[slot] = watched_that_mask_names(gate, entry->mask);
+        const bool is_apart = entry->flags & MB_APART;
+        gate->named[slot] = is_apart ? 0 : watched_that_mask_names(gate, entry->mask);
         judges |= gate->named[slot];
     }
     gate->pending[gate->newest++ & (gate->config.capacity - 1)] = (struct pending){

@@ -195,8 +195,20 @@ static void end_flow(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t
     flow->modules = 0;
 }
 
+/* What is published from now on is not about the packet in hand. */
+static void set_apart(struct mb_stack *stack) {
+    stack->cause.frame = 0;
+    stack->cause.frame_length = 0;
+    stack->cause.flags = MB_APART;
+    stack->cause.bits[0] = 0;
+    stack->cause.bits[1] = 0;
+}
+
 static void remove_flow(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason) {
+    const struct mb_cause packet = stack->cause;
+    set_apart(stack);
     end_flow(stack, flow, reason);
+    stack->cause = packet;
     mb_flow_remove(&stack->table, flow);
 }
 
@@ -212,10 +224,6 @@ static uint32_t entries_to_end(const struct mb_flow_entry *flow) {
 
 /* Ends flows that were silent too long, as many as this packet may still cause entries for. */
 static void expire(struct mb_stack *stack, uint64_t first_entry) {
-    stack->cause.frame = 0;
-    stack->cause.frame_length = 0;
-    stack->cause.bits[0] = 0;
-    stack->cause.bits[1] = 0;
     for (unsigned timeout_class = 0; timeout_class < MB_TIMEOUT_CLASSES; timeout_class++) {
         for (;;) {
             struct mb_flow_entry *flow =
@@ -446,6 +454,7 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     stack->cause = (struct mb_cause){
         .time = packet->time,
         .packet = packet->number,
+        .flags = MB_APART,
     };
     count_packet(stack, packet);
     mb_packet_clock_advance(&stack->clock, packet->time);
@@ -454,6 +463,7 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     if (stack->timer_count != 0)
         fire_timers(stack);
     publish_checkpoint(stack, packet->number);
+    stack->cause.flags = 0;
     stack->cause.frame = packet->frame;
     stack->cause.frame_length = packet->length;
     if (stack->subscriptions.packet_filter_count != 0)
@@ -579,8 +589,7 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
         return true;
     if (!stack->is_finishing)
         gather_flows(stack);
-    stack->cause.bits[0] = 0;
-    stack->cause.bits[1] = 0;
+    set_apart(stack);
     while (stack->ending_next < stack->ending_count) {
         if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
             return false;
@@ -611,8 +620,7 @@ void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status, bool k
         return;
     if (!keeps_bits)
         forget_subscriptions(stack, nf);
-    stack->cause.frame = 0;
-    stack->cause.frame_length = 0;
+    set_apart(stack);
     uint64_t first = stack->log->next;
     struct mb_entry *entry = mb_publish_plain(
         stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_NF_EXITED], MB_TYPE_SYSTEM_NF_EXITED);

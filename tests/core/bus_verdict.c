@@ -50,17 +50,47 @@ static void a_drop_concerns_all_entries_of_the_packet(void **state) {
     bus_destroy(&bus);
 }
 
-static void what_bears_no_frame_is_not_dropped_with_the_packet(void **state) {
+static void what_is_apart_from_the_packet_is_not_dropped_with_it(void **state) {
     (void)state;
     struct bus bus;
     bus_create(&bus, SLOTS, (struct bus_nf[]){firewall, behind}, 2);
     bus_entry(&bus, 1, BOTH);
-    bus_entry(&bus, 0, NF(1))->frame_length = 0; /* a timer fires */
-    bus_entry(&bus, 2, NF(1))->frame_length = 0; /* another flow ends by its timeout */
+    bus_entry(&bus, 0, NF(1))->flags |= MB_APART; /* a timer fires */
+    bus_entry(&bus, 2, NF(1))->flags |= MB_APART; /* another flow ends by its timeout */
     bus_end_packet(&bus);
     mb_log_commit(&bus.log);
     judge(&bus, 0, MB_DROP);
     bus_expect(&bus, 1, 1, 2, -1);
+    bus_destroy(&bus);
+}
+
+static void a_packet_is_not_dropped_with_what_is_apart_from_it(void **state) {
+    (void)state;
+    struct bus bus;
+    bus_create(&bus, SLOTS, (struct bus_nf[]){firewall, behind}, 2);
+    bus_packet(&bus, 2, BOTH);
+    bus_entry(&bus, 1, BOTH);
+    bus_entry(&bus, 2, BOTH)->flags |= MB_APART; /* flow 2 ends */
+    bus_end_packet(&bus);
+    mb_log_commit(&bus.log);
+    judge(&bus, 0, MB_DROP_FLOW);
+    bus_expect(&bus, 1, 1, -1);
+    bus_destroy(&bus);
+}
+
+/* Packets bear their flow's number, although their payload is not a flow's. */
+static void a_verdict_on_a_packet_may_be_one_on_its_flow(void **state) {
+    (void)state;
+    struct bus bus;
+    bus_create(&bus, SLOTS, (struct bus_nf[]){firewall, behind}, 2);
+    for (unsigned i = 0; i < 3; i++) {
+        bus_entry(&bus, 1, BOTH)->flags = 0;
+        bus_end_packet(&bus);
+    }
+    mb_log_commit(&bus.log);
+    judge(&bus, 1, MB_DROP_FLOW);
+    assert_int_equal(bus_counters(&bus, 0)->settled, 1);
+    bus_expect(&bus, 1, 0, -1);
     bus_destroy(&bus);
 }
 
@@ -308,7 +338,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dropped_packet_is_passed_over),
         cmocka_unit_test(a_drop_concerns_all_entries_of_the_packet),
-        cmocka_unit_test(what_bears_no_frame_is_not_dropped_with_the_packet),
+        cmocka_unit_test(what_is_apart_from_the_packet_is_not_dropped_with_it),
+        cmocka_unit_test(a_packet_is_not_dropped_with_what_is_apart_from_it),
+        cmocka_unit_test(a_verdict_on_a_packet_may_be_one_on_its_flow),
         cmocka_unit_test(a_dropped_flow_is_passed_over_from_there_on),
         cmocka_unit_test(a_flow_dropped_while_a_reader_idled_stays_dropped_for_it),
         cmocka_unit_test(a_verdict_counts_only_where_the_mask_names_the_judge),

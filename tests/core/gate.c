@@ -221,6 +221,25 @@ static void drop_flow_drops_the_flow_from_there_on(void **state) {
     assert_output(bench, "0356");
 }
 
+/* While a packet is handled another flow may end; what an NF says of that is not about the packet.
+ */
+static void a_verdict_on_what_is_apart_from_the_packet_does_not_touch_it(void **state) {
+    struct bench *bench = *state;
+    const struct mb_frame frame = {.length = 1, .wire_length = 1, .link_type = 1};
+    struct mb_handled handled = {.first = bench->log.next, .flow = 7, .flow_slot = 1};
+    const uint64_t mask[2] = {FIRST, 0};
+    mb_log_claim(&bench->log, mask)->flags = 0;
+    mb_log_claim(&bench->log, mask)->flags = MB_APART;
+    mb_log_end_packet(&bench->log, handled.first);
+    handled.end = bench->log.next;
+    mb_gate_add(bench->gate, &frame, &handled);
+    mb_log_commit(&bench->log);
+    judge(bench, 0, 1, MB_DROP_FLOW);
+    pass_all(bench);
+    assert_int_equal(mb_gate_run(bench->gate), 1);
+    assert_int_equal(mb_gate_counters(bench->gate).dropped, 0);
+}
+
 static void pass_flow_is_a_pass(void **state) {
     struct bench *bench = *state;
     judge(bench, 0, packet(bench, FIRST), MB_PASS_FLOW);
@@ -307,6 +326,7 @@ int main(void) {
         GATE_TEST(any_drop_among_its_entries_drops_the_packet),
         GATE_TEST(verdict_bytes_of_entries_that_name_others_mean_nothing),
         GATE_TEST(drop_flow_drops_the_flow_from_there_on),
+        GATE_TEST(a_verdict_on_what_is_apart_from_the_packet_does_not_touch_it),
         GATE_TEST(pass_flow_is_a_pass),
         GATE_TEST(what_a_dead_nf_judged_counts_and_the_rest_passes_if_it_fails_open),
         GATE_TEST(what_a_dead_nf_did_not_judge_is_dropped_if_it_fails_closed),

@@ -134,7 +134,7 @@ static void the_dead_are_not_named(void **state) {
     mb_stack_detach(stack.stack, 0, -9, false);
     const struct mb_entry *exited = stack_next(&stack, MB_TYPE_SYSTEM_NF_EXITED);
     assert_int_equal(exited->payload.nf_exited.status, -9);
-    assert_int_equal(exited->flags, MB_LAST);
+    assert_int_equal(exited->flags, MB_APART | MB_LAST);
     stack_send(&stack, 0, ACK, 101, 301, "ab");
     assert_int_equal(counters(&stack)->held_segments, 0);
     assert_int_equal(stack_count(&stack, MB_TYPE_TCP_DATA), 0);

@@ -480,6 +480,24 @@ static void silent_flows_end_by_other_packets(void **state) {
     stack_close(&stack);
 }
 
+/* The end of a connection is not about the packet that takes over its five-tuple. */
+static void the_end_of_another_flow_is_apart_from_the_packet(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    stack_open(&stack);
+    stack_handshake(&stack);
+    stack_send(&stack, 0, SYN, 9000, 0, NULL);
+    const struct mb_entry *end = stack_next(&stack, MB_TYPE_TCP_END);
+    assert_int_equal(end->reason, MB_REASON_END_REUSED);
+    assert_int_equal(end->flow, 1);
+    assert_int_equal(end->frame_length, 0);
+    assert_true(end->flags & MB_APART);
+    const struct mb_entry *start = stack_next(&stack, MB_TYPE_TCP_START);
+    assert_int_equal(start->frame_length, 54);
+    assert_false(start->flags & MB_APART);
+    stack_close(&stack);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_handshake_is_followed),
@@ -513,6 +531,7 @@ int main(void) {
         cmocka_unit_test(round_trips_are_measured_per_side),
         cmocka_unit_test(silence_ends_a_connection),
         cmocka_unit_test(silent_flows_end_by_other_packets),
+        cmocka_unit_test(the_end_of_another_flow_is_apart_from_the_packet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
