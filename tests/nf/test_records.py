@@ -146,40 +146,36 @@ def test_a_directory_that_is_gone_costs_lines_but_no_crash(tmp_path: Path, told:
     assert told == [f"{log.path} cannot be written: No such file or directory; lines are lost"]
 
 
-@pytest.fixture
-def small_files() -> Iterator[int]:
-    """Files of this process may not grow past so many bytes, as on a disk that is full."""
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Files of this process do not grow past so many bytes, as on a disk that is full. Not for a
+    whole test: what pytest itself prints may go to a file as well."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield 1000
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_loses_whole_lines_which_are_counted(
-    log: RecordLog, told: list[str], small_files: int
-) -> None:
-    for number in range(100):
-        log.write(number, None, {"number": number})
-    log.close()
+def test_a_full_disk_loses_whole_lines_which_are_counted(log: RecordLog, told: list[str]) -> None:
+    with files_of_at_most(1000):
+        for number in range(100):
+            log.write(number, None, {"number": number})
+        log.close()
     lines = log.path.read_text().splitlines()
     assert [json.loads(line)["number"] for line in lines] == list(range(len(lines)))
-    assert 0 < log.path.stat().st_size <= small_files
+    assert 0 < log.path.stat().st_size <= 1000
     assert (log.written, log.lost) == (len(lines), 100 - len(lines))
     assert told == [f"{log.path} cannot be written: {os.strerror(errno.EFBIG)}; lines are lost"]
 
 
 def test_lines_come_again_when_there_is_room_again(log: RecordLog, told: list[str]) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
-    try:
+    with files_of_at_most(10):
         log.write(1, None, {})
         log.flush()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
     log.write(2, None, {})
     log.close()
     assert log.path.read_text() == '{"timestamp": 0.000000002}\n'
