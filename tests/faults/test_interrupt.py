@@ -1,5 +1,6 @@
 """A person stops a run: the summary so far, the exit status of shells, nobody left behind."""
 
+import os
 import signal
 import subprocess
 import time
@@ -57,7 +58,7 @@ def test_ctrl_c_on_the_whole_process_group_is_the_controllers_to_handle(
 ) -> None:
     process = begun(workbench, SLOW)
     for child in workbench.processes():
-        subprocess.run(["kill", "-INT", str(child)], check=True)
+        os.kill(child, signal.SIGINT)
     assert workbench.end(process).returncode == 130
     assert workbench.summary()["nfs"][0]["outcome"] == "finished"
 
