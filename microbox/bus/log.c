@@ -78,6 +78,7 @@ int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *
     learn_concerns(log);
     log->due[index] = 0;
     log->from[index] = log->head;
+    log->passed[index] = log->head;
     log->page->fails_closed[index] = consumer->fails_closed;
     mb_store_release(&log->page->from[index], log->head);
     mb_store_release(&log->page->due[index], 0);
@@ -91,8 +92,7 @@ uint64_t mb_log_passed(const struct mb_log *log, uint32_t index) {
     uint64_t cursor = mb_load_sequential(&log->consumer[index].page->cursor);
     if (cursor >= log->due[index])
         return log->head;
-    /* `from` is where it stood at the head: nothing below names it that it has not passed. */
-    return cursor > log->from[index] ? cursor : log->from[index];
+    return cursor > log->passed[index] ? cursor : log->passed[index];
 }
 
 void mb_log_detach(struct mb_log *log, uint32_t index) {
@@ -116,6 +116,7 @@ static uint32_t learn_slowest(struct mb_log *log) {
         if (!is_attached(log, index))
             continue;
         uint64_t position = mb_log_passed(log, index);
+        log->passed[index] = position;
         if (position == log->head && log->from[index] != log->head) {
             log->from[index] = log->head;
             mb_store_release(&log->page->from[index], log->head);

@@ -34,8 +34,10 @@ struct mb_log {
                                          of the inline NFs before it */
     uint64_t due[MB_NFS_MAX];         /* private copy of what the page says */
     uint64_t from[MB_NFS_MAX];
-    uint64_t waits; /* times that the worker found the log full */
-    uint64_t slept; /* how often it went to sleep over that */
+    uint64_t passed[MB_NFS_MAX]; /* what NF i was counted to have passed: slots before it may be
+                                    claimed anew, so it is not asked again */
+    uint64_t waits;              /* times that the worker found the log full */
+    uint64_t slept;              /* how often it went to sleep over that */
     struct mb_area area;
 };
 

@@ -303,6 +303,26 @@ static void verdicts_hold_as_the_log_goes_round(void **state) {
 
 /* The second packet claims all slots anew, those of the first included, before the first one's
  * verdict is read. */
+/* NF 0 runs back once its slots were taken: what NF 1 dropped stays dropped. */
+static void a_cursor_that_runs_back_hides_no_verdict(void **state) {
+    struct bench *bench = *state;
+    const uint64_t dropped = packet(bench, FIRST | SECOND);
+    packet(bench, FIRST);
+    judge(bench, 1, dropped, MB_DROP);
+    pass_all(bench);
+    pass(bench, 0, 1);
+    mb_log_learn_limit(&bench->log);
+    pass(bench, 0, 0);
+    for (const uint64_t mask[2] = {READER, 0}; bench->log.next < SLOTS;)
+        mb_log_claim(&bench->log, mask)->flags = MB_LAST;
+    mb_log_commit(&bench->log);
+    assert_true(mb_log_has_room(&bench->log, 1));
+    packet(bench, FIRST);
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    assert_int_equal(mb_gate_counters(bench->gate).dropped, 1);
+}
+
 static void a_verdict_is_read_although_its_entry_was_overwritten(void **state) {
     struct bench *bench = *state;
     static uint64_t masks[SLOTS];
@@ -332,6 +352,7 @@ int main(void) {
         GATE_TEST(what_a_dead_nf_did_not_judge_is_dropped_if_it_fails_closed),
         GATE_TEST(room_is_what_may_be_added),
         GATE_TEST(verdicts_hold_as_the_log_goes_round),
+        GATE_TEST(a_cursor_that_runs_back_hides_no_verdict),
         GATE_TEST(a_verdict_is_read_although_its_entry_was_overwritten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
