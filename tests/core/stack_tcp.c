@@ -89,6 +89,19 @@ static void a_refused_connection_ends_with_rst(void **state) {
     stack_close(&stack);
 }
 
+/* RFC 9293 section 3.10.7.1: who resets a SYN with data acknowledges the data too. */
+static void a_refused_syn_with_data_ends_with_rst(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    stack_open(&stack);
+    stack_send(&stack, 0, SYN, 100, 0, "early");
+    stack_send(&stack, 1, RST | ACK, 0, 107, NULL);
+    assert_int_equal(stack_count(&stack, MB_TYPE_TCP_RST_OUT_OF_WINDOW), 1);
+    stack_send(&stack, 1, RST | ACK, 0, 106, NULL);
+    expect_end(&stack, MB_REASON_END_RST);
+    stack_close(&stack);
+}
+
 static void an_incredible_reset_ends_nothing(void **state) {
     (void)state;
     struct stack_fixture stack;
@@ -285,6 +298,21 @@ static void what_the_receiver_has_is_given_up(void **state) {
         stack_send(&stack, 1, ACK, 301, 109, NULL);
     assert_string_equal(stack_text(&stack, 0), "[5]fgh");
     assert_int_equal(stack_next(&stack, MB_TYPE_TCP_GAP)->reason, MB_REASON_GAP_ACKNOWLEDGED);
+    stack_close(&stack);
+}
+
+/* Numbers that the other side cannot mean acknowledge nothing, whatever 0 lies behind. */
+static void absurd_acknowledgments_give_nothing_up(void **state) {
+    (void)state;
+    const uint32_t first = UINT32_MAX - 1000;
+    struct stack_fixture stack;
+    stack_open(&stack);
+    stack_send(&stack, 0, ACK, first, 301, "ab");
+    stack_send(&stack, 0, ACK, first + 4, 301, "ef");
+    for (unsigned i = 0; i < 5; i++)
+        stack_send(&stack, 1, ACK, 301, first + (UINT32_C(1) << 31) - 9, NULL);
+    stack_send(&stack, 0, ACK, first + 2, 301, "cd");
+    assert_string_equal(stack_text(&stack, 0), "abcdef");
     stack_close(&stack);
 }
 
@@ -505,6 +533,7 @@ int main(void) {
         cmocka_unit_test(simultaneous_open_and_close),
         cmocka_unit_test(a_reset_ends),
         cmocka_unit_test(a_refused_connection_ends_with_rst),
+        cmocka_unit_test(a_refused_syn_with_data_ends_with_rst),
         cmocka_unit_test(an_incredible_reset_ends_nothing),
         cmocka_unit_test(a_new_syn_takes_over),
         cmocka_unit_test(a_repeated_syn_is_no_new_connection),
@@ -519,6 +548,7 @@ int main(void) {
         cmocka_unit_test(keep_alives_are_no_data),
         cmocka_unit_test(streams_cross_the_wrap),
         cmocka_unit_test(what_the_receiver_has_is_given_up),
+        cmocka_unit_test(absurd_acknowledgments_give_nothing_up),
         cmocka_unit_test(the_end_gives_up_what_is_missing),
         cmocka_unit_test(bytes_that_the_snap_length_cut_are_a_gap),
         cmocka_unit_test(too_many_held_segments_give_up_a_hole),

@@ -344,10 +344,13 @@ static bool rst_is_credible(const struct mb_flow_entry *flow, const struct mb_de
                             unsigned direction) {
     const struct mb_side *sender = &flow->snapshot.side[direction];
     const struct mb_side *receiver = &flow->snapshot.side[1 - direction];
-    /* RFC 9293 section 3.10.7.3: to be believed it has to acknowledge the SYN. */
+    /* RFC 9293 section 3.10.7.3: to be believed it has to acknowledge the SYN, and perhaps data
+     * that came with it. */
     if (receiver->state == MB_TCP_SYN_SENT)
         return segment->tcp_flags & MB_TCP_ACK &&
-               segment->acknowledgment_number == flow->tcp[1 - direction].initial;
+               mb_sequence_at_or_before(flow->tcp[1 - direction].initial,
+                                        segment->acknowledgment_number) &&
+               mb_sequence_at_or_before(segment->acknowledgment_number, receiver->next);
     if (!(flow->tcp[direction].marks & MB_TCP_SEEN))
         return true;
     if (segment->sequence_number == sender->next)

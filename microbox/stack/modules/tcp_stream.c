@@ -167,7 +167,8 @@ static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
         return;
     if (flow->stream_sides >> direction & 1 && !stack->segment_refused)
         take_payload(stack, flow, segment, direction);
-    if (flow->stream[1 - direction].held != 0 && segment->tcp_flags & MB_TCP_ACK)
+    if (flow->stream[1 - direction].held != 0 && segment->tcp_flags & MB_TCP_ACK &&
+        flow->tcp[direction].marks & MB_TCP_ACK_SEEN)
         look_at_acknowledgment(stack, flow, 1 - direction);
 }
 
