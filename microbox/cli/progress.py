@@ -16,6 +16,7 @@ from rich.text import Text
 
 from microbox.channel.messages import Problem
 from microbox.runtime.observer import Reading
+from microbox.runtime.supervisor import printable
 
 RATE_WINDOW = 1.0
 """Seconds that the shown rates are averaged over."""
@@ -27,18 +28,21 @@ class Rate:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds."""
         self._clock = clock
-        self._since = clock()
+        self._since: float | None = None
         self._count = 0
+        self._is_settled = False
         self.value = 0.0
 
     def update(self, count: int) -> float:
-        """The rate, given the count since the beginning."""
-        elapsed = self._clock() - self._since
-        if elapsed >= RATE_WINDOW or not self.value:
+        """The rate, given the count since the beginning; from the first call on."""
+        now = self._clock()
+        if self._since is None:
+            self._since, self._count = now, count
+        elapsed = now - self._since
+        if elapsed >= RATE_WINDOW or not self._is_settled:
             self.value = (count - self._count) / elapsed if elapsed > 0 else 0.0
         if elapsed >= RATE_WINDOW:
-            self._since += elapsed
-            self._count = count
+            self._since, self._count, self._is_settled = now, count, True
         return self.value
 
 
@@ -119,10 +123,11 @@ class Display:
 
 
 def problem_lines(name: str, problem: Problem) -> list[str]:
-    """A problem as lines: what, where, which event, and the traceback."""
+    """A problem as lines: what, where, which event, and the traceback. What an NF raises may hold
+    bytes from the wire."""
     where = f" in {problem.handler}()" if problem.handler else ""
-    lines = [f"{problem.severity}: {name}{where}: {problem.error}"]
+    lines = f"{problem.severity}: {name}{where}: {problem.error}".splitlines()
     if problem.event:
         lines.append(f"  while handling {problem.event}")
     lines += [f"  {line}" for line in problem.traceback.splitlines()]
-    return lines
+    return [printable(line) for line in lines]

@@ -95,9 +95,11 @@ def _all_errors(chain: Path, overrides: Overrides) -> ChainErrors | None:
 
 
 def _complain(message: str, detail: str) -> None:
-    print(message, file=sys.stderr)
-    for line in detail.splitlines():
-        print(f"  {line}", file=sys.stderr)
+    from microbox.runtime.supervisor import printable
+
+    lines = [*message.splitlines(), *(f"  {line}" for line in detail.splitlines())]
+    for line in lines:
+        print(printable(line), file=sys.stderr)
 
 
 def _run(chain: Chain, changing: Changing, showing: Showing) -> int:

@@ -36,6 +36,25 @@ def test_a_rate_is_over_the_last_moments() -> None:
     assert rates == [0.0, 100.0, 200.0]
 
 
+def test_a_rate_begins_with_the_first_count_not_with_the_start_of_processes() -> None:
+    now = [0.0]
+    rate = Rate(clock=lambda: now[0])
+    rates = []
+    for moment, count in ((3.0, 0), (3.25, 100), (3.5, 300)):
+        now[0] = moment
+        rates.append(rate.update(count))
+    assert rates == [0.0, 400.0, 600.0]
+
+
+def test_what_an_nf_raises_cannot_steer_the_terminal() -> None:
+    problem = Problem("error", "ValueError: a\n\x1b[31mb", "seen", "", "a\x1b[31m")
+    assert problem_lines("ids", problem) == [
+        "error: ids in seen(): ValueError: a",
+        "\N{REPLACEMENT CHARACTER}[31mb",
+        "  a\N{REPLACEMENT CHARACTER}[31m",
+    ]
+
+
 def test_a_problem_says_event_and_traceback() -> None:
     problem = Problem("error", "KeyError: 7", "seen", "flow 3", "Traceback\n  line")
     assert problem_lines("ids", problem) == [
