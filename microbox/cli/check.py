@@ -117,6 +117,7 @@ def _nf_as_json(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
                 "batch": handler.batch,
             }
             for handler in nf.manifest.handlers
+            if handler.handler.isidentifier()  # not the runtime's own
         ],
         "timers": [timer.period for timer in nf.manifest.timers],
         "publishes": nf.manifest.publishes,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from microbox.chain.model import ChainNF
-    from microbox.channel.messages import Manifest, ParameterDeclaration
+    from microbox.channel.messages import HandlerDeclaration, Manifest, ParameterDeclaration
 
 
 def nfs(name: str = "", /, *, json: Annotated[bool, Parameter(negative=())] = False) -> int:
@@ -107,12 +107,17 @@ def as_json(name: str, manifest: Manifest) -> dict[str, Any]:
                 "filter": one.filter,
                 "batch": one.batch,
             }
-            for one in manifest.handlers
+            for one in _own_handlers(manifest)
         ],
         "timers": [one.period for one in manifest.timers],
         "publishes": manifest.publishes,
         "declares": {one.name: one.fields for one in manifest.declares},
     }
+
+
+def _own_handlers(manifest: Manifest) -> list[HandlerDeclaration]:
+    """Those that its file defines, without the runtime's."""
+    return [one for one in manifest.handlers if one.handler.isidentifier()]
 
 
 def _summary(manifest: Manifest) -> str:
@@ -151,7 +156,7 @@ def _print_nf(out: Console, name: str, manifest: Manifest) -> None:
         for one in manifest.parameters:
             _print_parameter(out, one)
     out.print(Text("\nSubscriptions", style="bold"))
-    for handler in manifest.handlers:
+    for handler in _own_handlers(manifest):
         line = f"  {', '.join(handler.types)}"
         line += f"  where {handler.filter}" if handler.filter else ""
         line += "  in batches" if handler.batch else ""

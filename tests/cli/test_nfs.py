@@ -71,3 +71,9 @@ def test_a_file_that_cannot_be_loaded(microbox: Microbox, folder: Path) -> None:
     assert ran.err.startswith(
         "raises.py:1:1: 'raises' cannot be loaded: raises.py: ModuleNotFoundError: "
     )
+
+
+def test_what_the_runtime_reads_for_itself_is_not_shown(microbox: Microbox) -> None:
+    assert "flow state" not in microbox("nfs", "ids").out
+    [ids] = microbox("nfs", "ids", "--json").json
+    assert [one["handler"] for one in ids["subscriptions"]] == ["search", "gap", "end"]
