@@ -216,8 +216,9 @@ class Controller:
         """The input is over for everybody: nobody else can say so now."""
         why = "did not move: it was ended" if self._ending.worker_hangs else ""
         message = f"the {WORKER} {why}" if why else f"the {error}"
-        if not self._ending.is_abrupt:
-            self._observer.note(f"error: {message}; the run ends here")
+        if self._ending.is_abrupt:
+            return  # a person wanted it so
+        self._observer.note(f"error: {message}; the run ends here")
         self._ending.is_stopping = False
         self.stop("failed", message, FAILED)
 

@@ -72,6 +72,7 @@ def test_a_second_signal_ends_at_once(workbench: "Workbench") -> None:
     result = workbench.end(process)
     assert time.monotonic() - began < 5
     assert result.returncode == 130
+    assert "SIGKILL" not in result.stderr  # it was wanted
     assert workbench.processes() == {}
 
 
