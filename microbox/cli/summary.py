@@ -33,12 +33,20 @@ def _title(console: Console, text: str) -> None:
 
 
 def _show(console: Console, *lines: str) -> None:
+    """Lines of their own; on a terminal a long one goes on below itself, in a pipe it does not
+    end."""
     for line in lines:
-        console.print(Text(f"  {line}"), soft_wrap=True)
+        if not console.is_terminal:
+            console.print(Text(f"  {line}"), soft_wrap=True)
+            continue
+        indent = "  "
+        for part in Text(line).wrap(console, max(console.width - 4, 1)):
+            console.print(Text(f"{indent}{part.plain.rstrip()}"), soft_wrap=True)
+            indent = "    "
 
 
 def _table(*columns: str, numbers: Iterable[str] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
         justify: JustifyMethod = "right" if column in numbers else "left"
         table.add_column(column, justify=justify, overflow="fold")
@@ -123,7 +131,7 @@ def _flows(report: RunReport, console: Console) -> None:
         return
     _title(console, "Top flows")
     names = ("packets", "bytes", "seconds")
-    table = _table("protocol", "originator", "responder", *names, "ended", numbers=names)
+    table = _table("", "originator", "responder", *names, "ended", numbers=names)
     for flow in report.top_flows:
         row = (flow.protocol, flow.source, flow.destination, flow.packets, flow.bytes)
         table.add_row(*map(_cell, row), f"{flow.duration:.3f}", _cell(flow.reason))
@@ -150,7 +158,7 @@ def _events(report: RunReport, console: Console) -> None:
     total = sum(report.events.values())
     tree = Tree(Text(f"event  {total:,}"), guide_style="dim")
     nodes: dict[str, Tree] = {"": tree}
-    for name in sorted(sums):
+    for name in sums:  # in the order of the catalog
         parent, _, label = name.rpartition(".")
         nodes[name] = nodes[parent].add(Text(f"{label}  {sums[name]:,}"))
     _title(console, "Events")

@@ -246,7 +246,7 @@ def _passed(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
         read = positions[nf]
         parts = [
             Term(read, f"before {nf.name} {nf.outcome}"),
-            Term(published - read, "that it never saw", is_loss=True),
+            Term(published - read, "that it did not get past", is_loss=True),
         ]
         yield Balance(f"read by {nf.name}", Term(published, "events"), parts)
 

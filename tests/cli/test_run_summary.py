@@ -1,5 +1,6 @@
 """The summary is readable, complete, and shows foreign text as text."""
 
+import dataclasses
 import io
 
 from rich.console import Console
@@ -76,10 +77,20 @@ def test_the_summary_shows_every_part() -> None:
         "data  5",
         "Lost: nothing, and it adds up",
         "packets: 12,345 in the file = 12,345 TCP",
-        "2   tcp.bad_checksum   warning    The TCP checksum is wrong.",
+        "2  tcp.bad_checksum  warning   The TCP checksum is wrong.",
         "Logs in microbox-logs.1",
     ):
         assert expected in text, expected
+
+
+def test_on_a_terminal_a_long_line_goes_on_below_itself() -> None:
+    names = {f"name-{number}": number for number in range(8)}
+    nf = dataclasses.replace(FLOW_LOG, summary={"names": names, "text": "word " * 20})
+    lines = printed(dataclasses.replace(REPORT, nfs=[nf]), terminal=True).splitlines()
+    first = next(number for number, line in enumerate(lines) if "flow_log: names" in line)
+    assert len(lines[first]) <= 100
+    assert len(lines[first + 1]) <= 100
+    assert lines[first + 1].startswith("    ")
 
 
 def test_a_pipe_gets_no_control_codes() -> None:
