@@ -76,14 +76,19 @@ static void write_verdict(struct mb_reader *reader, uint64_t sequence, uint8_t v
 }
 
 /* The verdict on a dropped flow is repeated on its later entries, so that who did not see the first
- * one (or forgot it) sees this. */
+ * one (or forgot it) sees this. What an NF published may be `at` an entry of another flow. */
+static void repeat_drop(struct mb_reader *reader, uint64_t flow, uint64_t at) {
+    if (at >= reader->cursor && mb_reader_entry(reader, at)->flow == flow)
+        write_verdict(reader, at, MB_DROP_FLOW);
+}
+
 bool mb_reader_is_settled(struct mb_reader *reader, const struct mb_entry *entry, uint64_t at) {
     uint64_t flow = entry->flow;
     int verdict = flow != 0 ? mb_flow_set_find(&reader->judged_flows, flow) : MB_FLOW_UNKNOWN;
     if (verdict == MB_FLOW_UNKNOWN)
         return false;
     if (verdict == MB_DROP_FLOW)
-        write_verdict(reader, at, MB_DROP_FLOW);
+        repeat_drop(reader, flow, at);
     return true;
 }
 
@@ -112,7 +117,7 @@ static void settle_deliveries(struct mb_reader *reader, uint64_t flow, uint64_t 
         delivery->bits = 0;
         reader->own.counters->settled++;
         if (verdict == MB_DROP_FLOW)
-            write_verdict(reader, delivery->position, MB_DROP_FLOW);
+            repeat_drop(reader, flow, delivery->position);
     }
 }
 
