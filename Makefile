@@ -15,6 +15,7 @@ bin := .venv/bin
 export PATH := $(CURDIR)/$(bin):$(PATH)
 
 C_FILES = $(shell find microbox tests fuzz benchmarks -name '*.[ch]')
+CORE_TESTS := $(addprefix tests/,differential faults ffi nf nfs runtime)
 SANITIZED := build/sanitize
 COVERED := build/coverage
 
@@ -57,9 +58,9 @@ check-threads:
 	@tools/build build/threads -Dbenchmarks=false -Dwerror=true -Db_sanitize=thread -Db_lundef=false
 	@tools/sanitized meson test -C build/threads --no-rebuild --quiet --print-errorlogs --suite threads
 
-# The Python tests again, the core in each of their processes built as for check-core.
+# The Python tests that reach the core, which is built as for check-core in each of their processes.
 check-python: sanitized
-	@tools/sanitized --preload $(SANITIZED)/site pytest -p no:cacheprovider $(PYTEST_ARGUMENTS)
+	@tools/sanitized --preload $(SANITIZED)/site pytest -p no:cacheprovider $(CORE_TESTS) $(PYTEST_ARGUMENTS)
 
 bench: ## measure: medians of several runs, beside what was aimed at
 	@tools/setup demo
