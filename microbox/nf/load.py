@@ -15,6 +15,9 @@ from microbox.nf.errors import DefinitionError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.parameters import apply
 
+RUNTIME = str(Path(__file__).parent / "_").removesuffix("_")
+"""The folder of the runtime, with a separator at its end."""
+
 
 class LoadError(Exception):
     """A file that is no NF: a sentence, the traceback of the user's own frames, what to do."""
@@ -77,11 +80,19 @@ def _run(path: Path) -> ModuleType:
 
 
 def own_frames(error: BaseException) -> str:
-    """The traceback without the frames of this package and of the import machinery in front."""
+    """The traceback without the frames of the runtime and of the import machinery in front."""
     frame = error.__traceback__
     while frame is not None and _is_ours(frame.tb_frame.f_code.co_filename):
         frame = frame.tb_next
     return "".join(traceback.format_exception(type(error), error, frame))
+
+
+def frames_to_runtime(error: BaseException) -> str:
+    """The user's own frames alone, for an error whose sentence says itself what is wrong: how the
+    runtime found it is of no use."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [one for one in frames if not _is_ours(one.filename)]
+    return "".join(traceback.format_list(own))
 
 
 def _frames_in(path: Path, error: BaseException) -> str:
@@ -91,7 +102,7 @@ def _frames_in(path: Path, error: BaseException) -> str:
 
 
 def _is_ours(file: str) -> bool:
-    return file == __file__ or file.startswith("<frozen")
+    return file.startswith((RUNTIME, "<frozen"))
 
 
 def make_instance(

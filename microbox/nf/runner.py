@@ -25,6 +25,7 @@ from microbox.nf.decorators import MarkedHandler, Subscription, Timer, handlers_
 from microbox.nf.errors import KeptError, UsageError
 from microbox.nf.event import Deliveries, Event, event_class, expire
 from microbox.nf.function import NetworkFunction
+from microbox.nf.load import frames_to_runtime, own_frames
 from microbox.nf.manifest import (
     FLOW_STATE_HANDLER,
     flow_ends,
@@ -561,10 +562,9 @@ def kept_message(name: str, what: str) -> str:
 
 def problem_of(name: str, error: Exception, event: str, severity: str) -> Problem:
     """What a handler raised, with the frames of the user's own code."""
-    own_frames = error.__traceback__.tb_next if error.__traceback__ else None
-    shown = traceback.format_exception(type(error), error, own_frames)
-    message = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
-    return Problem(severity, message, name, event, "".join(shown))
+    if isinstance(error, UsageError):
+        return Problem(severity, str(error), name, event, frames_to_runtime(error))
+    return Problem(severity, f"{type(error).__name__}: {error}", name, event, own_frames(error))
 
 
 def _nothing(_event: Event) -> None:

@@ -138,7 +138,7 @@ class Launcher:
             detail = error.failed.traceback if isinstance(error, ChildFailed) else ""
             hint = error.failed.hint if isinstance(error, ChildFailed) else ""
             message = f"{error}; {hint}" if hint else str(error)
-            raise RunError(f"{message}: the chain does not start", detail=detail) from error
+            raise RunError(f"the chain does not start: {message}", detail=detail) from error
         finally:
             for fd in self._descriptors:
                 os.close(fd)

@@ -82,6 +82,7 @@ class Failing(NetworkFunction):
     assert result.returncode == 1
     assert "failing failed: ValueError: no rules" in result.stderr
     assert 'raise ValueError("no rules")' in result.stderr
+    assert result.stderr.count("  File ") == 1  # no frames of the runtime
     assert workbench.processes() == {}
 
 
@@ -116,3 +117,17 @@ class Printing(NetworkFunction):
     assert "printing: first \N{REPLACEMENT CHARACTER}[31mpacket\n" in result.stdout
     assert "printing: careful\n" in result.stderr
     assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_a_wrong_use_is_shown_where_the_nf_does_it(workbench: "Workbench") -> None:
+    wrong = """
+class Wrong(NetworkFunction):
+    @on("packet")
+    def see(self, event):
+        self.record(event, value=object())
+"""
+    result = workbench.run("run", workbench.chain(workbench.nf("wrong", wrong)))
+    assert result.returncode == 1
+    assert "self.record(event, value=object())" in result.stderr
+    assert result.stderr.count("  File ") == 1
+    assert "TypeError" not in result.stderr
