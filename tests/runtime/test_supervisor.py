@@ -115,7 +115,7 @@ def test_each_way_not_to_answer_has_its_words(
 def test_what_a_child_prints_comes_line_by_line_with_its_name(tmp_path: Path) -> None:
     watched = Watched(
         tmp_path,
-        "print('one'); print('two', end='')\n"
+        "print('one'); print('two', end='', flush=True)\n"
         "print('\\x1b[2Jclear\\r', file=sys.stderr); os.write(1, b'\\xff\\n' + b'x' * 5000)",
     )
 
