@@ -123,6 +123,12 @@ void mb_reader_set_batch_position(struct mb_reader *reader, uint64_t sequence);
  * MB_DROP_FLOW, since a retransmission would bring the bytes back. */
 void mb_reader_judge(struct mb_reader *reader, uint64_t sequence, enum mb_verdict verdict);
 
+/* The same for a delivery of the last poll. An NF's event may be of another flow than the entry
+ * that it is `at`, where its publisher takes batches: MB_DROP_FLOW then drops the event's flow,
+ * from its next entry on. */
+void mb_reader_judge_delivery(struct mb_reader *reader, const struct mb_delivery *delivery,
+                              enum mb_verdict verdict);
+
 /* Publishes an event `type`. Header, mask, frame range and snapshot are those of `cause`; `payload`
  * (whole, as the type declares it) replaces the cause's. Waits where the own log is full. Returns
  * 0; -ENOBUFS: one packet's share, half of the own log and half of the data ring, is used up;

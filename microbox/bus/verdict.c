@@ -121,16 +121,37 @@ static void settle_deliveries(struct mb_reader *reader, uint64_t flow, uint64_t 
     }
 }
 
-void mb_reader_judge(struct mb_reader *reader, uint64_t sequence, enum mb_verdict verdict) {
-    if ((unsigned)verdict >= MB_VERDICTS || sequence < reader->cursor || sequence >= reader->next)
-        return;
-    reader->own.counters->verdicts[verdict]++;
-    write_verdict(reader, sequence, (uint8_t)verdict);
+static bool may_judge(const struct mb_reader *reader, uint64_t sequence, enum mb_verdict verdict) {
+    return (unsigned)verdict < MB_VERDICTS && sequence >= reader->cursor && sequence < reader->next;
+}
+
+/* On `flow`, from the entry `sequence` on. */
+static void judge_flow(struct mb_reader *reader, uint64_t flow, uint64_t sequence,
+                       enum mb_verdict verdict) {
     if (verdict != MB_DROP_FLOW && verdict != MB_PASS_FLOW)
         return;
-    uint64_t flow = mb_reader_entry(reader, sequence)->flow;
     if (flow == 0 || mb_flow_set_find(&reader->judged_flows, flow) == MB_DROP_FLOW)
         return;
     remember(reader, &reader->judged_flows, flow, (uint8_t)verdict);
     settle_deliveries(reader, flow, sequence, verdict);
+}
+
+void mb_reader_judge(struct mb_reader *reader, uint64_t sequence, enum mb_verdict verdict) {
+    if (!may_judge(reader, sequence, verdict))
+        return;
+    reader->own.counters->verdicts[verdict]++;
+    write_verdict(reader, sequence, (uint8_t)verdict);
+    judge_flow(reader, mb_reader_entry(reader, sequence)->flow, sequence, verdict);
+}
+
+void mb_reader_judge_delivery(struct mb_reader *reader, const struct mb_delivery *delivery,
+                              enum mb_verdict verdict) {
+    const uint64_t sequence = delivery->position;
+    if (!may_judge(reader, sequence, verdict))
+        return;
+    const uint64_t flow = delivery->entry->flow;
+    reader->own.counters->verdicts[verdict]++;
+    if (verdict != MB_DROP_FLOW || mb_reader_entry(reader, sequence)->flow == flow)
+        write_verdict(reader, sequence, (uint8_t)verdict);
+    judge_flow(reader, flow, sequence, verdict);
 }

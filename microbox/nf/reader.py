@@ -138,9 +138,9 @@ class Reader:
         """All of the last poll stays valid; publications are made from position `at`."""
         lib.mb_reader_set_batch_position(self._reader, at)
 
-    def judge(self, sequence: int, verdict: Verdict) -> None:
-        """The verdict on an entry of the worker's log."""
-        lib.mb_reader_judge(self._reader, sequence, int(verdict))
+    def judge(self, delivery: Any, verdict: Verdict) -> None:
+        """The verdict on a delivery (struct mb_delivery *) of the last poll."""
+        lib.mb_reader_judge_delivery(self._reader, delivery, int(verdict))
 
     def set_position(self, at: int) -> None:
         """Publications are made from position `at` of the worker's log."""

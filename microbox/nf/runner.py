@@ -369,7 +369,7 @@ class Runner:
             return
         if verdict in LEAVES and entry.flow:
             self._left_flows.add(entry.flow)
-        self._reader.judge(self._position_of(self._deliveries.index), verdict)
+        self._reader.judge(self._deliveries.array + self._deliveries.index, verdict)
 
     def _judge_batch(self, verdicts: Any, batch: Batch, name: str) -> None:
         """One verdict for all events, or an array with one each."""

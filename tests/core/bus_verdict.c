@@ -349,6 +349,36 @@ static void a_dropped_flow_is_not_judged_again_on_another_ones_packet(void **sta
     bus_destroy(&bus);
 }
 
+/* Likewise where that event is what makes the judge speak: the flow is the event's. */
+static void a_verdict_on_an_event_is_one_on_its_own_flow(void **state) {
+    (void)state;
+    struct bus bus;
+    struct bus_nf parser = {.own_slots = 64, .ring_bytes = 4096};
+    struct bus_nf judge_behind = {.waits_for = NF(0), .merges = NF(0), .is_inline = true};
+    struct bus_nf last = {.waits_for = NF(0) | NF(1)};
+    bus_create(&bus, SLOTS, (struct bus_nf[]){parser, judge_behind, last}, 3);
+    enum { ALL = NF(0) | NF(1) | NF(2) };
+    bus_packet(&bus, 1, ALL);
+    bus_packet(&bus, 2, ALL);
+    assert_int_equal(bus_poll(&bus, 0), 2);
+    mb_reader_set_batch_position(bus.reader[0], 1);
+    uint8_t payload[MB_PAYLOAD_SIZE] = {0};
+    assert_int_equal(mb_reader_publish(bus.reader[0], &bus.delivery[0][0], BUS_TYPE, 0, payload,
+                                       sizeof payload, NULL),
+                     0);
+    mb_reader_advance(bus.reader[0]);
+    assert_int_equal(bus_poll(&bus, 1), 3);
+    assert_non_null(bus.delivery[1][2].nf_entry);
+    mb_reader_judge_delivery(bus.reader[1], &bus.delivery[1][2], MB_DROP_FLOW);
+    mb_reader_advance(bus.reader[1]);
+    bus_packet(&bus, 1, ALL);
+    bus_packet(&bus, 2, ALL);
+    bus_expect(&bus, 0, 2, 3, -1);
+    bus_expect(&bus, 1, 3, -1);
+    bus_expect(&bus, 2, 0, 1, 3, -1);
+    bus_destroy(&bus);
+}
+
 static void two_judges_are_both_heard(void **state) {
     (void)state;
     struct bus bus;
@@ -384,6 +414,7 @@ int main(void) {
         cmocka_unit_test(what_the_dropping_nf_says_itself_is_delivered),
         cmocka_unit_test(what_an_earlier_nf_made_of_it_is_dropped_with_it_but_alerts),
         cmocka_unit_test(a_dropped_flow_is_not_judged_again_on_another_ones_packet),
+        cmocka_unit_test(a_verdict_on_an_event_is_one_on_its_own_flow),
         cmocka_unit_test(two_judges_are_both_heard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
