@@ -34,4 +34,5 @@ def stop(name: str = "") -> int:
 def _not_one(name: str, wanted: list[str], found: list[str]) -> str:
     what = f"called '{name}'" if name else "to stop"
     count = f"{len(wanted)} runs are" if wanted else "there is no run"
-    return f"{count} {what}; expected one of: {', '.join(found) or '(nothing runs)'}"
+    expected = f"expected one of: {', '.join(found)}" if found else "nothing runs"
+    return f"{count} {what}; {expected}"
