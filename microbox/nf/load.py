@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from microbox.nf.decorators import handlers_of
 from microbox.nf.errors import DefinitionError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.parameters import apply
@@ -44,7 +45,7 @@ def load_class(path: Path) -> type[NetworkFunction]:
     bases = {base for one in found for base in one.__mro__[1:]}
     leaves = [one for one in dict.fromkeys(found) if one not in bases]
     if len(leaves) == 1:
-        return leaves[0]
+        return _with_handlers(path, leaves[0])
     if leaves:
         names = ", ".join(one.__name__ for one in leaves)
         raise LoadError(
@@ -54,6 +55,15 @@ def load_class(path: Path) -> type[NetworkFunction]:
         f"{path} defines no NF",
         hint="write a class that derives from microbox.NetworkFunction",
     )
+
+
+def _with_handlers(path: Path, owner: type[NetworkFunction]) -> type[NetworkFunction]:
+    if next(iter(handlers_of(owner)), None) is None:
+        raise LoadError(
+            f"{path}: {owner.__name__} handles nothing",
+            hint='write @on("tcp.data"), @on_batch(...) or @every(...) above a method',
+        )
+    return owner
 
 
 def _run(path: Path) -> ModuleType:

@@ -11,7 +11,9 @@ from microbox.nf.load import LoadError, load_class
 
 Write = Callable[..., Path]
 
-ONE = "from microbox import NetworkFunction\nclass One(NetworkFunction):\n    pass\n"
+IMPORT = "from microbox import NetworkFunction, on\n"
+ONE = IMPORT + 'class One(NetworkFunction):\n    @on("packet")\n    def see(self, event): pass\n'
+IDLE = IMPORT + "class Idle(NetworkFunction):\n    pass\n"
 TWO = ONE + "class Two(NetworkFunction):\n    pass\n"
 DERIVED = ONE + "class Derived(One):\n    pass\n"
 
@@ -36,7 +38,7 @@ def test_a_class_that_others_derive_from_is_no_nf_of_its_own(write: Write) -> No
 
 def test_files_beside_it_can_be_imported(write: Write) -> None:
     write("NAME = 'beside'\n", "beside_the_nf.py")
-    path = write(ONE.replace("pass", "from beside_the_nf import NAME"), "importing.py")
+    path = write(ONE + "    from beside_the_nf import NAME\n", "importing.py")
     assert load_class(path).NAME == "beside"  # type: ignore[attr-defined]
 
 
@@ -44,6 +46,11 @@ def test_files_beside_it_can_be_imported(write: Write) -> None:
     ("text", "message", "hint"),
     [
         ("x = 1\n", " defines no NF", "write a class that derives from microbox.NetworkFunction"),
+        (
+            IDLE,
+            ": Idle handles nothing",
+            'write @on("tcp.data"), @on_batch(...) or @every(...) above a method',
+        ),
         (TWO, " defines 2 NFs: One, Two", "put each into a file of its own"),
         ("import nothing_of_this_name\n", "ModuleNotFoundError: No module named", ""),
         ("def f(:\n", "SyntaxError: ", ""),
