@@ -70,7 +70,7 @@ static inline void bus_publish(struct mb_log *log, uint64_t count, const uint64_
     struct mb_entry *last = mb_log_claim(log, mask);
     bus_fill(last, count);
     last->type = MB_TYPE_SYSTEM_END_OF_INPUT;
-    last->flags = MB_LAST;
+    last->flags = MB_LAST | MB_ENDS_BATCH;
     last->payload.end_of_input = (struct mb_end_of_input){.packets = count, .bytes = count * 1514};
     mb_log_commit(log);
 }
