@@ -159,6 +159,7 @@ def main() -> None:
     arguments = parser.parse_args()
     # Where benchmarks in Python find programs that they need beside them.
     os.environ["BENCHMARKS_BUILD"] = str(arguments.build.resolve() / "benchmarks")
+    os.environ["BENCHMARKS_BUILD"] = str(arguments.build / "benchmarks")
     chosen = [c for c in programs(arguments.build) if arguments.only in Path(c[-1]).stem]
     results = measure(chosen, arguments.runs, Console(stderr=True))
     if arguments.json:
