@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from microbox.nf.batch import Batch
     from microbox.nf.decorators import every, on, on_batch
+    from microbox.nf.errors import ParameterError
     from microbox.nf.event import Event, Flow, TcpState
     from microbox.nf.function import NetworkFunction
     from microbox.nf.parameters import parameter
@@ -28,6 +29,7 @@ __all__ = [
     "Event",
     "Flow",
     "NetworkFunction",
+    "ParameterError",
     "TcpState",
     "Verdict",
     "__version__",
@@ -43,6 +45,7 @@ _HOMES = {
     "Flow": "microbox.nf.event",
     "TcpState": "microbox.nf.event",
     "NetworkFunction": "microbox.nf.function",
+    "ParameterError": "microbox.nf.errors",
     "on": "microbox.nf.decorators",
     "on_batch": "microbox.nf.decorators",
     "every": "microbox.nf.decorators",

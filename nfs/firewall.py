@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from microbox import DROP_FLOW, PASS, Event, NetworkFunction, Verdict, on, parameter
+from microbox import (
+    DROP_FLOW,
+    PASS,
+    Event,
+    NetworkFunction,
+    ParameterError,
+    Verdict,
+    on,
+    parameter,
+)
 
 PROTOCOLS = {
     "tcp": {"TCP"},
@@ -126,6 +135,14 @@ def read_rule(written: str) -> Rule:
     return rule
 
 
+def read_rules(name: str, rules: list[str]) -> list[Rule]:
+    """Read a parameter's rules. Raises ParameterError for the first that is wrong."""
+    try:
+        return [read_rule(written) for written in rules]
+    except RuleError as error:
+        raise ParameterError(name, str(error)) from None
+
+
 class Firewall(NetworkFunction):
     """Drop flows that a rule denies, from their first packet on.
 
@@ -142,8 +159,8 @@ class Firewall(NetworkFunction):
 
     def start(self) -> None:
         """Read the rules."""
-        self.denying = [read_rule(written) for written in self.deny]
-        self.allowing = [read_rule(written) for written in self.allow]
+        self.denying = read_rules("deny", self.deny)
+        self.allowing = read_rules("allow", self.allow)
         self.dropped: Counter[str] = Counter()
         self.passed = 0
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import hyperscan
 
-from microbox import Event, NetworkFunction, on, parameter
+from microbox import Event, NetworkFunction, ParameterError, on, parameter
 
 FLAGS = hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_DOTALL
 SIDES = ("originator", "responder")
@@ -30,10 +30,22 @@ class RuleError(ValueError):
     """A rules file that cannot be used; the message begins with file and line."""
 
 
+def read_text(path: Path) -> str:
+    """Read a file. Raises RuleError where there is none, or no text in it."""
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        raise RuleError(f"there is no file {path}") from None
+    except OSError as error:
+        raise RuleError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RuleError(f"{path} is not text in UTF-8") from None
+
+
 def read_rules(path: Path) -> list[Rule]:
     """Read a rules file: severity, name, pattern a line; `#` begins a comment line."""
     rules: list[Rule] = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         words = line.split(maxsplit=2)
@@ -99,8 +111,11 @@ class Ids(NetworkFunction):
 
     def start(self) -> None:
         """Compile the rules."""
-        self.compiled = read_rules(self.rules)
-        self.database = compile_rules(self.rules, self.compiled)
+        try:
+            self.compiled = read_rules(self.rules)
+            self.database = compile_rules(self.rules, self.compiled)
+        except RuleError as error:
+            raise ParameterError("rules", str(error)) from None
         self.found: list[tuple[int, int]] = []  # end in the searched bytes, number of the rule
         self.open = 0
         self.bytes = 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from microbox import Batch, NetworkFunction, on_batch, parameter
+from microbox import Batch, NetworkFunction, ParameterError, on_batch, parameter
 
 
 class PacketSizes(NetworkFunction):
@@ -19,7 +19,7 @@ class PacketSizes(NetworkFunction):
     def start(self) -> None:
         """Begin with empty classes; the last one has no bound."""
         if self.bounds != sorted(set(self.bounds)):
-            raise ValueError(f"bounds: expected ascending numbers, not {self.bounds}")
+            raise ParameterError("bounds", f"expected ascending numbers, not {self.bounds}")
         self.counts = np.zeros(len(self.bounds) + 1, np.int64)
         self.bytes = 0
 

@@ -250,6 +250,7 @@ class Failed:
     error: str  # one sentence
     traceback: str = ""
     hint: str = ""
+    parameter: str = ""  # whose value the NF refuses, "" where that is not why
 
 
 @dataclass(frozen=True, slots=True)

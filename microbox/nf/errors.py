@@ -7,8 +7,19 @@ class DefinitionError(TypeError):
     """A class that is no valid NF. Raised when the class is made."""
 
 
+class DeclarationError(ValueError):
+    """Values that do not fit the declarations of an NF's parameters."""
+
+
 class ParameterError(ValueError):
-    """Values that do not fit an NF's parameters."""
+    """A parameter's value that an NF cannot work with. For its start() to raise: the run is
+    refused, and the message stands where the chain's file sets the parameter.
+    """
+
+    def __init__(self, parameter: str, reason: str) -> None:
+        """`parameter` is its name; `reason` says what is wrong, and what was expected."""
+        super().__init__(f"{parameter}: {reason}")
+        self.parameter = parameter
 
 
 class UsageError(RuntimeError):

@@ -120,7 +120,7 @@ def make_instance(
 ) -> NetworkFunction:
     """An instance with its parameters set (paths count from `base`) before its own __init__ runs.
 
-    Raises ParameterError.
+    Raises DeclarationError.
     """
     instance = owner.__new__(owner)
     instance.name = name

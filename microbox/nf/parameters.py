@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from microbox.channel.messages import ParameterDeclaration
-from microbox.nf.errors import DefinitionError, ParameterError
+from microbox.nf.errors import DeclarationError, DefinitionError
 
 Value = TypeVar("Value")
 
@@ -169,12 +169,12 @@ def _unknown(name: str, known: Mapping[str, ParameterDeclaration]) -> Wrong:
 def apply(instance: object, values: Mapping[str, Any], base: str = "") -> None:
     """Sets all parameters of an NF's instance; relative paths that were given count from `base`.
 
-    Raises ParameterError with all that is wrong.
+    Raises DeclarationError with all that is wrong.
     """
     declarations = declared_by(type(instance))
     wrong = check(declarations, values)
     if wrong:
-        raise ParameterError("; ".join(map(str, wrong)))
+        raise DeclarationError("; ".join(map(str, wrong)))
     for one in declarations:
         value = coerce(one.annotation, values.get(one.name, one.default))
         setattr(instance, one.name, from_base(base, value) if one.name in values else value)

@@ -31,7 +31,7 @@ from microbox.channel.messages import (
     Stop,
 )
 from microbox.events.catalog import built_in
-from microbox.nf.errors import ParameterError
+from microbox.nf.errors import DeclarationError, ParameterError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.load import LoadError, load_class, make_instance, own_frames
 from microbox.nf.manifest import manifest_of
@@ -60,10 +60,12 @@ class NFProcess:
         try:
             self._serve()
         except (Stopped, ChannelClosed):
-            return 0
+            pass
         except LoadError as error:
             return self._fail(str(error), error.traceback, error.hint)
-        except (ParameterError, BusError, ChannelError) as error:
+        except ParameterError as error:
+            return self._fail(str(error), parameter=error.parameter)
+        except (DeclarationError, BusError, ChannelError) as error:
             return self._fail(str(error))
         except HandlerFailed as error:
             return self._fail(str(error), error.problem.traceback)
@@ -71,9 +73,9 @@ class NFProcess:
             return self._fail(f"{type(error).__name__}: {error}", own_frames(error))
         return 0
 
-    def _fail(self, error: str, traceback: str = "", hint: str = "") -> int:
+    def _fail(self, error: str, traceback: str = "", hint: str = "", *, parameter: str = "") -> int:
         with contextlib.suppress(ChannelError):
-            self._channel.send(Failed(error, traceback, hint))
+            self._channel.send(Failed(error, traceback, hint, parameter))
         return 1
 
     def _serve(self) -> None:

@@ -177,7 +177,7 @@ class Launcher:
         """Loads them side by side. Raises ChainErrors with what is wrong with any of them."""
         results = await asyncio.gather(*map(self._load, nfs), return_exceptions=True)
         errors = [
-            self._load_error(nf, result.failed)
+            self._error_of(nf, result.failed)
             for nf, result in zip(nfs, results, strict=True)
             if isinstance(result, ChildFailed)
         ]
@@ -185,9 +185,10 @@ class Launcher:
             raise ChainErrors(errors)
         return [_reraised(result) for result in results]
 
-    def _load_error(self, nf: ChainNF, failed: Failed) -> ChainError:
+    def _error_of(self, nf: ChainNF, failed: Failed) -> ChainError:
         message = f"{nf.name}: {failed.error}"
-        place = (self._chain.file, *nf.position)
+        position = nf.value_positions.get(failed.parameter, nf.position)
+        place = (self._chain.file, *position)
         return ChainError(*place, message, failed.hint, failed.traceback)
 
     async def _load(self, nf: ChainNF) -> tuple[Child, Manifest]:
@@ -238,10 +239,7 @@ class Launcher:
             [mapping, *((each, [areas[each.index]]) for each in neighbours(plan, nf))]
             for nf in plan.nfs
         ]
-        await _all(
-            self._introduce(child, introduction)
-            for child, introduction in zip(children, introductions, strict=True)
-        )
+        await self._introduce_all(plan.chain.nfs, children, introductions)
         nfs = [
             RunningNF(nf, child, _pages(child, area, plan.log_slots, nf))
             for nf, child, area in zip(plan.nfs, children, areas, strict=True)
@@ -275,6 +273,26 @@ class Launcher:
         )
         self._descriptors += fds
         return areas, fds
+
+    async def _introduce_all(
+        self,
+        nfs: Sequence[ChainNF],
+        children: Sequence[Child],
+        introductions: Sequence[Sequence[tuple[Message, list[int]]]],
+    ) -> None:
+        """Side by side. Raises ChainErrors with all parameters that NFs refuse."""
+        results = await asyncio.gather(
+            *map(self._introduce, children, introductions), return_exceptions=True
+        )
+        refused = [
+            self._error_of(nf, result.failed)
+            for nf, result in zip(nfs, results, strict=True)
+            if isinstance(result, ChildFailed) and result.failed.parameter
+        ]
+        if refused:
+            raise ChainErrors(refused)
+        for result in results:
+            _reraised(result)
 
     async def _introduce(
         self, child: Child, introduction: Sequence[tuple[Message, list[int]]]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.conftest import Tshark, Workbench
 
 PACKETS = 12  # of sample.pcap
+SAMPLE = Path(__file__).parents[2] / "captures" / "sample.pcap"
 
 COUNT = """
 class Count(NetworkFunction):
@@ -263,3 +264,24 @@ class Threads(NetworkFunction):
     assert result.returncode == 0
     assert "threads finished, but then its process was killed by SIGKILL" in result.stderr
     assert len(workbench.log("threads")) == PACKETS
+
+
+def test_parameters_that_nfs_refuse_are_said_where_the_chain_sets_them(
+    workbench: "Workbench",
+) -> None:
+    chain = workbench.folder / "chain.yaml"
+    chain.write_text(
+        "input: sample.pcap\n"
+        "chain:\n"
+        "  - nf: ids\n"
+        "    rules: none.rules\n"
+        "  - {nf: firewall, deny: [tcp dst prot 23]}\n"
+    )
+    shutil.copy(SAMPLE, workbench.folder)
+    result = workbench.run("run", "chain.yaml")
+    assert (result.returncode, result.stdout) == (2, "")
+    ids, firewall, count = result.stderr.splitlines()
+    missing = workbench.folder / "none.rules"
+    assert ids == f"chain.yaml:4:12: ids: rules: there is no file {missing}"
+    assert firewall.startswith("chain.yaml:5:26: firewall: deny: rule 'tcp dst prot 23': 'prot' is")
+    assert count == "2 errors"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from microbox import NetworkFunction, parameter
-from microbox.nf.errors import DefinitionError, ParameterError
+from microbox.nf.errors import DeclarationError, DefinitionError
 from microbox.nf.load import make_instance
 from microbox.nf.parameters import check, coerce, declared_by
 
@@ -54,7 +54,7 @@ def test_an_instance_has_its_own_lists() -> None:
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
-    with pytest.raises(ParameterError) as error:
+    with pytest.raises(DeclarationError) as error:
         make_instance(Detector, "scan", {"treshold": 5, "interval": "10", "strict": 1})
     assert str(error.value) == (
         "unknown parameter 'treshold'; did you mean 'threshold'?; "
