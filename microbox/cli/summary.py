@@ -62,7 +62,7 @@ def _print_table(console: Console, table: Table) -> None:
 
 
 def _head(report: RunReport, console: Console) -> None:
-    _title(console, f"{report.chain}: {report.ended}")
+    _title(console, f"{report.chain}: {_ended(report)}")
     source = report.input
     flows = ", ".join(f"{count:,} {kind}" for kind, count in source.flows.items() if count)
     _show(
@@ -80,6 +80,12 @@ def _head(report: RunReport, console: Console) -> None:
             f"time     {timing.seconds:.2f} s: {timing.packets_per_second:,.0f} packets/s, "
             f"{timing.events_per_second:,.0f} events/s",
         )
+
+
+def _ended(report: RunReport) -> str:
+    if report.ended == "finished" and report.error:
+        return f"finished, but {printable(report.error)}"
+    return report.ended
 
 
 def _nfs(report: RunReport, console: Console) -> None:

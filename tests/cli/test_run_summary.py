@@ -66,7 +66,7 @@ def printed(report: RunReport, *, terminal: bool = False) -> str:
 def test_the_summary_shows_every_part() -> None:
     text = printed(REPORT)
     for expected in (
-        "chain.yaml: finished",
+        "chain.yaml: finished, but ids was killed by SIGKILL\n",
         "in.pcap: pcap, 12,345 packets, 1.9 MB; flows: 21 tcp",
         "out.pcap: 12,342 packets, 1.8 MB",
         "2.00 s: 6,172 packets/s, 4 events/s",
@@ -81,6 +81,10 @@ def test_the_summary_shows_every_part() -> None:
         "Logs in microbox-logs.1",
     ):
         assert expected in text, expected
+
+
+def test_a_run_that_left_nothing_out_just_finished() -> None:
+    assert "chain.yaml: finished\n" in printed(dataclasses.replace(REPORT, status=0, error=""))
 
 
 def test_on_a_terminal_a_long_line_goes_on_below_itself() -> None:
