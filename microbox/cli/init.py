@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 
 TEMPLATES = "templates"
+CHAIN = "chain.yaml"
 SAMPLE = "sample.pcap"
 
 
@@ -17,7 +18,7 @@ def nf(name: str, /, *, directory: Path = Path()) -> int:
     """Write a new NF with a test that passes, and a chain that runs it.
 
     Writes NAME.py, test_NAME.py, chain.yaml, and sample.pcap for the two to read. Files that exist
-    are never written over.
+    are never written over; a chain.yaml that exists is kept, for you to add the NF.
 
     Parameters
     ----------
@@ -39,20 +40,24 @@ def nf(name: str, /, *, directory: Path = Path()) -> int:
     taken = [file for file, content in files.items() if _is_taken(directory / file, content)]
     if taken:
         return _fail(f"{directory / taken[0]} exists already; nothing was written")
+    missing = [file for file in files if not (directory / file).exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for file, content in files.items():
-            if not (directory / file).exists():
-                (directory / file).write_bytes(content)
+        for file in missing:
+            (directory / file).write_bytes(files[file])
     except OSError as error:
         return _fail(f"{error.filename}: cannot be written: {error.strerror}")
-    _say_what_next(name, directory, list(files))
+    _say_what_next(name, directory, missing)
     return FINE
 
 
 def _is_taken(path: Path, content: bytes) -> bool:
-    """True where something else is there."""
-    return path.exists() and (not path.is_file() or path.read_bytes() != content)
+    """True where something is there that is in the way. A chain may be anybody's."""
+    if not path.exists():
+        return False
+    if path.name == CHAIN:
+        return not path.is_file()
+    return path.name != SAMPLE or not path.is_file() or path.read_bytes() != content
 
 
 def _fail(message: str) -> int:
@@ -87,7 +92,7 @@ def rendered(name: str) -> dict[str, bytes]:
     files = {
         f"{name}.py": "nf.py.txt",
         f"test_{name}.py": "test.py.txt",
-        "chain.yaml": "chain.yaml",
+        CHAIN: CHAIN,
     }
     package = resources.files("microbox.cli")
     contents = {
@@ -100,7 +105,9 @@ def rendered(name: str) -> dict[str, bytes]:
     return contents
 
 
-def _say_what_next(name: str, directory: Path, files: list[str]) -> None:
-    print("Wrote " + ", ".join(str(directory / file) for file in files) + ".\n")
-    print(f"  microbox run {directory / 'chain.yaml'}")
+def _say_what_next(name: str, directory: Path, written: list[str]) -> None:
+    print("Wrote " + ", ".join(str(directory / file) for file in written) + ".")
+    if CHAIN not in written:
+        print(f"Kept {directory / CHAIN}: add ./{name}.py to its chain.")
+    print(f"\n  microbox run {directory / CHAIN}")
     print(f"  pytest {directory / f'test_{name}.py'}")

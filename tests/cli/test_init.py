@@ -74,13 +74,35 @@ def test_it_is_well_formed(microbox: Microbox, folder: Path) -> None:
 
 def test_files_that_exist_are_kept(microbox: Microbox, folder: Path) -> None:
     (folder / "new").mkdir()
-    (folder / "new" / "chain.yaml").write_text("mine\n")
+    (folder / "new" / "test_my_nf.py").write_text("mine\n")
     ran = microbox("init", "nf", "my_nf", "--directory", "new")
-    assert (ran.status, ran.err) == (
+    assert (ran.status, ran.out, ran.err) == (
         2,
-        "error: new/chain.yaml exists already; nothing was written\n",
+        "",
+        "error: new/test_my_nf.py exists already; nothing was written\n",
     )
-    assert [path.name for path in (folder / "new").iterdir()] == ["chain.yaml"]
+    assert [path.name for path in (folder / "new").iterdir()] == ["test_my_nf.py"]
+
+
+def test_a_second_nf_beside_the_first(microbox: Microbox, folder: Path) -> None:
+    assert microbox("init", "nf", "first", "--directory", "new").status == 0
+    chain = (folder / "new" / "chain.yaml").read_bytes()
+    ran = microbox("init", "nf", "second", "--directory", "new")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out == (
+        "Wrote new/second.py, new/test_second.py.\n"
+        "Kept new/chain.yaml: add ./second.py to its chain.\n\n"
+        "  microbox run new/chain.yaml\n"
+        "  pytest new/test_second.py\n"
+    )
+    assert (folder / "new" / "chain.yaml").read_bytes() == chain
+
+
+def test_the_same_nf_again_is_refused(microbox: Microbox) -> None:
+    assert microbox("init", "nf", "my_nf").status == 0
+    ran = microbox("init", "nf", "my_nf")
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err == "error: my_nf.py exists already; nothing was written\n"
 
 
 @pytest.mark.parametrize(
