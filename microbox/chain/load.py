@@ -189,10 +189,11 @@ class _Loader:
             nf = self._nf(entry, ("chain", index))
             if nf is None:
                 continue
-            if nf.name in names:
+            if nf.name in names and not _has_wrong_name(entry):
                 self._complain_of_name(nf, names[nf.name], ("chain", index))
                 continue
-            names[nf.name] = nf
+            if not _has_wrong_name(entry):
+                names[nf.name] = nf
             nfs.append(nf)
         return nfs
 
@@ -273,6 +274,11 @@ class _Loader:
             "expected a `name:` that tells them apart",
             f"for example {{nf: {nf.written}, name: {nf.name}_2}}",
         )
+
+
+def _has_wrong_name(entry: dict[str, Any]) -> bool:
+    """True where the name was complained of already; the NF goes by its file's name meanwhile."""
+    return entry.get("name") is not None and not _is_instance_name(entry["name"])
 
 
 def _is_instance_name(name: object) -> TypeGuard[str]:

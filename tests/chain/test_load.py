@@ -218,6 +218,11 @@ MISTAKES = {
         "chain.yaml:3:26: `chain[0].name` is 'a/b' (text); expected a name of letters, digits and "
         "_ . - that no other NF of the chain has",
     ),
+    "a name that no file can have, and an NF without one": (
+        "input: capture.pcap\nchain:\n  - {nf: flow_log, name: a/b}\n  - flow_log\n",
+        "chain.yaml:3:26: `chain[0].name` is 'a/b' (text); expected a name of letters, digits and "
+        "_ . - that no other NF of the chain has",
+    ),
     "two NFs of one name": (
         "input: capture.pcap\nchain:\n  - flow_log\n  - flow_log\n",
         "chain.yaml:4:5: two NFs are called 'flow_log', the first in line 3; expected a `name:` "
