@@ -32,7 +32,13 @@ FLOW_LOG = NFReport(
     records=21,
     records_lost=0,
     log="flow_log.jsonl",
-    summary={"flows": 21, "share": 0.5, "ports": [80, 443], "top_flows": [{"x": 1}]},
+    summary={
+        "flows": 21,
+        "share": 0.5,
+        "ports": [80, 443],
+        "protocols": {},
+        "top_flows": [{"x": 1}],
+    },
 )
 
 REPORT = RunReport(
@@ -85,6 +91,10 @@ def test_the_summary_shows_every_part() -> None:
 
 def test_a_run_that_left_nothing_out_just_finished() -> None:
     assert "chain.yaml: finished\n" in printed(dataclasses.replace(REPORT, status=0, error=""))
+
+
+def test_what_is_empty_in_an_nfs_summary_is_left_out() -> None:
+    assert "protocols" not in printed(REPORT)
 
 
 def test_on_a_terminal_a_long_line_goes_on_below_itself() -> None:
