@@ -238,6 +238,11 @@ MISTAKES = {
         "chain.yaml:3:30: `stack.held_bytes_per_flow` is '1Mib' (text); expected how much a flow "
         "may hold out of order, a size such as 1MiB or 64KiB",
     ),
+    "more flows than any memory holds": (
+        "input: capture.pcap\nchain: [flow_log]\nstack: {flows_max: 4294967295}\n",
+        "chain.yaml:3:20: `stack.flows_max` is 4294967295 (a whole number); expected how many "
+        "flows are tracked at once, 1 to 67108864",
+    ),
     "a number out of range": (
         "input: capture.pcap\nchain: [flow_log]\nstack: {held_segments_per_flow: 501}\n",
         "chain.yaml:3:33: `stack.held_segments_per_flow` is 501 (a whole number); expected how "
