@@ -2,6 +2,7 @@
 
 import array
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ def ends() -> Iterator[Ends]:
 
 
 def open_descriptors() -> set[str]:
+    gc.collect()  # what other tests left may hold descriptors until just now
     return {entry.name for entry in Path("/proc/self/fd").iterdir() if entry.exists()}
 
 
