@@ -56,7 +56,7 @@ struct mb_stack {
     uint64_t packets;     /* received so far */
     bool segment_refused; /* tcp.monitor says that the receiver would not take the segment */
     uint8_t tracked;      /* bit t: flows of transport t are followed */
-    uint8_t always[MB_TRANSPORTS]; /* modules that flows of the transport run in any case */
+    uint16_t always[MB_TRANSPORTS]; /* modules that flows of the transport run in any case */
     struct mb_flow_table table;
     struct mb_held_pool held;
     struct mb_subscriptions subscriptions;

@@ -118,6 +118,7 @@ static void decode_tcp(struct mb_decoded *decoded, struct rest *rest) {
     decoded->acknowledgment_number = mb_tcp_acknowledgment(header);
     decoded->tcp_flags = mb_tcp_flags(header);
     decoded->window = mb_tcp_window(header);
+    decoded->urgent_pointer = mb_tcp_urgent_pointer(header);
     reason = mb_tcp_flags_check(decoded->tcp_flags);
     if (reason != MB_REASON_NONE)
         return malformed(decoded, reason);
@@ -127,8 +128,13 @@ static void decode_tcp(struct mb_decoded *decoded, struct rest *rest) {
     if (header_captured > MB_TCP_SIZE_MIN) {
         /* Receivers take segments with broken options (they stop at the broken one), so the flow
          * gets the segment all the same. */
-        reason = mb_tcp_options_check(header + MB_TCP_SIZE_MIN, header_captured - MB_TCP_SIZE_MIN,
-                                      &decoded->window_scale);
+        struct mb_tcp_options options;
+        reason = mb_tcp_options_read(header + MB_TCP_SIZE_MIN, header_captured - MB_TCP_SIZE_MIN,
+                                     &options);
+        decoded->window_scale = options.window_scale;
+        decoded->tcp_options = options.seen;
+        decoded->timestamp_value = options.timestamp_value;
+        decoded->timestamp_echo = options.timestamp_echo;
         if (header_captured < header_length)
             malformed(decoded, MB_REASON_TCP_TRUNCATED);
         else if (reason != MB_REASON_NONE)
@@ -192,6 +198,7 @@ static void enter_tunnel(struct mb_decoded *decoded) {
     memset(&decoded->tuple, 0, sizeof decoded->tuple);
     decoded->tuple.vlan = vlan;
     decoded->depth++;
+    decoded->domain = decoded->depth;
     decoded->type = MB_TYPE_PACKET;
     decoded->transport = MB_TRANSPORT_NONE;
     decoded->transport_offset = 0;

@@ -37,7 +37,11 @@ struct mb_decoded {
     uint32_t payload_captured; /* of these, what the frame has: fewer where it was cut */
     uint32_t sequence_number;  /* TCP */
     uint32_t acknowledgment_number;
-    uint16_t window; /* as in the header, unscaled */
+    uint32_t timestamp_value; /* TCP option, where MB_TCP_HAS_TIMESTAMP */
+    uint32_t timestamp_echo;
+    uint32_t domain;         /* names the VLANs and tunnels around, for flows; 0: none */
+    uint16_t window;         /* as in the header, unscaled */
+    uint16_t urgent_pointer; /* meaningful where URG is set */
     uint16_t network_offset;
     uint16_t transport_offset;
     uint16_t payload_offset;
@@ -47,6 +51,7 @@ struct mb_decoded {
     uint8_t transport; /* enum mb_transport */
     uint8_t tcp_flags;
     uint8_t window_scale; /* MB_TCP_WINDOW_SCALE_NONE: not offered */
+    uint8_t tcp_options;  /* enum mb_tcp_option_seen */
     uint8_t ttl;
     uint8_t icmp_type;
     uint8_t icmp_code;

@@ -1,5 +1,6 @@
 /*
- * One flow, as the stack keeps it: five cache lines, of which tracking touches four.
+ * One flow, as the stack keeps it: six cache lines. Finding it touches the first, tracking the next
+ * three, streams the fifth; the last one is for what is rare.
  *
  * Written by the stack core, and by the module that the part is named after.
  */
@@ -8,7 +9,7 @@
 
 #include "microbox/events/payloads.h"
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Which timeout applies, and so which list the flow is in. */
@@ -25,7 +26,8 @@ enum mb_timeout_class {
 enum mb_flow_mark {
     MB_FLOW_SEEN = 1 << 0, /* << direction: a packet went this way, so its mask is known */
     MB_FLOW_STARTED = 1 << 2,
-    MB_FLOW_ENDED = 1 << 3, /* its end was published */
+    MB_FLOW_ENDED = 1 << 3,       /* its end was published */
+    MB_FLOW_ESTABLISHED = 1 << 4, /* both sides are open, or were; TCP */
 };
 
 /* Bits of mb_tcp_side.marks. */
@@ -45,7 +47,7 @@ struct mb_tcp_side {
     uint32_t timed;    /* sequence number whose acknowledgement ends the measurement */
     uint32_t timed_at; /* packet time in microseconds, low 32 bits */
     uint16_t marks;    /* enum mb_tcp_mark */
-    uint16_t reserved;
+    uint16_t reserved[7];
 };
 
 /* What tcp.stream knows of one side. Held segments are a list in sequence order, disjoint, all past
@@ -67,31 +69,40 @@ struct mb_flow_entry {
     uint64_t number;            /* of the first packet: the flow's identity; 0: slot is free */
     uint32_t chain;             /* next flow in the bucket */
     uint32_t hash;              /* low half of the tuple's hash */
-    uint32_t older;             /* neighbours in the list of its timeout class */
-    uint32_t newer;
+    uint32_t domain;            /* VLANs and tunnels around: part of its identity (decode.h) */
+    uint8_t transport;          /* enum mb_transport */
+    uint8_t timeout_class;      /* enum mb_timeout_class */
+    uint8_t marks;              /* enum mb_flow_mark */
+    uint8_t reserved_line0;
 
-    uint64_t mask[2][2];   /* by direction: who wants its packets, by filters */
-    uint64_t last_seen;    /* on the stack's clock */
-    uint64_t queued;       /* on the stack's clock: when it was put at the list's end */
-    uint64_t started;      /* packet time of the first packet */
-    uint32_t epoch;        /* of the subscriptions that `modules` was worked out from */
-    uint8_t modules;       /* enum mb_module_bit */
-    uint8_t timeout_class; /* enum mb_timeout_class */
-    uint8_t marks;         /* enum mb_flow_mark */
-    uint8_t stream_sides;  /* bit d: somebody reads the bytes of direction d */
+    uint64_t mask[2][2]; /* by direction: who wants its packets, by filters */
+    uint64_t last_seen;  /* on the stack's clock */
+    uint64_t queued;     /* on the stack's clock: when it was put at the list's end */
+    uint32_t older;      /* neighbours in the list of its timeout class */
+    uint32_t newer;
+    uint32_t epoch;       /* of the subscriptions that `modules` was worked out from */
+    uint16_t modules;     /* enum mb_module_bit */
+    uint8_t stream_sides; /* bit d: somebody reads the bytes of direction d */
+    uint8_t ending;       /* reason to end the flow with when the packet is done; 0: none */
 
     struct mb_snapshot snapshot;
 
     struct mb_tcp_side tcp[2];
-    uint8_t transport;   /* enum mb_transport */
-    uint8_t ending;      /* reason to end the flow with when the packet is done; 0: none */
-    bool is_established; /* the event was published */
-    uint8_t depth;       /* packets around those of the flow: part of its identity */
-    uint8_t reserved[20];
 
     struct mb_stream_side stream[2];
+
+    uint64_t started; /* packet time of the first packet */
+    uint8_t reserved[56];
 };
 
-_Static_assert(sizeof(struct mb_flow_entry) == 5 * 64, "a flow is five cache lines");
+_Static_assert(sizeof(struct mb_tcp_side) == 32 && sizeof(struct mb_stream_side) == 32,
+               "both sides of a module share a cache line");
+_Static_assert(offsetof(struct mb_flow_entry, mask) == 64 &&
+                   offsetof(struct mb_flow_entry, snapshot) == 128 &&
+                   offsetof(struct mb_flow_entry, tcp) == 192 &&
+                   offsetof(struct mb_flow_entry, stream) == 256 &&
+                   offsetof(struct mb_flow_entry, started) == 320,
+               "each part begins a cache line");
+_Static_assert(sizeof(struct mb_flow_entry) == 6 * 64, "a flow is six cache lines");
 
 #endif

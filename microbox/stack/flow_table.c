@@ -164,13 +164,13 @@ static inline bool is_backward(const struct mb_five_tuple *flow,
 }
 
 struct mb_flow_entry *mb_flow_find(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
-                                   uint8_t depth, uint64_t hash, unsigned *direction) {
+                                   uint32_t domain, uint64_t hash, unsigned *direction) {
     uint32_t index = table->buckets[hash & table->bucket_mask];
     while (index != 0) {
         struct mb_flow_entry *flow = &table->flows[index];
         index = flow->chain;
         if (flow->hash != (uint32_t)hash || flow->tuple.protocol != tuple->protocol ||
-            flow->tuple.ip_version != tuple->ip_version || flow->depth != depth)
+            flow->tuple.ip_version != tuple->ip_version || flow->domain != domain)
             continue;
         if (is_forward(&flow->tuple, tuple)) {
             *direction = 0;
@@ -235,7 +235,7 @@ static uint32_t take_slot(struct mb_flow_table *table) {
 }
 
 struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
-                                     uint8_t depth, uint64_t hash, uint64_t number,
+                                     uint32_t domain, uint64_t hash, uint64_t number,
                                      enum mb_timeout_class timeout_class) {
     uint32_t index = take_slot(table);
     if (index == 0)
@@ -244,7 +244,7 @@ struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct m
     memset(flow, 0, sizeof *flow);
     flow->tuple = *tuple;
     flow->number = number;
-    flow->depth = depth;
+    flow->domain = domain;
     flow->hash = (uint32_t)hash;
     flow->last_seen = table->seen;
     uint32_t *bucket = &table->buckets[hash & table->bucket_mask];

@@ -50,15 +50,15 @@ void mb_flow_table_set_timeout(struct mb_flow_table *table, enum mb_timeout_clas
 /* The same for both directions of a flow. VLAN is no part of it. */
 uint64_t mb_flow_hash(const uint64_t key[2], const struct mb_five_tuple *tuple);
 
-/* The flow of `tuple`, NULL: none. *direction: 0 where tuple.source is the originator. `depth`: in
- * how many tunnels. It is part of the identity, or whoever can send tunnelled packets past us could
- * reset and feed flows that are in no tunnel. */
+/* The flow of `tuple`, NULL: none. *direction: 0 where tuple.source is the originator. `domain`:
+ * what VLANs and tunnels are around. It is part of the identity, or whoever can send tunnelled
+ * packets past us could reset and feed flows that are in no tunnel. */
 struct mb_flow_entry *mb_flow_find(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
-                                   uint8_t depth, uint64_t hash, unsigned *direction);
+                                   uint32_t domain, uint64_t hash, unsigned *direction);
 
 /* A new flow, all zero but its tuple, number and place in the list; NULL: the table is full. */
 struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
-                                     uint8_t depth, uint64_t hash, uint64_t number,
+                                     uint32_t domain, uint64_t hash, uint64_t number,
                                      enum mb_timeout_class timeout_class);
 void mb_flow_remove(struct mb_flow_table *table, struct mb_flow_entry *flow);
 

@@ -23,7 +23,7 @@ enum {
     PRODUCER_flow = MB_MODULE_FLOW
 };
 
-static const uint8_t type_modules[MB_TYPES_BUILT_IN] = {
+static const uint16_t type_modules[MB_TYPES_BUILT_IN] = {
 #define EVENT(symbol, name, parent, payload, producer, sentence)                                   \
     [MB_TYPE_##symbol] = PRODUCER_##producer,
 #include "microbox/events/types.def"

@@ -284,7 +284,7 @@ static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_
     *direction = is_answer;
     if (stack->table.active == stack->table.capacity)
         remove_flow(stack, mb_flow_oldest(&stack->table), MB_REASON_END_EVICTED);
-    struct mb_flow_entry *flow = mb_flow_insert(&stack->table, &tuple, packet->depth, packet->hash,
+    struct mb_flow_entry *flow = mb_flow_insert(&stack->table, &tuple, packet->domain, packet->hash,
                                                 packet->number, first_class(packet));
     flow->transport = packet->transport;
     flow->started = packet->time;
@@ -295,7 +295,7 @@ static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_
 static struct mb_flow_entry *find_flow(struct mb_stack *stack, const struct mb_decoded *packet,
                                        unsigned *direction) {
     struct mb_flow_entry *flow =
-        mb_flow_find(&stack->table, &packet->tuple, packet->depth, packet->hash, direction);
+        mb_flow_find(&stack->table, &packet->tuple, packet->domain, packet->hash, direction);
     if (flow == NULL)
         return start_flow(stack, packet, direction);
     if (mb_flow_is_overdue(&stack->table, flow)) {

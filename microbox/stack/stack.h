@@ -34,6 +34,17 @@ enum mb_checksums {
     MB_CHECKSUMS_DROP   /* packet.malformed: it belongs to no flow, as a receiver would drop it */
 };
 
+/* Which of two copies of a byte a receiver keeps, as its system decides (overlap.h). */
+enum mb_overlap_policy {
+    MB_OVERLAP_FIRST, /* the copy that came first, always */
+    MB_OVERLAP_LAST,
+    MB_OVERLAP_BSD,
+    MB_OVERLAP_LINUX,
+    MB_OVERLAP_WINDOWS,
+    MB_OVERLAP_SOLARIS,
+    MB_OVERLAP_POLICIES
+};
+
 /* All limits have defaults where 0. */
 struct mb_stack_config {
     uint32_t flows_max;              /* default 1,000,000 */

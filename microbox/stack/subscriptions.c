@@ -173,12 +173,12 @@ uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions
     return run(subscriptions->packet_filters, subscriptions->packet_filter_count, packet, mask);
 }
 
-uint8_t mb_subscriptions_modules(const struct mb_subscriptions *subscriptions,
-                                 const uint64_t mask[2], enum mb_transport transport) {
+uint16_t mb_subscriptions_modules(const struct mb_subscriptions *subscriptions,
+                                  const uint64_t mask[2], enum mb_transport transport) {
     uint32_t modules = 0;
     for (unsigned module = 0; module < MB_MODULES; module++)
         if (mb_modules[module]->transport == transport &&
             intersects(mask, subscriptions->module_mask[module]))
             modules |= mb_modules[module]->bit | mb_modules[module]->needs;
-    return (uint8_t)modules;
+    return (uint16_t)modules;
 }

@@ -51,7 +51,7 @@ uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions
                                     const struct mb_decoded *packet, uint64_t mask[2]);
 
 /* The modules that `mask` needs for a flow of this kind, those they build on included. */
-uint8_t mb_subscriptions_modules(const struct mb_subscriptions *subscriptions,
-                                 const uint64_t mask[2], enum mb_transport transport);
+uint16_t mb_subscriptions_modules(const struct mb_subscriptions *subscriptions,
+                                  const uint64_t mask[2], enum mb_transport transport);
 
 #endif

@@ -70,6 +70,10 @@ static void anomaly(struct mb_stack *stack, struct mb_flow_entry *flow,
     entry->payload.tcp_anomaly.length = segment->payload_length;
 }
 
+static bool is_established(const struct mb_flow_entry *flow) {
+    return flow->marks & MB_FLOW_ESTABLISHED;
+}
+
 static uint32_t microseconds(const struct mb_stack *stack) {
     return (uint32_t)(stack->clock.now / 1000);
 }
@@ -139,7 +143,7 @@ static void repeated_syn(struct mb_stack *stack, struct mb_flow_entry *flow,
     }
     tcp->marks &= (uint16_t)~MB_TCP_TIMED;
     count_retransmission(side);
-    if (flow->is_established)
+    if (is_established(flow))
         anomaly(stack, flow, segment, direction, MB_TYPE_TCP_SYN_IN_ESTABLISHED,
                 MB_REASON_TCP_SYN_IN_ESTABLISHED);
 }
@@ -301,10 +305,10 @@ static void deliver_fin(struct mb_stack *stack, struct mb_flow_entry *flow,
 
 static void publish_established(struct mb_stack *stack, struct mb_flow_entry *flow,
                                 unsigned direction) {
-    if (flow->is_established || flow->snapshot.side[0].state < MB_TCP_ESTABLISHED ||
+    if (is_established(flow) || flow->snapshot.side[0].state < MB_TCP_ESTABLISHED ||
         flow->snapshot.side[1].state < MB_TCP_ESTABLISHED)
         return;
-    flow->is_established = true;
+    flow->marks |= MB_FLOW_ESTABLISHED;
     mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_OPEN);
     /* A connection that was open before the capture began has no handshake to complete. */
     if (flow->tcp[0].marks & flow->tcp[1].marks & MB_TCP_SYN_SEEN)
@@ -318,10 +322,10 @@ static void follow_states(struct mb_stack *stack, struct mb_flow_entry *flow,
         deliver_syn(stack, flow, segment, direction);
         return;
     }
-    if (!flow->is_established && flow->snapshot.side[direction].state < MB_TCP_SYN_RECEIVED)
+    if (!is_established(flow) && flow->snapshot.side[direction].state < MB_TCP_SYN_RECEIVED)
         input(stack, flow, direction, TAKES_PART);
     deliver_acknowledgment(stack, flow, receiver);
-    if (!flow->is_established && flow->snapshot.side[receiver].state < MB_TCP_SYN_SENT)
+    if (!is_established(flow) && flow->snapshot.side[receiver].state < MB_TCP_SYN_SENT)
         input(stack, flow, receiver, TAKES_PART);
     publish_established(stack, flow, direction);
     if (segment->tcp_flags & MB_TCP_FIN)
