@@ -1,0 +1,39 @@
+/*
+ * A flow from its first packet to its end: which packet begins one, what modules it runs, and what
+ * ends it.
+ */
+#ifndef MICROBOX_STACK_FLOW_LIFECYCLE_H
+#define MICROBOX_STACK_FLOW_LIFECYCLE_H
+
+#include "microbox/stack/decode.h"
+#include "microbox/stack/flow.h"
+
+#include <stdint.h>
+
+struct mb_stack;
+
+/* The flow that the packet belongs to; where there is none it begins one. *direction: 0 where the
+ * originator sent the packet. */
+struct mb_flow_entry *mb_flow_of_packet(struct mb_stack *stack, const struct mb_decoded *packet,
+                                        unsigned *direction);
+
+/* A packet of the flow goes this way: works out who wants the direction, where that is not known
+ * yet, and which modules the flow runs. */
+void mb_flow_see_direction(struct mb_stack *stack, struct mb_flow_entry *flow,
+                           const struct mb_decoded *packet, unsigned direction);
+
+/* Modules publish what they still hold and the end, those that build on others first. The flow
+ * stays in the table, so that late packets begin no new one. Nothing where it has ended before. */
+void mb_flow_end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason);
+
+/* Ends the flow, apart from the packet in hand, and takes it out of the table. */
+void mb_flow_give_up(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason);
+
+/* Gives up flows that were silent too long, as many as this packet, whose entries began at
+ * `first_entry`, may still cause entries for. */
+void mb_flows_expire(struct mb_stack *stack, uint64_t first_entry);
+
+/* What is published from now on is not about the packet in hand. */
+void mb_set_apart(struct mb_stack *stack);
+
+#endif
