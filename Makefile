@@ -15,7 +15,7 @@ bin := .venv/bin
 export PATH := $(CURDIR)/$(bin):$(PATH)
 
 C_FILES = $(shell find microbox tests fuzz benchmarks -name '*.[ch]')
-CORE_TESTS := $(addprefix tests/,differential faults ffi nf nfs runtime)
+CORE_TESTS := $(addprefix tests/,differential faults ffi nf nfs runtime stack)
 SANITIZED := build/sanitize
 COVERED := build/coverage
 
