@@ -4,7 +4,7 @@
  * - events: their numbers, payloads and snapshots (events/);
  * - io: where frames come from and go to;
  * - bus: the event log, as its publisher writes it (log.h) and an NF reads it (reader.h);
- * - stack: the µStack, and a worker that joins it all.
+ * - stack: the µStack, modules for it (module.h), and a worker that joins it all.
  *
  * layout.h explains the shared memory. Functions that can fail return 0 or -errno unless their
  * comment says otherwise. Link with libmicrobox, libpcap and the threads library.
@@ -25,6 +25,7 @@
 #include "microbox/bus/reader.h"
 #include "microbox/bus/wait.h"
 
+#include "microbox/stack/module.h"
 #include "microbox/stack/stack.h"
 #include "microbox/stack/worker.h"
 

@@ -9,6 +9,7 @@
 #include "microbox/stack/counters.h"
 #include "microbox/stack/decode.h"
 #include "microbox/stack/flow_table.h"
+#include "microbox/stack/module_set.h"
 #include "microbox/stack/packet_clock.h"
 #include "microbox/stack/reassembly.h"
 #include "microbox/stack/stack.h"
@@ -19,17 +20,18 @@
 /*
  * Entries that one packet may cause, term by term; together at most MB_ENTRIES_PER_PACKET:
  * a held segment gives a gap before it, its bytes, and a gap for what the capture cut from it;
- * timers that fire; and the rest: the packet, the flow's start and end, four state changes, the
- * handshake, four anomalies, the packet's own bytes and gaps, with room to spare.
+ * timers that fire; what users' modules publish for the packet and for the flow's end; and the
+ * rest: the packet, the flow's start and end, four state changes, the handshake, four anomalies,
+ * the packet's own bytes and gaps, with room to spare.
  */
 enum {
     MB_HELD_PER_FLOW_MAX = 320,
     MB_ENTRIES_PER_HELD = 3,
     MB_TIMERS_PER_PACKET = 8,
-    MB_ENTRIES_OTHERWISE = 40
+    MB_ENTRIES_OTHERWISE = 38
 };
 _Static_assert((int)MB_HELD_PER_FLOW_MAX *(int)MB_ENTRIES_PER_HELD + (int)MB_TIMERS_PER_PACKET +
-                       (int)MB_ENTRIES_OTHERWISE <=
+                       2 * (int)MB_MODULE_ENTRIES + (int)MB_ENTRIES_OTHERWISE <=
                    (int)MB_ENTRIES_PER_PACKET,
                "one packet must not publish more than the log keeps room for");
 
@@ -50,6 +52,7 @@ struct mb_cause {
 };
 
 struct mb_stack {
+    struct mb_module_services services; /* first, where users' modules look for them */
     struct mb_log *log;
     struct mb_cause cause;
     struct mb_packet_clock clock;
@@ -59,6 +62,8 @@ struct mb_stack {
     uint16_t always[MB_TRANSPORTS]; /* modules that flows of the transport run in any case */
     struct mb_flow_table table;
     struct mb_held_pool held;
+    struct mb_module_set modules;
+    uint32_t module_entries; /* what users' modules published for this packet, or flow's end */
     struct mb_subscriptions subscriptions;
     struct mb_stack_config config;
     uint32_t timer_count;
@@ -71,6 +76,8 @@ struct mb_stack {
     bool is_finished;
     struct mb_stack_counters counters;
 };
+
+_Static_assert(offsetof(struct mb_stack, services) == 0, "module.h casts a stack to its services");
 
 static inline void mb_count_reason(struct mb_stack *stack, uint8_t reason) {
     stack->counters.by_reason[reason]++;

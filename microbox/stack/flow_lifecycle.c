@@ -51,9 +51,12 @@ void mb_flow_end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t rea
         mb_count_reason(stack, MB_REASON_LIMIT_FLOWS);
         stack->counters.flows_evicted++;
     }
-    for (unsigned module = MB_MODULES; module-- > 0;)
-        if (flow->modules & mb_modules[module]->bit)
-            mb_modules[module]->end(stack, flow, reason);
+    stack->module_entries = 0;
+    for (unsigned module = stack->modules.count; module-- > 0;) {
+        const struct mb_module *it = stack->modules.module[module];
+        if (flow->modules >> module & 1 && it->end != NULL)
+            it->end(stack, flow, reason);
+    }
     mb_tcp_stream_release(stack, flow, 0);
     mb_tcp_stream_release(stack, flow, 1);
     flow->modules = 0;
@@ -82,7 +85,8 @@ static uint8_t timeout_reason(const struct mb_flow_entry *flow) {
 }
 
 static uint32_t entries_to_end(const struct mb_flow_entry *flow) {
-    return ((uint32_t)flow->stream[0].held + flow->stream[1].held) * MB_ENTRIES_PER_HELD + 3;
+    return ((uint32_t)flow->stream[0].held + flow->stream[1].held) * MB_ENTRIES_PER_HELD +
+           MB_MODULE_ENTRIES + 3;
 }
 
 void mb_flows_expire(struct mb_stack *stack, uint64_t first_entry) {
@@ -150,6 +154,8 @@ static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_
                                                 packet->number, first_class(packet));
     flow->transport = packet->transport;
     flow->started = packet->time;
+    if (mb_module_set_has_users(&stack->modules))
+        mb_module_set_start_flow(&stack->modules, (size_t)(flow - stack->table.flows));
     count_flow(stack, (enum mb_transport)packet->transport);
     return flow;
 }

@@ -2,6 +2,7 @@
 
 #include "microbox/stack/core.h"
 #include "microbox/stack/flow_lifecycle.h"
+#include "microbox/stack/module_services.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -89,8 +90,8 @@ static bool somebody_judges(const struct mb_log *log) {
 
 static void decide_what_to_track(struct mb_stack *stack) {
     bool is_judged = somebody_judges(stack->log);
-    for (unsigned module = 0; module < MB_MODULES; module++) {
-        const struct mb_module *it = mb_modules[module];
+    for (unsigned module = 0; module < stack->modules.count; module++) {
+        const struct mb_module *it = stack->modules.module[module];
         const uint64_t *mask = stack->subscriptions.module_mask[module];
         if (is_judged || (mask[0] | mask[1]) != 0)
             stack->tracked |= (uint8_t)(1u << it->transport);
@@ -112,7 +113,10 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
     stack->config = *config;
     stack->log = log;
     fill_defaults(&stack->config);
-    if (mb_subscriptions_create(&stack->subscriptions, subscriptions, count,
+    stack->services = mb_module_services;
+    if (mb_module_set_create(&stack->modules, config->modules, config->module_count,
+                             (size_t)stack->config.flows_max + 1, error) != 0 ||
+        mb_subscriptions_create(&stack->subscriptions, &stack->modules, subscriptions, count,
                                 stack->config.link_type, error) != 0 ||
         take_timers(stack, timers, timer_count, error) != 0) {
         mb_stack_destroy(stack);
@@ -135,6 +139,7 @@ void mb_stack_destroy(struct mb_stack *stack) {
     if (stack == NULL)
         return;
     mb_subscriptions_destroy(&stack->subscriptions);
+    mb_module_set_destroy(&stack->modules);
     mb_flow_table_destroy(&stack->table);
     mb_held_pool_destroy(&stack->held);
     free(stack->timers);
@@ -242,7 +247,7 @@ static void handle_without_flow(struct mb_stack *stack, const struct mb_decoded 
 static void run_modules(struct mb_stack *stack, struct mb_flow_entry *flow,
                         const struct mb_decoded *packet, unsigned direction) {
     for (uint32_t left = flow->modules; left != 0; left &= left - 1)
-        mb_modules[__builtin_ctz(left)]->packet(stack, flow, packet, direction);
+        stack->modules.module[__builtin_ctz(left)]->packet(stack, flow, packet, direction);
     if (flow->ending == MB_REASON_NONE)
         return;
     mb_flow_end(stack, flow, flow->ending);
@@ -270,6 +275,7 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
                    struct mb_handled *handled) {
     *handled = (struct mb_handled){.first = stack->log->next, .packet = packet->number};
     stack->packets = packet->number;
+    stack->module_entries = 0;
     stack->cause = (struct mb_cause){
         .time = packet->time,
         .packet = packet->number,

@@ -34,6 +34,8 @@ enum mb_checksums {
     MB_CHECKSUMS_DROP   /* packet.malformed: it belongs to no flow, as a receiver would drop it */
 };
 
+struct mb_loaded_module;
+
 /* Which of two copies of a byte a receiver keeps, as its system decides (overlap.h). */
 enum mb_overlap_policy {
     MB_OVERLAP_FIRST, /* the copy that came first, always */
@@ -61,6 +63,9 @@ struct mb_stack_config {
     enum mb_checksums checksums;
     uint64_t hash_key[2]; /* 0, 0: from the system's random source */
     uint32_t link_type;   /* of the capture, for filters */
+    /* Users' modules (module_load.h), in the order in which they run. Must outlive the stack. */
+    struct mb_loaded_module *const *modules;
+    uint32_t module_count;
 };
 
 struct mb_stack;

@@ -90,19 +90,21 @@ static int take(struct mb_subscriptions *subscriptions, const struct mb_subscrip
 
 static void work_out_module_masks(struct mb_subscriptions *subscriptions) {
     memset(subscriptions->module_mask, 0, sizeof subscriptions->module_mask);
-    for (unsigned type = 0; type < MB_TYPES_BUILT_IN; type++) {
-        uint32_t modules = mb_modules_of_type((uint16_t)type);
-        for (unsigned module = 0; module < MB_MODULES; module++)
-            if (modules & mb_modules[module]->bit)
+    const struct mb_module_set *set = subscriptions->modules;
+    for (unsigned type = 0; type < MB_TYPES_MAX; type++) {
+        for (unsigned module = 0; module < set->count; module++)
+            if (set->of_type[type] >> module & 1)
                 add(subscriptions->module_mask[module], subscriptions->type_mask[type]);
     }
 }
 
 int mb_subscriptions_create(struct mb_subscriptions *subscriptions,
+                            const struct mb_module_set *modules,
                             const struct mb_subscription *wanted, uint32_t count,
                             uint32_t link_type, char error[MB_ERROR_SIZE]) {
     memset(subscriptions, 0, sizeof *subscriptions);
     subscriptions->epoch = 1;
+    subscriptions->modules = modules;
     if (count > MB_SUBSCRIPTIONS_MAX) {
         snprintf(error, MB_ERROR_SIZE, "%u subscriptions, at most %d are possible", count,
                  MB_SUBSCRIPTIONS_MAX);
@@ -175,10 +177,11 @@ uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions
 
 uint16_t mb_subscriptions_modules(const struct mb_subscriptions *subscriptions,
                                   const uint64_t mask[2], enum mb_transport transport) {
+    const struct mb_module_set *set = subscriptions->modules;
     uint32_t modules = 0;
-    for (unsigned module = 0; module < MB_MODULES; module++)
-        if (mb_modules[module]->transport == transport &&
+    for (unsigned module = 0; module < set->count; module++)
+        if (set->module[module]->transport == transport &&
             intersects(mask, subscriptions->module_mask[module]))
-            modules |= mb_modules[module]->bit | mb_modules[module]->needs;
+            modules |= 1u << module;
     return (uint16_t)modules;
 }

@@ -8,7 +8,7 @@
 #include "microbox/bus/layout.h"
 #include "microbox/io/filter.h"
 #include "microbox/stack/decode.h"
-#include "microbox/stack/module.h"
+#include "microbox/stack/module_set.h"
 #include "microbox/stack/stack.h"
 
 /* A filter, and the bits that have it. */
@@ -20,7 +20,8 @@ struct mb_shared_filter {
 
 struct mb_subscriptions {
     uint64_t type_mask[MB_TYPES_MAX][2];
-    uint64_t module_mask[MB_MODULES][2]; /* who wants something that the module publishes */
+    const struct mb_module_set *modules;
+    uint64_t module_mask[MB_MODULES_MAX][2]; /* who wants something that the module publishes */
     uint64_t unfiltered[2];
     uint64_t filtered[2];   /* bits with a filter of either kind */
     uint64_t per_packet[2]; /* bits whose filter is evaluated for each packet */
@@ -32,8 +33,10 @@ struct mb_subscriptions {
     uint32_t epoch; /* changes when masks do; never 0 */
 };
 
-/* Returns 0, or -EINVAL with a sentence in `error`; what was made is released by destroy. */
+/* `modules` must outlive the subscriptions. Returns 0, or -EINVAL with a sentence in `error`; what
+ * was made is released by destroy. */
 int mb_subscriptions_create(struct mb_subscriptions *subscriptions,
+                            const struct mb_module_set *modules,
                             const struct mb_subscription *wanted, uint32_t count,
                             uint32_t link_type, char error[MB_ERROR_SIZE]);
 void mb_subscriptions_destroy(struct mb_subscriptions *subscriptions);
