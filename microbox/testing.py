@@ -248,8 +248,9 @@ class _Run:
         except OSError as error:
             raise RunFailed(f"{self._capture}: {error.strerror}") from None
         self._stack.callback(os.close, capture)
+        plan = self._plan
         start = StartWorker(
-            str(self._capture), "output", 0, self._plan.log_slots, self._plan.settings
+            str(self._capture), "output", 0, plan.log_slots, plan.settings, plan.hosts
         )
         channel.send(start, [capture, output])
         return channel

@@ -127,12 +127,14 @@ class _Loader:
             return None
         logs = _sound(LogsSettings, value.get("logs"))
         utc = logs.utc if self._overrides.utc is None else self._overrides.utc
+        stack = _sound(StackSettings, value.get("stack"))
         return Chain(
             file=self._document.file,
             input=capture or Path(),
             output=output,
             nfs=tuple(nfs),
-            settings=_sound(StackSettings, value.get("stack")).as_settings(),
+            settings=stack.as_settings(),
+            hosts=stack.host_networks(),
             log_slots=_sound(LogSettings, value.get("log")).slots,
             log_directory=self._overrides.log_directory
             or (Path(logs.directory) if logs.directory else None),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,10 +16,20 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from microbox.chain.errors import NOWHERE, Position
 from microbox.chain.units import parse_duration, parse_size
+from microbox.channel.messages import HostNetwork
 
 LOG_SLOTS_DEFAULT = 65_536
 LOG_SLOTS_MIN = 4096  # MB_LOG_SLOTS_MIN
 LOG_SLOTS_MAX = 1 << 24
+OVERLAP_POLICIES = {  # enum mb_overlap_policy
+    "first": 0,
+    "last": 1,
+    "bsd": 2,
+    "linux": 3,
+    "windows": 4,
+    "solaris": 5,
+}
+HOST_NETWORKS_MAX = 1000  # what fits into the message that starts a worker
 CHECKSUMS = {"off": 0, "event": 1, "drop": 2}  # enum mb_checksums
 _INSTANCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
@@ -41,6 +52,43 @@ class Section(BaseModel):
     """A mapping in which every key is known and no value is bent into another type."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+def parse_network(value: object) -> str:
+    """The network in its shortest spelling. Raises ValueError."""
+    if not isinstance(value, str):
+        raise ValueError("no text")
+    return str(ip_network(value))
+
+
+Network = Annotated[str, BeforeValidator(parse_network)]
+OverlapPolicy = Literal["first", "last", "bsd", "linux", "windows", "solaris"]
+
+
+class HostSettings(Section):
+    """One entry of `stack.hosts`: what is known of the hosts of a network."""
+
+    network: Network = Field(
+        description="a network such as 10.0.0.0/8 or 2001:db8::/32, or an address"
+    )
+    policy: OverlapPolicy = Field(
+        default="first", description="first, last, bsd, linux, windows or solaris"
+    )
+    fragments: OverlapPolicy | None = Field(
+        default=None, description="first, last, bsd, linux, windows or solaris"
+    )
+    hops: Annotated[int, Field(ge=0, le=254)] = Field(
+        default=0, description="how many routers lie between here and the hosts, 0 to 254"
+    )
+
+    def as_network(self) -> HostNetwork:
+        """As the worker is told."""
+        return HostNetwork(
+            network=self.network,
+            segments=OVERLAP_POLICIES[self.policy],
+            fragments=OVERLAP_POLICIES[self.fragments or self.policy],
+            hops=self.hops,
+        )
 
 
 class StackSettings(Section):
@@ -78,12 +126,33 @@ class StackSettings(Section):
     checksums: Literal["off", "event", "drop"] = Field(
         default="off", description="off, event or drop"
     )
+    hosts: Annotated[tuple[HostSettings, ...], Field(max_length=HOST_NETWORKS_MAX)] = Field(
+        default=(),
+        description=f"a list such as [{{network: 10.0.0.0/8, policy: linux}}], "
+        f"at most {HOST_NETWORKS_MAX}, each network once",
+    )
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _is_a_sequence(cls, hosts: object) -> object:
+        return tuple(hosts) if isinstance(hosts, list) else hosts
+
+    @field_validator("hosts")
+    @classmethod
+    def _each_once(cls, hosts: tuple[HostSettings, ...]) -> tuple[HostSettings, ...]:
+        if len({host.network for host in hosts}) < len(hosts):
+            raise ValueError("a network is there twice")
+        return hosts
 
     def as_settings(self) -> dict[str, int]:
-        """The fields of struct mb_stack_config."""
-        settings: dict[str, Any] = self.model_dump()
+        """The fields of struct mb_stack_config that are numbers."""
+        settings: dict[str, Any] = self.model_dump(exclude={"hosts"})
         settings["checksums"] = CHECKSUMS[self.checksums]
         return settings
+
+    def host_networks(self) -> tuple[HostNetwork, ...]:
+        """`hosts`, as the worker is told."""
+        return tuple(host.as_network() for host in self.hosts)
 
 
 class LogSettings(Section):
@@ -178,6 +247,7 @@ class Chain:
     output: Path | None
     nfs: tuple[ChainNF, ...]
     settings: dict[str, int] = field(default_factory=lambda: StackSettings().as_settings())
+    hosts: tuple[HostNetwork, ...] = ()
     log_slots: int = LOG_SLOTS_DEFAULT
     log_directory: Path | None = None  # None: the file does not say
     utc: bool = False

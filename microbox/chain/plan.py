@@ -42,6 +42,7 @@ from microbox.chain.user_types import user_catalog
 from microbox.channel.messages import (
     AreaShape,
     Bit,
+    HostNetwork,
     Manifest,
     TypeDeclaration,
     WorkerSubscription,
@@ -117,6 +118,7 @@ class Plan:
     modules: list[ModuleNeed]
     log_slots: int
     settings: dict[str, int]  # fields of struct mb_stack_config
+    hosts: list[HostNetwork]
 
     @property
     def names(self) -> list[str]:
@@ -188,6 +190,7 @@ def make_plan(
         modules=needed_modules(nfs, catalog),
         log_slots=chain.log_slots,
         settings=dict(chain.settings),
+        hosts=list(chain.hosts),
     )
 
 

@@ -11,11 +11,28 @@ from microbox.chain.document import Document, Location
 from microbox.chain.errors import describe_value, did_you_mean, one_of
 from microbox.chain.model import (
     ChainFile,
+    HostSettings,
     LogSettings,
     LogsSettings,
     NetworkFunctionEntry,
     StackSettings,
 )
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "": ChainFile,
+    "stack": StackSettings,
+    "stack.hosts": HostSettings,
+    "log": LogSettings,
+    "logs": LogsSettings,
+    "chain": NetworkFunctionEntry,
+}
+"""The model of each mapping, by the names of the keys on the way to it."""
+
+_ENTRIES = {
+    "chain": "the name or path of an NF, or {nf: NAME, PARAMETER: VALUE}",
+    "hosts": "a mapping such as {network: 10.0.0.0/8, policy: linux}",
+}
+"""What an entry of a list is."""
 
 
 def validate(given: Mapping[str, Any], document: Document) -> None:
@@ -33,7 +50,7 @@ def _complain_of(fault: Mapping[str, Any], given: Mapping[str, Any], document: D
     key = str(location[-1]) if location else ""
     if fault["type"] == "extra_forbidden":
         keys = _keys_at(location[:-1])
-        where = f" in `{location[-2]}`" if len(location) > 1 else ""
+        where = f" in `{_spelled(location[:-1])}`" if len(location) > 1 else ""
         document.complain(
             document.key_position(location),
             f"unknown key '{key}'{where}; expected {one_of(keys)}",
@@ -54,9 +71,9 @@ def _complain_of(fault: Mapping[str, Any], given: Mapping[str, Any], document: D
 def _complain_of_missing(location: Location, given: Mapping[str, Any], document: Document) -> None:
     parent = location[:-1]
     position = document.value_position(parent)
-    if location[-1] != "nf":
+    if location[-1] != "nf" or location[0] != "chain":
         document.complain(
-            position, f"`{location[-1]}` is missing; expected {_description(location)}"
+            position, f"`{_spelled(location)}` is missing; expected {_description(location)}"
         )
         return
     entry = given["chain"][parent[-1]]
@@ -83,13 +100,7 @@ def _hint_for(fault: Mapping[str, Any], expected: str) -> str:
 
 def _models_along(location: Location) -> type[BaseModel] | None:
     """The model of the mapping at `location`."""
-    sections: dict[str, type[BaseModel]] = {
-        "stack": StackSettings,
-        "log": LogSettings,
-        "logs": LogsSettings,
-        "chain": NetworkFunctionEntry,
-    }
-    return sections.get(str(location[0])) if location else ChainFile
+    return _SECTIONS.get(".".join(part for part in location if isinstance(part, str)))
 
 
 def _keys_at(location: Location) -> tuple[str, ...]:
@@ -98,12 +109,12 @@ def _keys_at(location: Location) -> tuple[str, ...]:
 
 
 def _description(location: Location) -> str:
-    model: type[BaseModel] | None = ChainFile
-    name = str(location[0]) if location else ""
-    if len(location) > 1 and isinstance(location[-1], str):
-        model, name = _models_along(location[:-1]), location[-1]
-    elif len(location) > 1:
-        return "the name or path of an NF, or {nf: NAME, PARAMETER: VALUE}"
+    if not location:
+        return "another value"
+    *parent, name = location
+    if isinstance(name, int):
+        return _ENTRIES.get(str(parent[-1]), "another value")
+    model = _models_along(tuple(parent))
     field = model.model_fields.get(name) if model else None
     return (field.description or "") if field else "another value"
 

@@ -149,6 +149,16 @@ class Area:
 
 
 @dataclass(frozen=True, slots=True)
+class HostNetwork:
+    """What is known of the hosts of a network (struct mb_host_network)."""
+
+    network: str  # 10.0.0.0/8, 2001:db8::/32
+    segments: int  # enum mb_overlap_policy
+    fragments: int  # enum mb_overlap_policy
+    hops: int
+
+
+@dataclass(frozen=True, slots=True)
 class StartWorker:
     """Open the capture, make log and counters."""
 
@@ -158,6 +168,7 @@ class StartWorker:
     packet_limit: int
     log_slots: int
     settings: dict[str, int]  # fields of struct mb_stack_config
+    hosts: list[HostNetwork]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,6 +94,7 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         ],
         "user_types": [one.name for one in plan.user_types],
         "settings": plan.settings,
+        "hosts": [dataclasses.asdict(host) for host in plan.hosts],
         "memory": plan.memory(),
     }
 

@@ -25,6 +25,7 @@ HEADERS = (
     "microbox/io/sink.h",
     "microbox/io/filter.h",
     "microbox/stack/counters.h",
+    "microbox/stack/hosts.h",
     "microbox/stack/stack.h",
     "microbox/stack/worker.h",
     "microbox/ffi/process.h",

@@ -262,6 +262,7 @@ class Launcher:
                     packet_limit=self._options.packet_limit,
                     log_slots=plan.log_slots,
                     settings=plan.settings,
+                    hosts=plan.hosts,
                 ),
                 [capture, *outputs],
             )

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from ipaddress import IPv4Network, ip_network
 from typing import Any, TypeVar
 
 from microbox._core import ffi, lib
@@ -20,6 +21,7 @@ from microbox.channel.messages import (
     Detach,
     Done,
     Failed,
+    HostNetwork,
     Message,
     StartWorker,
     Stop,
@@ -29,6 +31,9 @@ from microbox.channel.messages import (
 
 SLICE_NS = 20_000_000
 """A message waits at most about this long."""
+
+IPV4_MAPPED = bytes(10) + b"\xff\xff"
+"""What an IPv4 address begins with as one of IPv6 (RFC 4291 section 2.5.5.2)."""
 
 Answer = TypeVar("Answer")
 
@@ -123,6 +128,8 @@ def _worker(start: StartWorker, source: Any, sink: Sink) -> Iterator[Any]:
     config = ffi.new("struct mb_worker_config *")
     for name, value in start.settings.items():
         setattr(config.stack, name, value)
+    hosts = host_rows(start.hosts)  # read at the end of _connect: it has to live until then
+    config.stack.hosts, config.stack.host_count = hosts, len(hosts)
     config.stack.link_type = lib.mb_source_link_type(source)
     config.log_slots = start.log_slots
     config.packet_limit = start.packet_limit
@@ -134,6 +141,20 @@ def _worker(start: StartWorker, source: Any, sink: Sink) -> Iterator[Any]:
         yield worker
     finally:
         lib.mb_worker_destroy(worker)
+
+
+def host_rows(networks: list[HostNetwork]) -> Any:
+    """The networks as an array for the stack; IPv4 addresses are mapped into IPv6."""
+    rows = ffi.new("struct mb_host_network[]", len(networks))
+    for row, each in zip(rows, networks, strict=True):
+        network = ip_network(each.network)
+        mapped = IPV4_MAPPED if isinstance(network, IPv4Network) else b""
+        row.address = mapped + network.network_address.packed
+        row.prefix_length = 8 * len(mapped) + network.prefixlen
+        profile = row.profile
+        profile.segments, profile.fragments = each.segments, each.fragments
+        profile.hops = each.hops
+    return rows
 
 
 def _areas(source: Any, capture: int) -> WorkerAreas:

@@ -62,6 +62,7 @@ struct mb_stack {
     uint16_t always[MB_TRANSPORTS]; /* modules that flows of the transport run in any case */
     struct mb_flow_table table;
     struct mb_held_pool held;
+    struct mb_hosts hosts;
     struct mb_module_set modules;
     uint32_t module_entries; /* what users' modules published for this packet, or flow's end */
     struct mb_subscriptions subscriptions;

@@ -8,6 +8,7 @@
 #define MICROBOX_STACK_FLOW_H
 
 #include "microbox/events/payloads.h"
+#include "microbox/stack/hosts.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -91,8 +92,9 @@ struct mb_flow_entry {
 
     struct mb_stream_side stream[2];
 
-    uint64_t started; /* packet time of the first packet */
-    uint8_t reserved[56];
+    uint64_t started;                   /* packet time of the first packet */
+    struct mb_host_profile receiver[2]; /* by direction: of the host that its packets go to */
+    uint8_t reserved[48];
 };
 
 _Static_assert(sizeof(struct mb_tcp_side) == 32 && sizeof(struct mb_stream_side) == 32,

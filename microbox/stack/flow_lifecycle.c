@@ -154,6 +154,8 @@ static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_
                                                 packet->number, first_class(packet));
     flow->transport = packet->transport;
     flow->started = packet->time;
+    flow->receiver[0] = mb_hosts_find(&stack->hosts, tuple.destination);
+    flow->receiver[1] = mb_hosts_find(&stack->hosts, tuple.source);
     if (mb_module_set_has_users(&stack->modules))
         mb_module_set_start_flow(&stack->modules, (size_t)(flow - stack->table.flows));
     count_flow(stack, (enum mb_transport)packet->transport);

@@ -79,6 +79,15 @@ static int take_timers(struct mb_stack *stack, const struct mb_timer_subscriptio
     return 0;
 }
 
+static int take_hosts(struct mb_stack *stack, char error[MB_ERROR_SIZE]) {
+    const struct mb_stack_config *config = &stack->config;
+    int status = mb_hosts_create(&stack->hosts, config->hosts, config->host_count);
+    if (status != 0)
+        snprintf(error, MB_ERROR_SIZE, "%u networks of hosts: %s", config->host_count,
+                 strerror(-status));
+    return status;
+}
+
 /* A verdict of DROP_FLOW or PASS_FLOW names a flow, so an NF that judges packets needs flows told
  * apart although it reads none of their events. */
 static bool somebody_judges(const struct mb_log *log) {
@@ -118,7 +127,7 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
                              (size_t)stack->config.flows_max + 1, error) != 0 ||
         mb_subscriptions_create(&stack->subscriptions, &stack->modules, subscriptions, count,
                                 stack->config.link_type, error) != 0 ||
-        take_timers(stack, timers, timer_count, error) != 0) {
+        take_timers(stack, timers, timer_count, error) != 0 || take_hosts(stack, error) != 0) {
         mb_stack_destroy(stack);
         return NULL;
     }
@@ -142,6 +151,7 @@ void mb_stack_destroy(struct mb_stack *stack) {
     mb_module_set_destroy(&stack->modules);
     mb_flow_table_destroy(&stack->table);
     mb_held_pool_destroy(&stack->held);
+    mb_hosts_destroy(&stack->hosts);
     free(stack->timers);
     free(stack->ending);
     free(stack);

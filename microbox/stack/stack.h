@@ -8,6 +8,7 @@
 #include "microbox/bus/log.h"
 #include "microbox/io/filter.h"
 #include "microbox/io/source.h"
+#include "microbox/stack/hosts.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,17 +37,6 @@ enum mb_checksums {
 
 struct mb_loaded_module;
 
-/* Which of two copies of a byte a receiver keeps, as its system decides (overlap.h). */
-enum mb_overlap_policy {
-    MB_OVERLAP_FIRST, /* the copy that came first, always */
-    MB_OVERLAP_LAST,
-    MB_OVERLAP_BSD,
-    MB_OVERLAP_LINUX,
-    MB_OVERLAP_WINDOWS,
-    MB_OVERLAP_SOLARIS,
-    MB_OVERLAP_POLICIES
-};
-
 /* All limits have defaults where 0. */
 struct mb_stack_config {
     uint32_t flows_max;              /* default 1,000,000 */
@@ -61,6 +51,8 @@ struct mb_stack_config {
     uint64_t udp_timeout;         /* and other protocols; default 120 s */
     uint64_t icmp_timeout;        /* default 60 s */
     enum mb_checksums checksums;
+    const struct mb_host_network *hosts; /* read when the stack is made, the caller's */
+    uint32_t host_count;
     uint64_t hash_key[2]; /* 0, 0: from the system's random source */
     uint32_t link_type;   /* of the capture, for filters */
     /* Users' modules (module_load.h), in the order in which they run. Must outlive the stack. */

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from microbox._core import ffi, lib
-from microbox.chain.model import CHECKSUMS, LOG_SLOTS_MIN, StackSettings
+from microbox.chain.model import CHECKSUMS, LOG_SLOTS_MIN, OVERLAP_POLICIES, StackSettings
 from microbox.chain.plan import MODULES, area_size
 from microbox.chain.plan_errors import BITS_MAX, BITS_PER_NF_MAX, NFS_MAX
 from microbox.chain.protocols import EVERYTHING, protocols_of
@@ -25,7 +25,19 @@ def test_limits_are_those_of_the_layout() -> None:
 
 def test_settings_are_the_fields_of_the_stacks_configuration() -> None:
     fields = {name for name, _ in ffi.typeof("struct mb_stack_config").fields}
-    assert set(StackSettings().as_settings()) == fields - {"hash_key", "link_type"}
+    assert set(StackSettings().as_settings()) == fields - {
+        "hash_key",
+        "link_type",
+        "hosts",
+        "host_count",
+        "modules",
+        "module_count",
+    }
+    assert {f"MB_OVERLAP_{name.upper()}": value for name, value in OVERLAP_POLICIES.items()} == {
+        name: value
+        for value, name in ffi.typeof("enum mb_overlap_policy").elements.items()
+        if name != "MB_OVERLAP_POLICIES"
+    }
     assert CHECKSUMS == {
         "off": lib.MB_CHECKSUMS_OFF,
         "event": lib.MB_CHECKSUMS_EVENT,

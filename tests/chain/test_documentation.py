@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from microbox.chain.load import load_chain
-from microbox.chain.model import ENTRY_KEYS, ChainFile, LogSettings, LogsSettings, StackSettings
+from microbox.chain.model import (
+    ENTRY_KEYS,
+    ChainFile,
+    HostSettings,
+    LogSettings,
+    LogsSettings,
+    StackSettings,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "chains.md"
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -30,7 +37,7 @@ def test_an_example_can_be_loaded(folder: Path, number: int) -> None:
 
 
 def test_every_key_is_shown() -> None:
-    models = (ChainFile, StackSettings, LogSettings, LogsSettings)
+    models = (ChainFile, StackSettings, HostSettings, LogSettings, LogsSettings)
     keys = [key for model in models for key in model.model_fields]
     text = "\n".join(EXAMPLES)
     assert [key for key in [*keys, *ENTRY_KEYS] if not re.search(rf"\b{key}:", text)] == []

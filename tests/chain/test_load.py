@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from microbox.chain.errors import ChainErrors, Position
 from microbox.chain.load import load_chain, read_chain
 from microbox.chain.model import Chain, Overrides, StackSettings
+from microbox.channel.messages import HostNetwork
 
 Load = Callable[..., Chain]
 Complaints = Callable[..., list[str]]
@@ -88,6 +89,25 @@ def test_all_that_a_chain_may_say(load: Load) -> None:
     assert chain.settings["checksums"] == 1
     assert chain.settings["icmp_timeout"] == StackSettings().icmp_timeout
     assert (chain.log_slots, chain.log_directory, chain.utc) == (8192, Path("logs"), True)
+
+
+def test_what_is_known_of_hosts(load: Load) -> None:
+    chain = load(
+        """
+        input: capture.pcap
+        chain: [flow_log]
+        stack:
+          hosts:
+            - {network: 10.0.0.0/8, policy: linux, hops: 3}
+            - {network: "2001:db8:0::/32", policy: windows, fragments: bsd}
+            - {network: 192.0.2.1}
+        """
+    )
+    assert chain.hosts == (
+        HostNetwork("10.0.0.0/8", segments=3, fragments=3, hops=3),
+        HostNetwork("2001:db8::/32", segments=4, fragments=2, hops=0),
+        HostNetwork("192.0.2.1/32", segments=0, fragments=0, hops=0),
+    )
 
 
 def test_what_is_read_counts_from_the_file_and_what_is_written_from_here(
@@ -247,6 +267,39 @@ MISTAKES = {
         "input: capture.pcap\nchain: [flow_log]\nstack: {held_segments_per_flow: 501}\n",
         "chain.yaml:3:33: `stack.held_segments_per_flow` is 501 (a whole number); expected how "
         "many out-of-order segments a flow may hold, 1 to 320",
+    ),
+    "a network that is none": (
+        "input: capture.pcap\nchain: [flow_log]\nstack: {hosts: [{network: 10.0.0.1/8}]}\n",
+        "chain.yaml:3:27: `stack.hosts[0].network` is '10.0.0.1/8' (text); expected a network such "
+        "as 10.0.0.0/8 or 2001:db8::/32, or an address",
+    ),
+    "hosts of no network": (
+        "input: capture.pcap\nchain: [flow_log]\nstack: {hosts: [{policy: linux}]}\n",
+        "chain.yaml:3:17: `stack.hosts[0].network` is missing; expected a network such as "
+        "10.0.0.0/8 or 2001:db8::/32, or an address",
+    ),
+    "an unknown key of hosts": (
+        "input: capture.pcap\nchain: [flow_log]\n"
+        "stack: {hosts: [{network: 10.0.0.0/8, polcy: x}]}\n",
+        "chain.yaml:3:39: unknown key 'polcy' in `stack.hosts[0]`; expected 'network', 'policy', "
+        "'fragments' or 'hops'; did you mean 'policy'?",
+    ),
+    "a policy that is none": (
+        "input: capture.pcap\nchain: [flow_log]\n"
+        "stack: {hosts: [{network: 10.0.0.0/8, policy: minix}]}\n",
+        "chain.yaml:3:47: `stack.hosts[0].policy` is 'minix' (text); expected first, last, bsd, "
+        "linux, windows or solaris; did you mean 'linux'?",
+    ),
+    "hosts without their keys": (
+        "input: capture.pcap\nchain: [flow_log]\nstack: {hosts: [10.0.0.0/8]}\n",
+        "chain.yaml:3:17: `stack.hosts[0]` is '10.0.0.0/8' (text); expected a mapping such as "
+        "{network: 10.0.0.0/8, policy: linux}",
+    ),
+    "a network that is there twice": (
+        "input: capture.pcap\nchain: [flow_log]\n"
+        "stack: {hosts: [{network: 10.0.0.1}, {network: 10.0.0.1/32}]}\n",
+        "chain.yaml:3:16: `stack.hosts` is a list; expected a list such as [{network: 10.0.0.0/8, "
+        "policy: linux}], at most 1000, each network once",
     ),
     "a log of an odd size": (
         "input: capture.pcap\nchain: [flow_log]\nlog: {slots: 5000}\n",

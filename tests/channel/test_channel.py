@@ -121,7 +121,7 @@ def test_a_message_of_almost_the_limit_arrives(ends: Ends) -> None:
         (Load("nf", "nf.py", {"rules": object()}), 0, "'load' cannot be sent"),
         (Load("nf", "nf.py", {"count": 2**70}), 0, "'load' cannot be sent"),
         (Map(1), 1, "'map' takes 2 descriptors, not 1"),
-        (StartWorker("in", "out", 0, 4096, {}), 1, "'start_worker' takes 2 descriptors, not 1"),
+        (StartWorker("in", "out", 0, 4096, {}, []), 1, "'start_worker' takes 2 descriptors, not 1"),
     ],
 )
 def test_what_cannot_be_sent_is_said_at_once(

@@ -8,6 +8,7 @@ from microbox.channel.messages import (
     Bit,
     Configure,
     HandlerDeclaration,
+    HostNetwork,
     Load,
     Manifest,
     Message,
@@ -40,7 +41,14 @@ MESSAGES = [
     Configure(
         0, [Bit(4, "", [1, 2], [1])], AreaShape(4096, 0, 0, True), 0, MANIFEST.declares, ["w"]
     ),
-    StartWorker("in.pcap", "", 0, 4096, {"tcp_timeout": 300_000_000_000}),
+    StartWorker(
+        "in.pcap",
+        "",
+        0,
+        4096,
+        {"tcp_timeout": 300_000_000_000},
+        [HostNetwork("10.0.0.0/8", 3, 3, 0)],
+    ),
     Subscribe([WorkerSubscription(0, 4, "tcp", [1])], [WorkerTimer(10**9, [4])]),
 ]
 
