@@ -8,6 +8,7 @@
 #include "microbox/events/event_types.h"
 #include "microbox/stack/counters.h"
 #include "microbox/stack/decode.h"
+#include "microbox/stack/derived.h"
 #include "microbox/stack/flow_table.h"
 #include "microbox/stack/module_set.h"
 #include "microbox/stack/packet_clock.h"
@@ -23,6 +24,9 @@
  * timers that fire; what users' modules publish for the packet and for the flow's end; and the
  * rest: the packet, the flow's start and end, four state changes, the handshake, four anomalies,
  * the packet's own bytes and gaps, with room to spare.
+ *
+ * Where types are derived, each of these but a timer may be followed by as many entries as there
+ * are types derived from its own: so a flow may hold fewer segments (mb_held_segments_limit).
  */
 enum {
     MB_HELD_PER_FLOW_MAX = 320,
@@ -54,6 +58,8 @@ struct mb_cause {
 struct mb_stack {
     struct mb_module_services services; /* first, where users' modules look for them */
     struct mb_log *log;
+    const uint8_t *pool;        /* of the frames that are being handled */
+    struct mb_derived *derived; /* NULL where no type is derived */
     struct mb_cause cause;
     struct mb_packet_clock clock;
     uint64_t packets;     /* received so far */
@@ -84,12 +90,26 @@ static inline void mb_count_reason(struct mb_stack *stack, uint8_t reason) {
     stack->counters.by_reason[reason]++;
 }
 
-/* The next entry, with everything but type-dependent parts filled; NULL where nobody wants it. */
-static inline struct mb_entry *mb_publish(struct mb_stack *stack, const uint64_t mask[2],
-                                          uint16_t type, uint8_t reason, uint8_t flags) {
+/* A slot of the log. */
+static inline struct mb_entry *mb_claim(struct mb_stack *stack, const uint64_t mask[2],
+                                        uint16_t type) {
+    stack->counters.published_by_type[type]++;
+    stack->counters.entries++;
+    return mb_log_claim(stack->log, mask);
+}
+
+/* The next entry, with everything but type-dependent parts filled; NULL where nobody wants it.
+ * `flow`: that it is about, NULL for none. The caller fills the rest before it publishes anything
+ * else: then, or at the packet's end, types derived from it are published. */
+static inline struct mb_entry *mb_publish_of(struct mb_stack *stack,
+                                             const struct mb_flow_entry *flow,
+                                             const uint64_t mask[2], uint16_t type, uint8_t reason,
+                                             uint8_t flags) {
     if ((mask[0] | mask[1]) == 0)
         return NULL;
-    struct mb_entry *entry = mb_log_claim(stack->log, mask);
+    struct mb_entry *entry = __builtin_expect(stack->derived != NULL, 0)
+                                 ? mb_derived_claim(stack, flow, mask, type)
+                                 : mb_claim(stack, mask, type);
     __builtin_prefetch((const char *)(entry + 1) + 64, 1);
     entry->time = stack->cause.time;
     entry->packet = stack->cause.packet;
@@ -101,9 +121,25 @@ static inline struct mb_entry *mb_publish(struct mb_stack *stack, const uint64_t
     entry->data_length = 0;
     entry->frame_length = stack->cause.frame_length;
     entry->data_offset = 0;
-    stack->counters.published_by_type[type]++;
-    stack->counters.entries++;
     return entry;
+}
+
+/* Likewise, about no flow. */
+static inline struct mb_entry *mb_publish(struct mb_stack *stack, const uint64_t mask[2],
+                                          uint16_t type, uint8_t reason, uint8_t flags) {
+    return mb_publish_of(stack, NULL, mask, type, reason, flags);
+}
+
+/* The last entry is complete: what is derived from it follows it. */
+static inline void mb_settle(struct mb_stack *stack) {
+    if (stack->derived != NULL)
+        mb_derived_publish(stack);
+}
+
+/* The packet, or what else the log was claimed for since `first`, is done. */
+static inline void mb_end_packet(struct mb_stack *stack, uint64_t first) {
+    mb_settle(stack);
+    mb_log_end_packet(stack->log, first);
 }
 
 /* An entry about no flow: payload and snapshot are all zero. */
@@ -124,8 +160,8 @@ static inline struct mb_entry *mb_publish_flow_masked(struct mb_stack *stack,
     const uint64_t *wanted = stack->subscriptions.type_mask[type];
     uint64_t mask[2] = {wanted[0] & who[0], wanted[1] & who[1]};
     struct mb_entry *entry =
-        mb_publish(stack, mask, type, reason,
-                   (uint8_t)(MB_HAS_FLOW | (direction != 0 ? MB_FROM_RESPONDER : 0)));
+        mb_publish_of(stack, flow, mask, type, reason,
+                      (uint8_t)(MB_HAS_FLOW | (direction != 0 ? MB_FROM_RESPONDER : 0)));
     if (entry == NULL)
         return NULL;
     entry->flow = flow->number;

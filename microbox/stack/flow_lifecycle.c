@@ -84,9 +84,10 @@ static uint8_t timeout_reason(const struct mb_flow_entry *flow) {
                                                                      : MB_REASON_END_TIMEOUT;
 }
 
-static uint32_t entries_to_end(const struct mb_flow_entry *flow) {
-    return ((uint32_t)flow->stream[0].held + flow->stream[1].held) * MB_ENTRIES_PER_HELD +
-           MB_MODULE_ENTRIES + 3;
+static uint32_t entries_to_end(const struct mb_stack *stack, const struct mb_flow_entry *flow) {
+    const uint32_t held = (uint32_t)flow->stream[0].held + flow->stream[1].held;
+    return held * mb_entries_per_held(stack->derived) +
+           (MB_MODULE_ENTRIES + 3) * mb_entries_per_event(stack->derived);
 }
 
 void mb_flows_expire(struct mb_stack *stack, uint64_t first_entry) {
@@ -96,8 +97,9 @@ void mb_flows_expire(struct mb_stack *stack, uint64_t first_entry) {
                 mb_flow_overdue(&stack->table, (enum mb_timeout_class)timeout_class);
             if (flow == NULL)
                 break;
+            mb_settle(stack);
             uint64_t used = stack->log->next - first_entry;
-            if (used + entries_to_end(flow) > MB_ENTRIES_PER_PACKET)
+            if (used + entries_to_end(stack, flow) > MB_ENTRIES_PER_PACKET)
                 return;
             mb_flow_give_up(stack, flow, timeout_reason(flow));
         }

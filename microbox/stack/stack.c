@@ -18,12 +18,14 @@ static uint64_t or_default(uint64_t value, uint64_t fallback) {
     return value != 0 ? value : fallback;
 }
 
+static uint32_t min(uint32_t a, uint32_t b) {
+    return a < b ? a : b;
+}
+
 /* Timeouts are the least that RFC 5382, RFC 4787 and RFC 5508 allow a middlebox. */
 static void fill_defaults(struct mb_stack_config *config) {
     config->flows_max = (uint32_t)or_default(config->flows_max, 1000000);
     config->held_segments_per_flow = (uint32_t)or_default(config->held_segments_per_flow, 256);
-    if (config->held_segments_per_flow > MB_HELD_PER_FLOW_MAX)
-        config->held_segments_per_flow = MB_HELD_PER_FLOW_MAX;
     config->held_segments_max = (uint32_t)or_default(config->held_segments_max, 262144);
     config->held_bytes_per_flow = or_default(config->held_bytes_per_flow, 1 << 20);
     config->tcp_timeout = or_default(config->tcp_timeout, UINT64_C(7440) * SECOND);
@@ -98,15 +100,15 @@ static bool somebody_judges(const struct mb_log *log) {
 }
 
 static void decide_what_to_track(struct mb_stack *stack) {
-    bool is_judged = somebody_judges(stack->log);
+    bool needs_flows = somebody_judges(stack->log) || mb_derived_counts(stack->derived);
     for (unsigned module = 0; module < stack->modules.count; module++) {
         const struct mb_module *it = stack->modules.module[module];
         const uint64_t *mask = stack->subscriptions.module_mask[module];
-        if (is_judged || (mask[0] | mask[1]) != 0)
+        if (needs_flows || (mask[0] | mask[1]) != 0)
             stack->tracked |= (uint8_t)(1u << it->transport);
     }
     /* Without the monitor a new connection could not be told from the one before it. */
-    if (is_judged)
+    if (needs_flows)
         stack->always[MB_TRANSPORT_TCP] = MB_MODULE_TCP_MONITOR;
 }
 
@@ -125,12 +127,16 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
     stack->services = mb_module_services;
     if (mb_module_set_create(&stack->modules, config->modules, config->module_count,
                              (size_t)stack->config.flows_max + 1, error) != 0 ||
+        mb_derived_create(&stack->derived, &stack->config, error) != 0 ||
         mb_subscriptions_create(&stack->subscriptions, &stack->modules, subscriptions, count,
-                                stack->config.link_type, error) != 0 ||
+                                config->derived, config->derived_count, stack->config.link_type,
+                                error) != 0 ||
         take_timers(stack, timers, timer_count, error) != 0 || take_hosts(stack, error) != 0) {
         mb_stack_destroy(stack);
         return NULL;
     }
+    stack->config.held_segments_per_flow =
+        min(stack->config.held_segments_per_flow, mb_held_segments_limit(stack->derived));
     int status = choose_key(&stack->config);
     if (status == 0)
         status = create_tables(stack);
@@ -147,6 +153,7 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
 void mb_stack_destroy(struct mb_stack *stack) {
     if (stack == NULL)
         return;
+    mb_derived_destroy(stack->derived);
     mb_subscriptions_destroy(&stack->subscriptions);
     mb_module_set_destroy(&stack->modules);
     mb_flow_table_destroy(&stack->table);
@@ -219,8 +226,8 @@ static void publish_packet(struct mb_stack *stack, const struct mb_decoded *pack
                            unsigned direction) {
     const uint64_t *wanted = stack->subscriptions.type_mask[packet->type];
     const uint64_t mask[2] = {wanted[0] & who[0], wanted[1] & who[1]};
-    struct mb_entry *entry = mb_publish(stack, mask, packet->type, packet->reason,
-                                        direction != 0 ? MB_FROM_RESPONDER : 0);
+    struct mb_entry *entry = mb_publish_of(stack, flow, mask, packet->type, packet->reason,
+                                           direction != 0 ? MB_FROM_RESPONDER : 0);
     if (entry == NULL)
         return;
     entry->data_offset = packet->payload_offset;
@@ -309,7 +316,7 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     else
         handle_without_flow(stack, packet);
     mb_flows_expire(stack, handled->first);
-    mb_log_end_packet(stack->log, handled->first);
+    mb_end_packet(stack, handled->first);
     handled->end = stack->log->next;
 }
 
@@ -372,6 +379,7 @@ size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct
                        size_t count, struct mb_handled *handled) {
     struct mb_decoded packets[GROUP];
     size_t done = 0;
+    stack->pool = pool;
     for (size_t i = 0; i < FRAMES_AHEAD && i < count; i++)
         prefetch_headers(pool, &frames[i]);
     while (done < count && mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET)) {
@@ -416,7 +424,7 @@ static void publish_end_of_input(struct mb_stack *stack) {
         entry->payload.end_of_input.packets = stack->counters.packets;
         entry->payload.end_of_input.bytes = stack->counters.bytes;
     }
-    mb_log_end_packet(stack->log, first);
+    mb_end_packet(stack, first);
 }
 
 bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
@@ -431,7 +439,7 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
         struct mb_flow_entry *flow = &stack->table.flows[stack->ending[stack->ending_next++]];
         uint64_t first = stack->log->next;
         mb_flow_give_up(stack, flow, reason);
-        mb_log_end_packet(stack->log, first);
+        mb_end_packet(stack, first);
     }
     update_gauges(stack);
     if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
@@ -463,7 +471,7 @@ void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status, bool k
         return;
     entry->payload.nf_exited.nf = nf;
     entry->payload.nf_exited.status = status;
-    mb_log_end_packet(stack->log, first);
+    mb_end_packet(stack, first);
 }
 
 uint32_t mb_stack_flow_slots(const struct mb_stack *stack) {

@@ -37,6 +37,18 @@ enum mb_checksums {
 
 struct mb_loaded_module;
 
+/* An event type that users derive from the stack's own: it is published right behind each event of
+ * `bases` that its condition holds for, with the same payload and snapshot (condition.h). */
+struct mb_derived_type {
+    uint16_t type;     /* its number, past the built-in ones */
+    uint16_t parent;   /* a derived type further up whose condition has to hold too; 0: none */
+    uint32_t counters; /* that the program keeps for each flow */
+    uint64_t bases[8]; /* set of types of the stack's own */
+    const uint8_t *program;
+    uint32_t program_size;
+    uint32_t step_count;
+};
+
 /* All limits have defaults where 0. */
 struct mb_stack_config {
     uint32_t flows_max;              /* default 1,000,000 */
@@ -53,12 +65,16 @@ struct mb_stack_config {
     enum mb_checksums checksums;
     const struct mb_host_network *hosts; /* read when the stack is made, the caller's */
     uint32_t host_count;
-    uint64_t hash_key[2]; /* 0, 0: from the system's random source */
-    uint32_t link_type;   /* of the capture, for filters */
+    const struct mb_derived_type *derived; /* likewise; a parent stands above its children */
+    uint32_t derived_count;                /* at most MB_DERIVED_MAX */
+    uint64_t hash_key[2];                  /* 0, 0: from the system's random source */
+    uint32_t link_type;                    /* of the capture, for filters */
     /* Users' modules (module_load.h), in the order in which they run. Must outlive the stack. */
     struct mb_loaded_module *const *modules;
     uint32_t module_count;
 };
+
+enum { MB_DERIVED_MAX = 32 };
 
 struct mb_stack;
 

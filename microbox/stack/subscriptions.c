@@ -88,6 +88,20 @@ static int take(struct mb_subscriptions *subscriptions, const struct mb_subscrip
     return 0;
 }
 
+/* Who wants a derived type needs those that it is derived from. A parent stands above its children,
+ * whose bases are its own. */
+static void follow_derived(struct mb_subscriptions *subscriptions,
+                           const struct mb_derived_type *derived, uint32_t count) {
+    for (uint32_t i = count; i-- > 0;) {
+        const uint64_t *wanted = subscriptions->type_mask[derived[i].type];
+        if (derived[i].parent != 0)
+            add(subscriptions->type_mask[derived[i].parent], wanted);
+        for (unsigned type = 0; type < MB_TYPES_MAX; type++)
+            if (derived[i].bases[type / 64] >> type % 64 & 1)
+                add(subscriptions->type_mask[type], wanted);
+    }
+}
+
 static void work_out_module_masks(struct mb_subscriptions *subscriptions) {
     memset(subscriptions->module_mask, 0, sizeof subscriptions->module_mask);
     const struct mb_module_set *set = subscriptions->modules;
@@ -101,6 +115,7 @@ static void work_out_module_masks(struct mb_subscriptions *subscriptions) {
 int mb_subscriptions_create(struct mb_subscriptions *subscriptions,
                             const struct mb_module_set *modules,
                             const struct mb_subscription *wanted, uint32_t count,
+                            const struct mb_derived_type *derived, uint32_t derived_count,
                             uint32_t link_type, char error[MB_ERROR_SIZE]) {
     memset(subscriptions, 0, sizeof *subscriptions);
     subscriptions->epoch = 1;
@@ -113,6 +128,8 @@ int mb_subscriptions_create(struct mb_subscriptions *subscriptions,
     for (uint32_t i = 0; i < count; i++)
         if (take(subscriptions, &wanted[i], link_type, error) != 0)
             return -EINVAL;
+    memcpy(subscriptions->own_mask, subscriptions->type_mask, sizeof subscriptions->own_mask);
+    follow_derived(subscriptions, derived, derived_count);
     work_out_module_masks(subscriptions);
     return 0;
 }
@@ -132,8 +149,10 @@ void mb_subscriptions_destroy(struct mb_subscriptions *subscriptions) {
 
 void mb_subscriptions_remove(struct mb_subscriptions *subscriptions, uint32_t nf) {
     const uint64_t *gone = subscriptions->nf_mask[nf];
-    for (unsigned type = 0; type < MB_TYPES_MAX; type++)
+    for (unsigned type = 0; type < MB_TYPES_MAX; type++) {
         take_away(subscriptions->type_mask[type], gone);
+        take_away(subscriptions->own_mask[type], gone);
+    }
     for (uint32_t i = 0; i < subscriptions->flow_filter_count; i++)
         take_away(subscriptions->flow_filters[i].mask, gone);
     for (uint32_t i = 0; i < subscriptions->packet_filter_count; i++)

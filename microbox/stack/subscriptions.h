@@ -19,7 +19,8 @@ struct mb_shared_filter {
 };
 
 struct mb_subscriptions {
-    uint64_t type_mask[MB_TYPES_MAX][2];
+    uint64_t type_mask[MB_TYPES_MAX][2]; /* who wants the type, or one that is derived from it */
+    uint64_t own_mask[MB_TYPES_MAX][2];  /* who wants the type itself */
     const struct mb_module_set *modules;
     uint64_t module_mask[MB_MODULES_MAX][2]; /* who wants something that the module publishes */
     uint64_t unfiltered[2];
@@ -33,11 +34,12 @@ struct mb_subscriptions {
     uint32_t epoch; /* changes when masks do; never 0 */
 };
 
-/* `modules` must outlive the subscriptions. Returns 0, or -EINVAL with a sentence in `error`; what
- * was made is released by destroy. */
+/* `modules` must outlive the subscriptions. `derived` is sound (derived.h). Returns 0, or -EINVAL
+ * with a sentence in `error`; what was made is released by destroy. */
 int mb_subscriptions_create(struct mb_subscriptions *subscriptions,
                             const struct mb_module_set *modules,
                             const struct mb_subscription *wanted, uint32_t count,
+                            const struct mb_derived_type *derived, uint32_t derived_count,
                             uint32_t link_type, char error[MB_ERROR_SIZE]);
 void mb_subscriptions_destroy(struct mb_subscriptions *subscriptions);
 

@@ -1,0 +1,52 @@
+/*
+ * Event types that users derive from the stack's own. Their entries follow the one that they are
+ * derived from, where its condition holds and somebody wants them.
+ *
+ * An entry can be judged only when its publisher has filled it. So it stays pending until the next
+ * one is claimed or its packet ends; nobody can read it before that, and nothing is claimed between
+ * the two. What is wanted only for the sake of derived types is not written to the log: it is
+ * filled and judged in a place of its own.
+ *
+ * Counters of conditions are kept by flow slot. A slot that has changed hands begins at 0.
+ */
+#ifndef MICROBOX_STACK_DERIVED_H
+#define MICROBOX_STACK_DERIVED_H
+
+#include "microbox/stack/flow.h"
+#include "microbox/stack/stack.h"
+
+enum {
+    MB_DERIVED_PER_EVENT_MAX = 8, /* types that one event may be followed by */
+    MB_DERIVED_COUNTERS_MAX = 32  /* of all types together, for each flow */
+};
+
+struct mb_derived;
+struct mb_stack;
+
+/* Checks all types and programs of the configuration; its limits are filled in. NULL is made of
+ * none. Returns 0, or -errno with a sentence in `error`. */
+int mb_derived_create(struct mb_derived **derived, const struct mb_stack_config *config,
+                      char error[MB_ERROR_SIZE]);
+/* `derived` may be NULL. */
+void mb_derived_destroy(struct mb_derived *derived);
+
+/* True where a condition counts, so that flows have to be told apart. `derived` may be NULL. */
+bool mb_derived_counts(const struct mb_derived *derived);
+
+/* Entries that one event may cause, itself included, and that a held segment may, gaps included.
+ * `derived` may be NULL. */
+uint32_t mb_entries_per_event(const struct mb_derived *derived);
+uint32_t mb_entries_per_held(const struct mb_derived *derived);
+/* Segments that a flow may hold so that one packet never causes more than MB_ENTRIES_PER_PACKET.
+ * `derived` may be NULL. */
+uint32_t mb_held_segments_limit(const struct mb_derived *derived);
+
+/* An entry for an event that `mask` wants or wants something derived from, to be filled by the
+ * caller: in the log, or not. `flow` may be NULL. */
+struct mb_entry *mb_derived_claim(struct mb_stack *stack, const struct mb_flow_entry *flow,
+                                  const uint64_t mask[2], uint16_t type);
+
+/* Publishes what is derived from the last entry, if that was not done yet. */
+void mb_derived_publish(struct mb_stack *stack);
+
+#endif
