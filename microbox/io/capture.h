@@ -69,8 +69,9 @@ extern const struct mb_capture_format mb_pcap_format;
 extern const struct mb_capture_format mb_pcapng_format;
 
 /* Copies what libpcap reads from the bytes into a sealed memfd, as pcap with nanoseconds.
- * Returns the descriptor, or -1 with libpcap's words in `error`. Where libpcap stopped before the
- * end, *status is not MB_SOURCE_END and `error` says why. */
+ * Returns the descriptor, or -1: with a sentence in `error` where the copy could not be made, with
+ * none where libpcap does not know the format either. Where libpcap stopped before the end, *status
+ * is not MB_SOURCE_END and `error` says why. */
 int mb_libpcap_copy(const uint8_t *bytes, uint64_t size, enum mb_source_status *status,
                     char error[MB_ERROR_SIZE]);
 

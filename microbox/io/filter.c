@@ -90,8 +90,10 @@ static bool compile_both(struct mb_filter *filter, const char *expression, uint3
         compile(expression, compiler_link_type(link_type), &filter->frame, frame_error);
     const bool for_network = !names_link_layer(expression) &&
                              compile(expression, DLT_RAW, &filter->network, network_error);
-    if (for_network)
-        filter->is_per_flow = mb_filter_looks_at_flow_only(&filter->network);
+    if (for_network && mb_filter_looks_at_flow_only(&filter->network, &filter->is_per_flow) != 0) {
+        snprintf(error, MB_ERROR_SIZE, "no memory");
+        return false;
+    }
     if (!for_frame && !for_network)
         memcpy(error, frame_error, MB_ERROR_SIZE);
     return for_frame || for_network;

@@ -12,6 +12,7 @@
  */
 #include "microbox/io/filter_scope.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -240,12 +241,13 @@ static bool step(struct pass *pass, uint32_t at, struct state state) {
     return reach(pass, at, (uint64_t)at + 1, state);
 }
 
-bool mb_filter_looks_at_flow_only(const struct bpf_program *program) {
+int mb_filter_looks_at_flow_only(const struct bpf_program *program, bool *answer) {
+    *answer = false;
+    if (program->bf_len == 0)
+        return 0;
     struct pass pass = {program, calloc((size_t)program->bf_len * STATES, sizeof(bool))};
-    if (!pass.reached || program->bf_len == 0) {
-        free(pass.reached);
-        return false;
-    }
+    if (!pass.reached)
+        return -ENOMEM;
     pass.reached[state_number((struct state){.accumulator = FIXED, .index = FIXED})] = true;
     bool flow_only = true;
     for (uint32_t at = 0; flow_only && at < program->bf_len; at++)
@@ -253,5 +255,6 @@ bool mb_filter_looks_at_flow_only(const struct bpf_program *program) {
             if (pass.reached[(size_t)at * STATES + number])
                 flow_only = step(&pass, at, state_of_number(number));
     free(pass.reached);
-    return flow_only;
+    *answer = flow_only;
+    return 0;
 }

@@ -7,8 +7,9 @@
 #include <pcap/pcap.h>
 #include <stdbool.h>
 
-/* True where the answer of a program compiled for raw IP is the same for all packets that a flow
- * sends in one direction. A false "no" costs time; a false "yes" would be wrong. */
-bool mb_filter_looks_at_flow_only(const struct bpf_program *program);
+/* *answer: whether what a program compiled for raw IP says is the same for all packets that a flow
+ * sends in one direction. A false "no" costs time; a false "yes" would be wrong. Returns 0 or
+ * -ENOMEM. */
+int mb_filter_looks_at_flow_only(const struct bpf_program *program, bool *answer);
 
 #endif

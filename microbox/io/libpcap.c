@@ -4,9 +4,11 @@
  */
 #include "microbox/io/capture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pcap/pcap.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -49,24 +51,30 @@ static int copy_to_memory(pcap_t *capture, enum mb_source_status *status,
         return -1;
     }
     const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
-    if (copy_records(capture, copy, status, error) && fcntl(fd, F_ADD_SEALS, seals) == 0)
-        return fd;
+    if (copy_records(capture, copy, status, error)) {
+        if (fcntl(fd, F_ADD_SEALS, seals) == 0)
+            return fd;
+        snprintf(error, MB_ERROR_SIZE, "the copy of the capture cannot be sealed: %s",
+                 strerror(errno));
+    }
     close(fd);
     return -1;
 }
 
 int mb_libpcap_copy(const uint8_t *bytes, uint64_t size, enum mb_source_status *status,
                     char error[MB_ERROR_SIZE]) {
-    char words[PCAP_ERRBUF_SIZE] = "";
+    error[0] = '\0';
     /* Opened for reading only: the bytes are not written. */
     FILE *file = fmemopen((void *)(uintptr_t)bytes, size, "r");
+    if (!file) {
+        snprintf(error, MB_ERROR_SIZE, "no memory to read the capture");
+        return -1;
+    }
+    char words[PCAP_ERRBUF_SIZE];
     pcap_t *capture =
-        file ? pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_NANO, words)
-             : NULL;
+        pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_NANO, words);
     if (!capture) {
-        snprintf(error, MB_ERROR_SIZE, "%.*s", MB_ERROR_SIZE - 1, words);
-        if (file)
-            fclose(file);
+        fclose(file);
         return -1;
     }
     const int fd = copy_to_memory(capture, status, error);

@@ -164,17 +164,24 @@ static bool find_format(struct mb_source *source) {
 }
 
 /* Puts libpcap's copy in the file's place. */
-static bool convert(struct mb_source *source) {
-    char words[MB_ERROR_SIZE] = "";
+static bool convert(struct mb_source *source, const char *name, char error[MB_ERROR_SIZE]) {
+    char words[MB_ERROR_SIZE];
     struct stat status;
     const int copy = mb_libpcap_copy(source->pool, source->size, &source->status_at_end, words);
+    if (copy < 0 && words[0] == '\0')
+        describe_contents(source->pool, source->size, name, error);
+    else if (copy < 0)
+        snprintf(error, MB_ERROR_SIZE, "%.100s: %.150s", name, words);
     if (copy < 0)
         return false;
     unmap_pool(source);
     close(source->pool_fd);
     source->pool_fd = copy;
-    if (fstat(copy, &status) != 0 || !map_pool(source, copy, (uint64_t)status.st_size))
+    if (fstat(copy, &status) != 0 || !map_pool(source, copy, (uint64_t)status.st_size)) {
+        snprintf(error, MB_ERROR_SIZE, "%.100s: libpcap's copy cannot be mapped: %s", name,
+                 strerror(errno));
         return false;
+    }
     memcpy(source->complaint, words, sizeof words);
     return find_format(source);
 }
@@ -183,11 +190,8 @@ static bool open_source(struct mb_source *source, int fd, const char *name,
                         char error[MB_ERROR_SIZE]) {
     if (!map_file(source, fd, name, error))
         return false;
-    if (!find_format(source)) {
-        describe_contents(source->pool, source->size, name, error);
-        if (!convert(source))
-            return false;
-    }
+    if (!find_format(source) && !convert(source, name, error))
+        return false;
     if (source->format->open(source))
         return true;
     snprintf(error, MB_ERROR_SIZE, "%.100s: %.150s", name, source->complaint);
