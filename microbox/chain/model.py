@@ -30,6 +30,13 @@ OVERLAP_POLICIES = {  # enum mb_overlap_policy
     "solaris": 5,
 }
 HOST_NETWORKS_MAX = 1000  # what fits into the message that starts a worker
+CAP_POLICIES = {  # enum mb_cap_policy
+    "evict": 0,
+    "drop-packet": 1,
+    "drop-flow": 2,
+    "bypass": 3,
+    "pass": 4,
+}
 CHECKSUMS = {"off": 0, "event": 1, "drop": 2}  # enum mb_checksums
 _INSTANCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
@@ -91,6 +98,31 @@ class HostSettings(Section):
         )
 
 
+CapPolicy = Literal["evict", "drop-packet", "drop-flow", "bypass", "pass"]
+_AT_CAP = "evict, drop-packet, drop-flow, bypass or pass"
+Chance = Annotated[float, Field(ge=0, le=1)]
+
+
+class ForceSettings(Section):
+    """`stack.force`: for tests, how often a cap counts as met although it is not."""
+
+    flows: Chance = Field(default=0.0, description="a chance from 0 to 1, such as 0.01")
+    held: Chance = Field(default=0.0, description="a chance from 0 to 1, such as 0.01")
+    fragments: Chance = Field(default=0.0, description="a chance from 0 to 1, such as 0.01")
+    seed: Annotated[int, Field(ge=0, le=_U32_MAX)] = Field(
+        default=0, description="a number from 0 to 4294967295"
+    )
+
+    def as_settings(self) -> dict[str, int]:
+        """Fields of struct mb_stack_config: chances in 2^32."""
+        chances = {"flows": self.flows, "held": self.held, "fragments": self.fragments}
+        settings = {
+            f"force_{cap}": min(round(chance * (1 << 32)), _U32_MAX)
+            for cap, chance in chances.items()
+        }
+        return {**settings, "force_seed": self.seed}
+
+
 class StackSettings(Section):
     """`stack`: limits and timeouts of the µStack (struct mb_stack_config)."""
 
@@ -111,6 +143,9 @@ class StackSettings(Section):
     tcp_timeout: Duration = Field(
         default=7_440_000_000_000, description="a duration with its unit, such as 7440s or 124m"
     )
+    tcp_unanswered_timeout: Duration = Field(
+        default=7_440_000_000_000, description="a duration with its unit, such as 7440s or 124m"
+    )
     tcp_opening_timeout: Duration = Field(
         default=240_000_000_000, description="a duration with its unit, such as 240s or 4m"
     )
@@ -120,8 +155,20 @@ class StackSettings(Section):
     udp_timeout: Duration = Field(
         default=120_000_000_000, description="a duration with its unit, such as 120s or 2m"
     )
+    udp_unanswered_timeout: Duration = Field(
+        default=120_000_000_000, description="a duration with its unit, such as 120s or 2m"
+    )
     icmp_timeout: Duration = Field(
         default=60_000_000_000, description="a duration with its unit, such as 60s or 1m"
+    )
+    icmp_unanswered_timeout: Duration = Field(
+        default=60_000_000_000, description="a duration with its unit, such as 60s or 1m"
+    )
+    flows_at_cap: CapPolicy = Field(default="evict", description=_AT_CAP)
+    held_at_cap: CapPolicy = Field(default="evict", description=_AT_CAP)
+    fragments_at_cap: CapPolicy = Field(default="evict", description=_AT_CAP)
+    force: ForceSettings = Field(
+        default=ForceSettings(), description="a mapping such as {flows: 0.01, seed: 7}"
     )
     checksums: Literal["off", "event", "drop"] = Field(
         default="off", description="off, event or drop"
@@ -146,7 +193,10 @@ class StackSettings(Section):
 
     def as_settings(self) -> dict[str, int]:
         """The fields of struct mb_stack_config that are numbers."""
-        settings: dict[str, Any] = self.model_dump(exclude={"hosts"})
+        settings: dict[str, Any] = self.model_dump(exclude={"force", "hosts"})
+        for cap in ("flows", "held", "fragments"):
+            settings[f"{cap}_at_cap"] = CAP_POLICIES[settings[f"{cap}_at_cap"]]
+        settings.update(self.force.as_settings())
         settings["checksums"] = CHECKSUMS[self.checksums]
         return settings
 

@@ -23,7 +23,7 @@ SEVERITIES = {1: "information", 2: "notice", 3: "warning", 4: "critical"}
 
 def print_summary(report: RunReport, console: Console) -> None:
     """Prints all of it. Text of NFs and of the wire is never taken for markup."""
-    for section in (_head, _nfs, _flows, _alerts, _events, _losses, _unusual, _logs):
+    for section in (_head, _nfs, _flows, _alerts, _events, _losses, _caps, _unusual, _logs):
         section(report, console)
 
 
@@ -194,6 +194,27 @@ def equation(balance: Balance) -> str:
 
 def _term(term: Term) -> str:
     return f"{term.count:,} {term.what}"
+
+
+AT_CAP = {
+    "evict": "the oldest were given up",
+    "drop-packet": "the packets were dropped",
+    "drop-flow": "the packets, and those that belong with them, were dropped",
+    "bypass": "the packets went out unseen",
+    "pass": "the packets went on, but were not kept",
+}
+
+
+def _caps(report: RunReport, console: Console) -> None:
+    """Which limits of the stack were met, and what was done."""
+    if not report.caps_met:
+        return
+    _title(console, "Caps that were met")
+    table = _table("times", "cap", "policy", "", numbers=("times",))
+    for cap, by_policy in report.caps_met.items():
+        for policy, times in by_policy.items():
+            table.add_row(*map(_cell, (times, cap, policy, AT_CAP[policy])))
+    _print_table(console, table)
 
 
 def _unusual(report: RunReport, console: Console) -> None:

@@ -24,6 +24,7 @@ HEADERS = (
     "microbox/io/source.h",
     "microbox/io/sink.h",
     "microbox/io/filter.h",
+    "microbox/stack/caps.h",
     "microbox/stack/counters.h",
     "microbox/stack/hosts.h",
     "microbox/stack/stack.h",

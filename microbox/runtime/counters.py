@@ -14,6 +14,14 @@ from typing import Any, Self
 from microbox._core import ffi, lib
 from microbox.channel.messages import AreaShape
 
+CAPS = {lib.MB_CAP_FLOWS: "flows", lib.MB_CAP_HELD: "held", lib.MB_CAP_FRAGMENTS: "fragments"}
+POLICIES = {
+    lib.MB_AT_CAP_EVICT: "evict",
+    lib.MB_AT_CAP_DROP_PACKET: "drop-packet",
+    lib.MB_AT_CAP_DROP_FLOW: "drop-flow",
+    lib.MB_AT_CAP_BYPASS: "bypass",
+    lib.MB_AT_CAP_PASS: "pass",
+}
 VERDICT_NAMES = {lib.MB_DROP: "drop", lib.MB_DROP_FLOW: "drop_flow", lib.MB_PASS_FLOW: "pass_flow"}
 
 
@@ -55,11 +63,12 @@ class MappedArea:
 
 @dataclass(frozen=True, slots=True)
 class WorkerCounters:
-    """The rows of counters.def by name, and two arrays without their zeros."""
+    """The rows of counters.def by name, and the arrays without their zeros."""
 
     values: dict[str, int]
     published: dict[int, int]  # by number of the event type
     reasons: dict[int, int]  # by number of the reason
+    caps_met: dict[str, dict[str, int]]  # by cap and policy, in the chain file's words
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,7 @@ class WorkerPages:
             values=_scalars(self._values),
             published=_not_zero(self._values.published_by_type),
             reasons=_not_zero(self._values.by_reason),
+            caps_met=_caps_met(self._values.caps_met),
         )
 
     def published(self, type_number: int) -> int:
@@ -169,6 +179,15 @@ def _scalars(counters: Any) -> dict[str, int]:
         name: int(getattr(counters, name))
         for name, field in fields
         if field.type.kind == "primitive"
+    }
+
+
+def _caps_met(counts: Any) -> dict[str, dict[str, int]]:
+    met = {name: _not_zero(counts[cap]) for cap, name in CAPS.items()}
+    return {
+        name: {POLICIES[policy]: count for policy, count in by_policy.items()}
+        for name, by_policy in met.items()
+        if by_policy
     }
 
 

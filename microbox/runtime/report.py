@@ -157,6 +157,7 @@ class RunReport:
     warnings: list[str]
     problems: list[ProblemReport]
     logs: dict[str, int]  # lines by file name
+    caps_met: dict[str, dict[str, int]] = field(default_factory=dict)  # times, by cap and policy
     directory: str = ""
     timing: Timing | None = None
     version: int = REPORT_VERSION

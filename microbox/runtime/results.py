@@ -93,6 +93,7 @@ def make_report(
             for reason in catalog.reasons
             if worker.reasons.get(reason.number)
         },
+        caps_met=worker.caps_met,
         alerts=sum(nf.alerts for nf in nfs),
         first_alerts=list(itertools.islice(_alerts(directory / "alert_log.jsonl"), ALERTS_SHOWN)),
         top_flows=_top_flows(nfs),
@@ -215,6 +216,7 @@ def _output(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
     parts = [
         Term(values["output_packets"], "written"),
         Term(values["gate_dropped"], "dropped by NFs"),
+        Term(values["gate_refused"], "dropped at a cap"),
         Term(values["gate_waiting"], "without a verdict", is_loss=True),
         Term(values["output_lost"], "that could not be written", is_loss=True),
     ]

@@ -13,6 +13,7 @@
 #include "microbox/stack/module_set.h"
 #include "microbox/stack/packet_clock.h"
 #include "microbox/stack/reassembly.h"
+#include "microbox/stack/refused_flows.h"
 #include "microbox/stack/stack.h"
 #include "microbox/stack/subscriptions.h"
 
@@ -39,6 +40,11 @@ _Static_assert((int)MB_HELD_PER_FLOW_MAX *(int)MB_ENTRIES_PER_HELD + (int)MB_TIM
                    (int)MB_ENTRIES_PER_PACKET,
                "one packet must not publish more than the log keeps room for");
 
+struct mb_cap_setting {
+    enum mb_cap_policy policy;
+    uint32_t forced; /* the chance, in 2^32, that a packet finds the cap met */
+};
+
 struct mb_timer_state {
     uint64_t period;
     uint64_t mask[2];
@@ -64,6 +70,8 @@ struct mb_stack {
     struct mb_packet_clock clock;
     uint64_t packets;     /* received so far */
     bool segment_refused; /* tcp.monitor says that the receiver would not take the segment */
+    bool is_bypassed;     /* by the policy of a cap: nobody is shown the packet in hand */
+    uint8_t dropped;      /* enum mb_reason: why the packet in hand does not go out; 0: it may */
     uint8_t tracked;      /* bit t: flows of transport t are followed */
     uint16_t always[MB_TRANSPORTS]; /* modules that flows of the transport run in any case */
     struct mb_flow_table table;
@@ -73,6 +81,8 @@ struct mb_stack {
     uint32_t module_entries; /* what users' modules published for this packet, or flow's end */
     struct mb_subscriptions subscriptions;
     struct mb_stack_config config;
+    struct mb_refused_flows refused;
+    struct mb_cap_setting caps[MB_CAPS];
     uint32_t timer_count;
     uint32_t next_timer; /* which one to look at first */
     struct mb_timer_state *timers;
@@ -89,6 +99,23 @@ _Static_assert(offsetof(struct mb_stack, services) == 0, "module.h casts a stack
 static inline void mb_count_reason(struct mb_stack *stack, uint8_t reason) {
     stack->counters.by_reason[reason]++;
 }
+
+/* --- caps --- */
+
+/* True where a test's setting has the cap met for the packet in hand. */
+bool mb_cap_is_forced(struct mb_stack *stack, enum mb_cap cap);
+
+/* The cap is met: counts it, and says what to do. */
+enum mb_cap_policy mb_cap_met(struct mb_stack *stack, enum mb_cap cap);
+
+/* The packet in hand does not go out. */
+static inline void mb_refuse_packet(struct mb_stack *stack, uint8_t reason) {
+    if (stack->dropped == MB_REASON_NONE)
+        stack->counters.packets_refused++;
+    stack->dropped = reason;
+}
+
+/* --- publishing --- */
 
 /* A slot of the log. */
 static inline struct mb_entry *mb_claim(struct mb_stack *stack, const uint64_t mask[2],

@@ -17,8 +17,13 @@
 enum mb_timeout_class {
     MB_TIMEOUT_CLOSED,  /* TCP after its end: kept so that late segments start no flow */
     MB_TIMEOUT_OPENING, /* TCP, handshake not complete */
-    MB_TIMEOUT_OPEN,    /* TCP */
-    MB_TIMEOUT_UDP,     /* UDP and other protocols */
+    /* Packets of one direction only, so far. Anybody can send such from any source address, and
+     * who does must not push out a flow whose both ends are there. */
+    MB_TIMEOUT_TCP_UNANSWERED, /* open: picked up, or a capture of one side */
+    MB_TIMEOUT_UDP_UNANSWERED, /* UDP and other protocols */
+    MB_TIMEOUT_ICMP_UNANSWERED,
+    MB_TIMEOUT_OPEN, /* TCP */
+    MB_TIMEOUT_UDP,  /* UDP and other protocols */
     MB_TIMEOUT_ICMP,
     MB_TIMEOUT_CLASSES
 };
@@ -29,6 +34,8 @@ enum mb_flow_mark {
     MB_FLOW_STARTED = 1 << 2,
     MB_FLOW_ENDED = 1 << 3,       /* its end was published */
     MB_FLOW_ESTABLISHED = 1 << 4, /* both sides are open, or were; TCP */
+    MB_FLOW_DROPPED = 1 << 5,     /* by the policy of a cap: its packets do not go out */
+    MB_FLOW_BYPASSED = 1 << 6,    /* by the policy of a cap: nobody is shown its packets */
 };
 
 /* Bits of mb_tcp_side.marks. */

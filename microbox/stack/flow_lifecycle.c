@@ -27,8 +27,8 @@ static void set_stream_sides(struct mb_stack *stack, struct mb_flow_entry *flow)
  */
 static void work_out_modules(struct mb_stack *stack, struct mb_flow_entry *flow) {
     const struct mb_subscriptions *subscriptions = &stack->subscriptions;
-    bool both_seen = (flow->marks & 3 * MB_FLOW_SEEN) == 3 * MB_FLOW_SEEN;
-    const uint64_t *unknown = both_seen ? subscriptions->per_packet : subscriptions->filtered;
+    bool is_answered = mb_flow_is_answered(flow);
+    const uint64_t *unknown = is_answered ? subscriptions->per_packet : subscriptions->filtered;
     const uint64_t bits[2] = {flow->mask[0][0] | flow->mask[1][0] | unknown[0],
                               flow->mask[0][1] | flow->mask[1][1] | unknown[1]};
     flow->epoch = subscriptions->epoch;
@@ -47,10 +47,8 @@ void mb_flow_end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t rea
         work_out_modules(stack, flow);
     flow->marks |= MB_FLOW_ENDED;
     mb_count_reason(stack, reason);
-    if (reason == MB_REASON_END_EVICTED) {
-        mb_count_reason(stack, MB_REASON_LIMIT_FLOWS);
+    if (reason == MB_REASON_END_EVICTED)
         stack->counters.flows_evicted++;
-    }
     stack->module_entries = 0;
     for (unsigned module = stack->modules.count; module-- > 0;) {
         const struct mb_module *it = stack->modules.module[module];
@@ -68,6 +66,14 @@ void mb_set_apart(struct mb_stack *stack) {
     stack->cause.flags = MB_APART;
     stack->cause.bits[0] = 0;
     stack->cause.bits[1] = 0;
+}
+
+void mb_flow_refuse(struct mb_stack *stack, struct mb_flow_entry *flow, enum mb_flow_mark mark,
+                    uint8_t reason) {
+    flow->marks |= (uint8_t)mark;
+    flow->ending = reason;
+    if (mark == MB_FLOW_DROPPED)
+        mb_refuse_packet(stack, reason);
 }
 
 void mb_flow_give_up(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason) {
@@ -129,9 +135,9 @@ static enum mb_timeout_class first_class(const struct mb_decoded *packet) {
     case MB_TRANSPORT_TCP:
         return MB_TIMEOUT_OPENING;
     case MB_TRANSPORT_ICMP:
-        return MB_TIMEOUT_ICMP;
+        return MB_TIMEOUT_ICMP_UNANSWERED;
     default:
-        return MB_TIMEOUT_UDP;
+        return MB_TIMEOUT_UDP_UNANSWERED;
     }
 }
 
@@ -144,14 +150,77 @@ static struct mb_five_tuple reversed(const struct mb_five_tuple *tuple) {
     return other;
 }
 
+/* A RST opens nothing, and whoever gets one without a connection ignores it (RFC 9293 section
+ * 3.10.7.1). */
+static bool begins_no_flow(struct mb_stack *stack, const struct mb_decoded *packet) {
+    if (packet->transport != MB_TRANSPORT_TCP || !(packet->tcp_flags & MB_TCP_RST))
+        return false;
+    mb_count_reason(stack, MB_REASON_TCP_RST_WITHOUT_FLOW);
+    return true;
+}
+
+static uint64_t hash_with_domain(const struct mb_decoded *packet) {
+    return packet->hash ^ packet->domain * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/* Refused until it was silent for as long as a connection may take to open. */
+static void remember_refused(struct mb_stack *stack, const struct mb_decoded *packet) {
+    mb_refused_flows_add(&stack->refused, hash_with_domain(packet),
+                         stack->table.now + stack->config.tcp_opening_timeout);
+}
+
+static bool was_refused(const struct mb_stack *stack, const struct mb_decoded *packet) {
+    return stack->refused.slots != NULL &&
+           mb_refused_flows_has(&stack->refused, hash_with_domain(packet), stack->table.now);
+}
+
+/* There is no room for the packet's flow. False: what is to become of the packet is settled. */
+static bool make_room(struct mb_stack *stack, const struct mb_decoded *packet) {
+    struct mb_flow_entry *flow;
+    mb_count_reason(stack, MB_REASON_LIMIT_FLOWS);
+    switch (mb_cap_met(stack, MB_CAP_FLOWS)) {
+    case MB_AT_CAP_DROP_FLOW:
+        remember_refused(stack, packet);
+        mb_refuse_packet(stack, MB_REASON_LIMIT_FLOWS);
+        return false;
+    case MB_AT_CAP_DROP_PACKET:
+        mb_refuse_packet(stack, MB_REASON_LIMIT_FLOWS);
+        return false;
+    case MB_AT_CAP_BYPASS:
+        stack->is_bypassed = true;
+        stack->counters.packets_bypassed++;
+        return false;
+    case MB_AT_CAP_PASS:
+        return false;
+    default:
+        flow = mb_flow_to_evict(&stack->table, packet->hash);
+        if (flow != NULL) /* there is none where a test has the cap met in an empty table */
+            mb_flow_give_up(stack, flow, MB_REASON_END_EVICTED);
+        return true;
+    }
+}
+
+static bool has_room(struct mb_stack *stack, const struct mb_decoded *packet) {
+    if (was_refused(stack, packet)) {
+        remember_refused(stack, packet);
+        mb_count_reason(stack, MB_REASON_LIMIT_FLOW_REFUSED);
+        mb_refuse_packet(stack, MB_REASON_LIMIT_FLOW_REFUSED);
+        return false;
+    }
+    if (!mb_flow_table_is_full(&stack->table, packet->hash) &&
+        !mb_cap_is_forced(stack, MB_CAP_FLOWS))
+        return true;
+    return make_room(stack, packet);
+}
+
 static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_decoded *packet,
                                         unsigned *direction) {
+    if (begins_no_flow(stack, packet) || !has_room(stack, packet))
+        return NULL;
     bool is_answer = packet->transport == MB_TRANSPORT_TCP &&
                      (packet->tcp_flags & (MB_TCP_SYN | MB_TCP_ACK)) == (MB_TCP_SYN | MB_TCP_ACK);
     struct mb_five_tuple tuple = is_answer ? reversed(&packet->tuple) : packet->tuple;
     *direction = is_answer;
-    if (stack->table.active == stack->table.capacity)
-        mb_flow_give_up(stack, mb_flow_oldest(&stack->table), MB_REASON_END_EVICTED);
     struct mb_flow_entry *flow = mb_flow_insert(&stack->table, &tuple, packet->domain, packet->hash,
                                                 packet->number, first_class(packet));
     flow->transport = packet->transport;
@@ -190,6 +259,8 @@ void mb_flow_see_direction(struct mb_stack *stack, struct mb_flow_entry *flow,
         stack->counters.filters_run +=
             mb_subscriptions_of_flow(&stack->subscriptions, packet, flow->mask[direction]);
         flow->epoch = 0;
+        if (mb_flow_is_answered(flow))
+            mb_flow_answered(&stack->table, flow);
     }
     if (flow->epoch != stack->subscriptions.epoch && !(flow->marks & MB_FLOW_ENDED))
         work_out_modules(stack, flow);

@@ -8,12 +8,14 @@
 #include "microbox/stack/decode.h"
 #include "microbox/stack/flow.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct mb_stack;
 
 /* The flow that the packet belongs to; where there is none it begins one. *direction: 0 where the
- * originator sent the packet. */
+ * originator sent the packet. NULL: it belongs to none, since it cannot begin one or since the
+ * table is full; what the policy does with it then is in stack->dropped and stack->is_bypassed. */
 struct mb_flow_entry *mb_flow_of_packet(struct mb_stack *stack, const struct mb_decoded *packet,
                                         unsigned *direction);
 
@@ -28,6 +30,18 @@ void mb_flow_end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t rea
 
 /* Ends the flow, apart from the packet in hand, and takes it out of the table. */
 void mb_flow_give_up(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason);
+
+/* The policy of a cap ends the flow when its modules are done with the packet in hand: from then on
+ * its packets are dropped or bypassed, as `mark` says (MB_FLOW_DROPPED, with the packet in hand, or
+ * MB_FLOW_BYPASSED). It stays in the table while it goes on sending. A new connection on the
+ * five-tuple is a new flow. `reason`: which cap it was. */
+void mb_flow_refuse(struct mb_stack *stack, struct mb_flow_entry *flow, enum mb_flow_mark mark,
+                    uint8_t reason);
+
+/* A packet of such a flow. */
+static inline bool mb_flow_is_refused(const struct mb_flow_entry *flow) {
+    return flow->marks & (MB_FLOW_DROPPED | MB_FLOW_BYPASSED);
+}
 
 /* Gives up flows that were silent too long, as many as this packet, whose entries began at
  * `first_entry`, may still cause entries for. */

@@ -225,6 +225,18 @@ void mb_flow_requeue(struct mb_flow_table *table, struct mb_flow_entry *flow,
 
 /* --- insertion and removal --- */
 
+static uint32_t chain_length(const struct mb_flow_table *table, uint64_t hash) {
+    uint32_t length = 0;
+    uint32_t index = table->buckets[hash & table->bucket_mask];
+    for (; index != 0; index = table->flows[index].chain)
+        length++;
+    return length;
+}
+
+bool mb_flow_table_is_full(const struct mb_flow_table *table, uint64_t hash) {
+    return table->active == table->capacity || chain_length(table, hash) >= MB_FLOW_CHAIN_MAX;
+}
+
 static uint32_t take_slot(struct mb_flow_table *table) {
     uint32_t index = table->free;
     if (index != 0) {
@@ -237,9 +249,12 @@ static uint32_t take_slot(struct mb_flow_table *table) {
 struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
                                      uint32_t domain, uint64_t hash, uint64_t number,
                                      enum mb_timeout_class timeout_class) {
-    uint32_t index = take_slot(table);
+    uint32_t length = chain_length(table, hash);
+    uint32_t index = length < MB_FLOW_CHAIN_MAX ? take_slot(table) : 0;
     if (index == 0)
         return NULL;
+    if (length >= table->longest)
+        table->longest = length + 1;
     struct mb_flow_entry *flow = &table->flows[index];
     memset(flow, 0, sizeof *flow);
     flow->tuple = *tuple;
@@ -284,17 +299,83 @@ struct mb_flow_entry *mb_flow_overdue(struct mb_flow_table *table,
     return NULL;
 }
 
-struct mb_flow_entry *mb_flow_oldest(const struct mb_flow_table *table) {
-    struct mb_flow_entry *oldest = NULL;
-    for (unsigned timeout_class = 0; timeout_class < MB_TIMEOUT_CLASSES; timeout_class++) {
-        uint32_t index = table->lists[timeout_class].oldest;
-        if (index == 0)
-            continue;
-        struct mb_flow_entry *flow = &table->flows[index];
-        if (timeout_class <= MB_TIMEOUT_OPENING)
-            return flow;
-        if (oldest == NULL || flow->queued < oldest->queued)
-            oldest = flow;
+/* --- eviction --- */
+
+/* Flows of a lower rank go first; of the same rank, the one that was queued first. */
+static const uint8_t eviction_rank[MB_TIMEOUT_CLASSES] = {
+    [MB_TIMEOUT_CLOSED] = 0,
+    [MB_TIMEOUT_OPENING] = 1,
+    [MB_TIMEOUT_TCP_UNANSWERED] = 1,
+    [MB_TIMEOUT_UDP_UNANSWERED] = 1,
+    [MB_TIMEOUT_ICMP_UNANSWERED] = 1,
+    [MB_TIMEOUT_OPEN] = 2,
+    [MB_TIMEOUT_UDP] = 2,
+    [MB_TIMEOUT_ICMP] = 2,
+};
+
+static bool goes_before(const struct mb_flow_entry *flow, const struct mb_flow_entry *other) {
+    if (other == NULL)
+        return true;
+    uint8_t rank = eviction_rank[flow->timeout_class];
+    uint8_t other_rank = eviction_rank[other->timeout_class];
+    return rank != other_rank ? rank < other_rank : flow->queued < other->queued;
+}
+
+/* Where a flow was queued says when it was last seen only to a sixteenth of its timeout: one that
+ * was seen since is put where it belongs. A few at most, so that no packet pays for many. */
+enum { REQUEUED_AT_MOST = 8 };
+
+static void put_silent_first(struct mb_flow_table *table, enum mb_timeout_class timeout_class) {
+    for (unsigned i = 0; i < REQUEUED_AT_MOST; i++) {
+        struct mb_flow_entry *oldest = &table->flows[table->lists[timeout_class].oldest];
+        if (oldest->last_seen <= oldest->queued || oldest->queued == table->now)
+            return;
+        mb_flow_requeue(table, oldest, timeout_class);
     }
-    return oldest;
+}
+
+static struct mb_flow_entry *first_to_evict(struct mb_flow_table *table) {
+    struct mb_flow_entry *first = NULL;
+    for (unsigned timeout_class = 0; timeout_class < MB_TIMEOUT_CLASSES; timeout_class++) {
+        if (table->lists[timeout_class].oldest == 0)
+            continue;
+        put_silent_first(table, (enum mb_timeout_class)timeout_class);
+        struct mb_flow_entry *flow = &table->flows[table->lists[timeout_class].oldest];
+        if (goes_before(flow, first))
+            first = flow;
+    }
+    return first;
+}
+
+static struct mb_flow_entry *first_of_chain(struct mb_flow_table *table, uint64_t hash) {
+    struct mb_flow_entry *first = NULL;
+    uint32_t index = table->buckets[hash & table->bucket_mask];
+    for (; index != 0; index = table->flows[index].chain)
+        if (goes_before(&table->flows[index], first))
+            first = &table->flows[index];
+    return first;
+}
+
+struct mb_flow_entry *mb_flow_to_evict(struct mb_flow_table *table, uint64_t hash) {
+    bool chain_is_full = chain_length(table, hash) >= MB_FLOW_CHAIN_MAX;
+    return chain_is_full ? first_of_chain(table, hash) : first_to_evict(table);
+}
+
+/* --- unanswered flows --- */
+
+static const uint8_t class_when_answered[MB_TIMEOUT_CLASSES] = {
+    [MB_TIMEOUT_CLOSED] = MB_TIMEOUT_CLOSED,
+    [MB_TIMEOUT_OPENING] = MB_TIMEOUT_OPENING,
+    [MB_TIMEOUT_TCP_UNANSWERED] = MB_TIMEOUT_OPEN,
+    [MB_TIMEOUT_UDP_UNANSWERED] = MB_TIMEOUT_UDP,
+    [MB_TIMEOUT_ICMP_UNANSWERED] = MB_TIMEOUT_ICMP,
+    [MB_TIMEOUT_OPEN] = MB_TIMEOUT_OPEN,
+    [MB_TIMEOUT_UDP] = MB_TIMEOUT_UDP,
+    [MB_TIMEOUT_ICMP] = MB_TIMEOUT_ICMP,
+};
+
+void mb_flow_answered(struct mb_flow_table *table, struct mb_flow_entry *flow) {
+    enum mb_timeout_class now = class_when_answered[flow->timeout_class];
+    if (now != flow->timeout_class)
+        mb_flow_requeue(table, flow, now);
 }

@@ -6,7 +6,8 @@
  * through the flows. The hash is SipHash-1-3 over the pair of endpoints, the smaller one first,
  * with a random key of 128 bits: who does not know the key cannot choose tuples that share a chain,
  * which is the property that SipHash was made for (Aumasson and Bernstein 2012; 1-3 is what Rust's
- * and Python's tables use). Nothing that is published depends on the key.
+ * and Python's tables use). Nothing that is published depends on the key. Should a key leak, a
+ * chain still ends at a cap: what does not fit there is refused or takes another's place.
  *
  * Each timeout class has a list, oldest first. A packet moves its flow to the list's end only when
  * the flow has been queued for a sixteenth of the timeout, so that most packets touch no neighbour;
@@ -19,6 +20,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+
+/* Flows in one chain. With half as many flows as buckets at most, and a key that nobody knows, one
+ * chain in 10^40 would be longer. */
+enum { MB_FLOW_CHAIN_MAX = 32 };
 
 struct mb_timeout_list {
     uint32_t oldest;
@@ -35,8 +40,9 @@ struct mb_flow_table {
     uint32_t free;   /* list of freed flows, by `chain` */
     uint32_t unused; /* from here on no flow was ever taken */
     uint32_t active;
-    uint64_t now;  /* the stack's clock; set by the caller, never goes back */
-    uint64_t seen; /* what to note for flows that are seen now: `now`, or later */
+    uint32_t longest; /* most flows that were ever in a chain */
+    uint64_t now;     /* the stack's clock; set by the caller, never goes back */
+    uint64_t seen;    /* what to note for flows that are seen now: `now`, or later */
     struct mb_timeout_list lists[MB_TIMEOUT_CLASSES];
     uint64_t key[2];
 };
@@ -56,7 +62,11 @@ uint64_t mb_flow_hash(const uint64_t key[2], const struct mb_five_tuple *tuple);
 struct mb_flow_entry *mb_flow_find(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
                                    uint32_t domain, uint64_t hash, unsigned *direction);
 
-/* A new flow, all zero but its tuple, number and place in the list; NULL: the table is full. */
+/* True where no flow with this hash can be added. */
+bool mb_flow_table_is_full(const struct mb_flow_table *table, uint64_t hash);
+
+/* A new flow, all zero but its tuple, number and place in the list; NULL: the table, or the chain
+ * that it belongs in, is full. */
 struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
                                      uint32_t domain, uint64_t hash, uint64_t number,
                                      enum mb_timeout_class timeout_class);
@@ -84,9 +94,25 @@ static inline bool mb_flow_is_overdue(const struct mb_flow_table *table,
 struct mb_flow_entry *mb_flow_overdue(struct mb_flow_table *table,
                                       enum mb_timeout_class timeout_class);
 
-/* Which flow to give up when the table is full: one that has ended, then one that never opened,
- * then the one that was silent longest. NULL: there is none. */
-struct mb_flow_entry *mb_flow_oldest(const struct mb_flow_table *table);
+/* Which flow to give up where mb_flow_table_is_full said so: one that has ended; then, oldest
+ * first, one that has not opened or that nobody answers; then the one that was silent longest. Of
+ * the whole table, or of the chain of `hash` where that is what is full. NULL: there is none. */
+struct mb_flow_entry *mb_flow_to_evict(struct mb_flow_table *table, uint64_t hash);
+
+/* --- unanswered flows --- */
+
+static inline bool mb_flow_is_answered(const struct mb_flow_entry *flow) {
+    return (flow->marks & 3 * MB_FLOW_SEEN) == 3 * MB_FLOW_SEEN;
+}
+
+/* The connection is open. */
+static inline void mb_flow_open(struct mb_flow_table *table, struct mb_flow_entry *flow) {
+    mb_flow_requeue(table, flow,
+                    mb_flow_is_answered(flow) ? MB_TIMEOUT_OPEN : MB_TIMEOUT_TCP_UNANSWERED);
+}
+
+/* The other direction was seen for the first time. */
+void mb_flow_answered(struct mb_flow_table *table, struct mb_flow_entry *flow);
 
 static inline void mb_flow_prefetch_bucket(const struct mb_flow_table *table, uint64_t hash) {
     __builtin_prefetch(&table->buckets[hash & table->bucket_mask]);

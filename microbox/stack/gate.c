@@ -13,6 +13,7 @@ struct pending {
     uint64_t flow;
     uint64_t judges; /* set of NFs that some entry names */
     uint32_t flow_slot;
+    uint8_t dropped; /* enum mb_reason: by the stack, whatever the judges say */
 };
 
 struct judge {
@@ -110,6 +111,7 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
         .flow = handled->flow,
         .judges = judges,
         .flow_slot = handled->flow_slot,
+        .dropped = handled->dropped,
     };
 }
 
@@ -184,6 +186,8 @@ static void leave(struct mb_gate *gate, const struct pending *packet) {
     const enum mb_reason reason = judge_packet(gate, packet);
     if (reason != MB_REASON_NONE)
         count_drop(&gate->counters, reason);
+    else if (packet->dropped != MB_REASON_NONE)
+        gate->counters.refused++;
     else if (gate->config.sink)
         mb_sink_write(gate->config.sink, &packet->frame, gate->config.pool + packet->frame.offset);
 }

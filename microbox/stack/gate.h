@@ -34,7 +34,8 @@ struct mb_gate_config {
 
 struct mb_gate_counters {
     uint64_t waiting; /* packets, now */
-    uint64_t dropped; /* packets, for whatever reason: the sum of those below */
+    uint64_t refused; /* packets that the stack dropped, and no NF did */
+    uint64_t dropped; /* packets, for whatever else: the sum of those below */
     uint64_t verdict_drop;
     uint64_t verdict_drop_flow;
     uint64_t failed_closed;

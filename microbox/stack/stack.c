@@ -29,10 +29,16 @@ static void fill_defaults(struct mb_stack_config *config) {
     config->held_segments_max = (uint32_t)or_default(config->held_segments_max, 262144);
     config->held_bytes_per_flow = or_default(config->held_bytes_per_flow, 1 << 20);
     config->tcp_timeout = or_default(config->tcp_timeout, UINT64_C(7440) * SECOND);
+    config->tcp_unanswered_timeout =
+        or_default(config->tcp_unanswered_timeout, UINT64_C(7440) * SECOND);
     config->tcp_opening_timeout = or_default(config->tcp_opening_timeout, UINT64_C(240) * SECOND);
     config->tcp_closed_timeout = or_default(config->tcp_closed_timeout, UINT64_C(240) * SECOND);
     config->udp_timeout = or_default(config->udp_timeout, UINT64_C(120) * SECOND);
+    config->udp_unanswered_timeout =
+        or_default(config->udp_unanswered_timeout, UINT64_C(120) * SECOND);
     config->icmp_timeout = or_default(config->icmp_timeout, UINT64_C(60) * SECOND);
+    config->icmp_unanswered_timeout =
+        or_default(config->icmp_unanswered_timeout, UINT64_C(60) * SECOND);
 }
 
 static int choose_key(struct mb_stack_config *config) {
@@ -42,16 +48,55 @@ static int choose_key(struct mb_stack_config *config) {
     return got == (ssize_t)sizeof config->hash_key ? 0 : -errno;
 }
 
+static void set_timeouts(struct mb_stack *stack) {
+    const struct mb_stack_config *config = &stack->config;
+    const uint64_t timeouts[MB_TIMEOUT_CLASSES] = {
+        [MB_TIMEOUT_CLOSED] = config->tcp_closed_timeout,
+        [MB_TIMEOUT_OPENING] = config->tcp_opening_timeout,
+        [MB_TIMEOUT_TCP_UNANSWERED] = config->tcp_unanswered_timeout,
+        [MB_TIMEOUT_UDP_UNANSWERED] = config->udp_unanswered_timeout,
+        [MB_TIMEOUT_ICMP_UNANSWERED] = config->icmp_unanswered_timeout,
+        [MB_TIMEOUT_OPEN] = config->tcp_timeout,
+        [MB_TIMEOUT_UDP] = config->udp_timeout,
+        [MB_TIMEOUT_ICMP] = config->icmp_timeout,
+    };
+    for (unsigned each = 0; each < MB_TIMEOUT_CLASSES; each++)
+        mb_flow_table_set_timeout(&stack->table, (enum mb_timeout_class)each, timeouts[each]);
+}
+
+static int take_caps(struct mb_stack *stack, char error[MB_ERROR_SIZE]) {
+    const struct mb_stack_config *config = &stack->config;
+    const uint32_t policies[MB_CAPS] = {
+        [MB_CAP_FLOWS] = config->flows_at_cap,
+        [MB_CAP_HELD] = config->held_at_cap,
+        [MB_CAP_FRAGMENTS] = config->fragments_at_cap,
+    };
+    const uint32_t forced[MB_CAPS] = {
+        [MB_CAP_FLOWS] = config->force_flows,
+        [MB_CAP_HELD] = config->force_held,
+        [MB_CAP_FRAGMENTS] = config->force_fragments,
+    };
+    for (unsigned cap = 0; cap < MB_CAPS; cap++) {
+        if (policies[cap] >= MB_CAP_POLICIES) {
+            snprintf(error, MB_ERROR_SIZE, "cap %u: there is no policy %u", cap, policies[cap]);
+            return -EINVAL;
+        }
+        stack->caps[cap] = (struct mb_cap_setting){(enum mb_cap_policy)policies[cap], forced[cap]};
+    }
+    return 0;
+}
+
 static int create_tables(struct mb_stack *stack) {
     const struct mb_stack_config *config = &stack->config;
     int error = mb_flow_table_create(&stack->table, config->flows_max, config->hash_key);
     if (error != 0)
         return error;
-    mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_CLOSED, config->tcp_closed_timeout);
-    mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_OPENING, config->tcp_opening_timeout);
-    mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_OPEN, config->tcp_timeout);
-    mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_UDP, config->udp_timeout);
-    mb_flow_table_set_timeout(&stack->table, MB_TIMEOUT_ICMP, config->icmp_timeout);
+    set_timeouts(stack);
+    if (stack->caps[MB_CAP_FLOWS].policy == MB_AT_CAP_DROP_FLOW) {
+        error = mb_refused_flows_create(&stack->refused);
+        if (error != 0)
+            return error;
+    }
     /* Not touched before the input ends, but made now: the end must not fail. */
     stack->ending = calloc(config->flows_max, sizeof *stack->ending);
     if (stack->ending == NULL)
@@ -131,7 +176,8 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
         mb_subscriptions_create(&stack->subscriptions, &stack->modules, subscriptions, count,
                                 config->derived, config->derived_count, stack->config.link_type,
                                 error) != 0 ||
-        take_timers(stack, timers, timer_count, error) != 0 || take_hosts(stack, error) != 0) {
+        take_timers(stack, timers, timer_count, error) != 0 || take_hosts(stack, error) != 0 ||
+        take_caps(stack, error) != 0) {
         mb_stack_destroy(stack);
         return NULL;
     }
@@ -159,6 +205,7 @@ void mb_stack_destroy(struct mb_stack *stack) {
     mb_flow_table_destroy(&stack->table);
     mb_held_pool_destroy(&stack->held);
     mb_hosts_destroy(&stack->hosts);
+    mb_refused_flows_destroy(&stack->refused);
     free(stack->timers);
     free(stack->ending);
     free(stack);
@@ -269,18 +316,39 @@ static void run_modules(struct mb_stack *stack, struct mb_flow_entry *flow,
         return;
     mb_flow_end(stack, flow, flow->ending);
     flow->ending = MB_REASON_NONE;
-    mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_CLOSED);
+    if (!mb_flow_is_refused(flow))
+        mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_CLOSED);
+}
+
+/* By the policy of a cap; the flow has ended for its subscribers. */
+static void handle_refused(struct mb_stack *stack, const struct mb_flow_entry *flow,
+                           const struct mb_decoded *packet, const uint64_t who[2],
+                           unsigned direction) {
+    if (flow->marks & MB_FLOW_BYPASSED) {
+        stack->counters.packets_bypassed++;
+        return;
+    }
+    mb_count_reason(stack, MB_REASON_LIMIT_FLOW_REFUSED);
+    mb_refuse_packet(stack, MB_REASON_LIMIT_FLOW_REFUSED);
+    publish_packet(stack, packet, who, flow, direction);
 }
 
 static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *packet,
                              struct mb_handled *handled) {
     unsigned direction;
     struct mb_flow_entry *flow = mb_flow_of_packet(stack, packet, &direction);
+    if (flow == NULL) {
+        if (!stack->is_bypassed)
+            handle_without_flow(stack, packet);
+        return;
+    }
     mb_flow_see_direction(stack, flow, packet, direction);
     handled->flow = flow->number;
     handled->flow_slot = (uint32_t)(flow - stack->table.flows);
     const uint64_t who[2] = {flow->mask[direction][0] | stack->cause.bits[0],
                              flow->mask[direction][1] | stack->cause.bits[1]};
+    if (mb_flow_is_refused(flow))
+        return handle_refused(stack, flow, packet, who, direction);
     publish_packet(stack, packet, who, flow, direction);
     struct mb_side *side = &flow->snapshot.side[direction];
     side->packets++;
@@ -293,6 +361,8 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     *handled = (struct mb_handled){.first = stack->log->next, .packet = packet->number};
     stack->packets = packet->number;
     stack->module_entries = 0;
+    stack->dropped = MB_REASON_NONE;
+    stack->is_bypassed = false;
     stack->cause = (struct mb_cause){
         .time = packet->time,
         .packet = packet->number,
@@ -318,10 +388,12 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     mb_flows_expire(stack, handled->first);
     mb_end_packet(stack, handled->first);
     handled->end = stack->log->next;
+    handled->dropped = stack->dropped;
 }
 
 static void update_gauges(struct mb_stack *stack) {
     stack->counters.flows_active = stack->table.active;
+    stack->counters.chain_longest = stack->table.longest;
     stack->counters.held_segments = stack->held.used;
     stack->counters.held_segments_peak = stack->held.peak;
 }

@@ -8,6 +8,7 @@
 #include "microbox/bus/log.h"
 #include "microbox/io/filter.h"
 #include "microbox/io/source.h"
+#include "microbox/stack/caps.h"
 #include "microbox/stack/hosts.h"
 
 #include <stdbool.h>
@@ -57,11 +58,24 @@ struct mb_stack_config {
     uint64_t held_bytes_per_flow;    /* default 1 MiB */
     /* Nanoseconds of packet time. Defaults are the least that RFC 5382 (REQ-5), RFC 4787 (REQ-5)
      * and RFC 5508 (REQ-2) allow a middlebox. */
-    uint64_t tcp_timeout;         /* default 7440 s */
-    uint64_t tcp_opening_timeout; /* handshake not complete; default 240 s */
-    uint64_t tcp_closed_timeout;  /* after FIN or RST; default 240 s */
-    uint64_t udp_timeout;         /* and other protocols; default 120 s */
-    uint64_t icmp_timeout;        /* default 60 s */
+    uint64_t tcp_timeout;             /* default 7440 s */
+    uint64_t tcp_unanswered_timeout;  /* open, but seen from one side only; default 7440 s */
+    uint64_t tcp_opening_timeout;     /* handshake not complete; default 240 s */
+    uint64_t tcp_closed_timeout;      /* after FIN or RST; default 240 s */
+    uint64_t udp_timeout;             /* and other protocols; default 120 s */
+    uint64_t udp_unanswered_timeout;  /* default 120 s */
+    uint64_t icmp_timeout;            /* default 60 s */
+    uint64_t icmp_unanswered_timeout; /* default 60 s */
+    /* What is done at each cap (enum mb_cap_policy). */
+    uint32_t flows_at_cap;
+    uint32_t held_at_cap;
+    uint32_t fragments_at_cap;
+    /* For tests: the chance, in 2^32, that a packet finds the cap met. Which packets do depends on
+     * the seed and their number alone. */
+    uint32_t force_flows;
+    uint32_t force_held;
+    uint32_t force_fragments;
+    uint64_t force_seed;
     enum mb_checksums checksums;
     const struct mb_host_network *hosts; /* read when the stack is made, the caller's */
     uint32_t host_count;
@@ -95,7 +109,8 @@ struct mb_handled {
     uint64_t packet;
     uint64_t flow;      /* number of the flow's first packet, as in mb_entry; 0: none */
     uint32_t flow_slot; /* index in the flow table; meaningless where `flow` is 0 */
-    uint32_t reserved;
+    uint8_t dropped;    /* enum mb_reason: the stack drops it, whatever NFs say; 0: it does not */
+    uint8_t reserved[3];
 };
 
 /* Handles up to `count` frames (at most MB_BATCH), stops early when the log has no room for

@@ -360,6 +360,7 @@ static void count_gate(const struct mb_worker *worker, struct mb_stack_counters 
         return;
     const struct mb_gate_counters gate = mb_gate_counters(worker->gate);
     counters->gate_dropped = gate.dropped;
+    counters->gate_refused = gate.refused;
     counters->gate_waiting = gate.waiting;
     counters->by_reason[MB_REASON_VERDICT_DROP] += gate.verdict_drop;
     counters->by_reason[MB_REASON_VERDICT_DROP_FLOW] += gate.verdict_drop_flow;

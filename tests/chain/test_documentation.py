@@ -12,6 +12,7 @@ from microbox.chain.load import load_chain
 from microbox.chain.model import (
     ENTRY_KEYS,
     ChainFile,
+    ForceSettings,
     HostSettings,
     LogSettings,
     LogsSettings,
@@ -37,7 +38,14 @@ def test_an_example_can_be_loaded(folder: Path, number: int) -> None:
 
 
 def test_every_key_is_shown() -> None:
-    models = (ChainFile, StackSettings, HostSettings, LogSettings, LogsSettings)
+    models = (
+        ChainFile,
+        StackSettings,
+        HostSettings,
+        ForceSettings,
+        LogSettings,
+        LogsSettings,
+    )
     keys = [key for model in models for key in model.model_fields]
     text = "\n".join(EXAMPLES)
     assert [key for key in [*keys, *ENTRY_KEYS] if not re.search(rf"\b{key}:", text)] == []

@@ -58,6 +58,7 @@ REPORT = RunReport(
     warnings=["in.pcap: ends inside a packet"],
     problems=[],
     logs={"flow_log.jsonl": 21},
+    caps_met={"flows": {"evict": 1_234}},
     directory="microbox-logs.1",
     timing=Timing(2.0, 6172.5, 4.0),
 )
@@ -83,6 +84,7 @@ def test_the_summary_shows_every_part() -> None:
         "data  5",
         "Lost: nothing, and it adds up",
         "packets: 12,345 in the file = 12,345 TCP",
+        "1,234  flows  evict   the oldest were given up",
         "2  tcp.bad_checksum  warning   The TCP checksum is wrong.",
         "Logs in microbox-logs.1",
     ):

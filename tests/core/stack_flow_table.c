@@ -156,11 +156,11 @@ static void flows_with_one_hash_are_told_apart(void **state) {
     (void)state;
     struct mb_flow_table table;
     open_table(&table, 64);
-    for (uint32_t client = 0; client < 64; client++) {
+    for (uint32_t client = 0; client < MB_FLOW_CHAIN_MAX; client++) {
         struct mb_five_tuple it = tuple(client, 1000);
         mb_flow_insert(&table, &it, 0, 42, client + 1, MB_TIMEOUT_OPEN);
     }
-    for (uint32_t client = 0; client < 64; client += 3) {
+    for (uint32_t client = 0; client < MB_FLOW_CHAIN_MAX; client += 3) {
         struct mb_five_tuple it = tuple(client, 1000);
         unsigned direction;
         struct mb_flow_entry *flow = mb_flow_find(&table, &it, 0, 42, &direction);
@@ -168,6 +168,41 @@ static void flows_with_one_hash_are_told_apart(void **state) {
         mb_flow_remove(&table, flow);
         assert_null(mb_flow_find(&table, &it, 0, 42, &direction));
     }
+    mb_flow_table_destroy(&table);
+}
+
+static void a_chain_has_an_end(void **state) {
+    (void)state;
+    struct mb_flow_table table;
+    open_table(&table, 64);
+    for (uint32_t client = 0; client < MB_FLOW_CHAIN_MAX; client++) {
+        assert_false(mb_flow_table_is_full(&table, 42));
+        struct mb_five_tuple it = tuple(client, 1000);
+        mb_flow_insert(&table, &it, 0, 42, client + 1,
+                       client == 7 ? MB_TIMEOUT_OPENING : MB_TIMEOUT_OPEN);
+    }
+    const struct mb_five_tuple one_more = tuple(MB_FLOW_CHAIN_MAX, 1000);
+    assert_true(mb_flow_table_is_full(&table, 42));
+    assert_false(mb_flow_table_is_full(&table, 43));
+    assert_null(mb_flow_insert(&table, &one_more, 0, 42, 99, MB_TIMEOUT_OPENING));
+    assert_int_equal(mb_flow_to_evict(&table, 42)->number, 8); /* of this chain */
+    mb_flow_remove(&table, mb_flow_to_evict(&table, 42));
+    assert_non_null(mb_flow_insert(&table, &one_more, 0, 42, 99, MB_TIMEOUT_OPENING));
+    assert_int_equal(table.longest, MB_FLOW_CHAIN_MAX);
+    mb_flow_table_destroy(&table);
+}
+
+static void who_was_seen_since_is_not_the_oldest(void **state) {
+    (void)state;
+    struct mb_flow_table table;
+    open_table(&table, 8);
+    struct mb_flow_entry *busy = insert(&table, 1, MB_TIMEOUT_OPEN);
+    set_time(&table, 2);
+    struct mb_flow_entry *idle = insert(&table, 2, MB_TIMEOUT_OPEN);
+    set_time(&table, 4); /* under a sixteenth of the timeout: it stays where it was queued */
+    mb_flow_touch(&table, busy);
+    set_time(&table, 5);
+    assert_ptr_equal(mb_flow_to_evict(&table, 0), idle);
     mb_flow_table_destroy(&table);
 }
 
@@ -214,12 +249,14 @@ static void the_least_needed_flow_goes_first(void **state) {
     struct mb_flow_entry *opening = insert(&table, 3, MB_TIMEOUT_OPENING);
     set_time(&table, 3);
     struct mb_flow_entry *closed = insert(&table, 4, MB_TIMEOUT_CLOSED);
-    struct mb_flow_entry *order[] = {closed, opening, open, udp};
-    for (unsigned i = 0; i < 4; i++) {
-        assert_ptr_equal(mb_flow_oldest(&table), order[i]);
+    set_time(&table, 4);
+    struct mb_flow_entry *unanswered = insert(&table, 5, MB_TIMEOUT_TCP_UNANSWERED);
+    struct mb_flow_entry *order[] = {closed, opening, unanswered, open, udp};
+    for (unsigned i = 0; i < 5; i++) {
+        assert_ptr_equal(mb_flow_to_evict(&table, 0), order[i]);
         mb_flow_remove(&table, order[i]);
     }
-    assert_null(mb_flow_oldest(&table));
+    assert_null(mb_flow_to_evict(&table, 0));
     mb_flow_table_destroy(&table);
 }
 
@@ -269,6 +306,8 @@ int main(void) {
         cmocka_unit_test(flows_are_found_in_both_directions),
         cmocka_unit_test(a_flow_in_a_tunnel_is_another),
         cmocka_unit_test(flows_with_one_hash_are_told_apart),
+        cmocka_unit_test(a_chain_has_an_end),
+        cmocka_unit_test(who_was_seen_since_is_not_the_oldest),
         cmocka_unit_test(silence_makes_overdue),
         cmocka_unit_test(a_flow_seen_shortly_before_is_never_overdue),
         cmocka_unit_test(the_least_needed_flow_goes_first),

@@ -309,7 +309,7 @@ static void publish_established(struct mb_stack *stack, struct mb_flow_entry *fl
         flow->snapshot.side[1].state < MB_TCP_ESTABLISHED)
         return;
     flow->marks |= MB_FLOW_ESTABLISHED;
-    mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_OPEN);
+    mb_flow_open(&stack->table, flow);
     /* A connection that was open before the capture began has no handshake to complete. */
     if (flow->tcp[0].marks & flow->tcp[1].marks & MB_TCP_SYN_SEEN)
         mb_publish_flow(stack, flow, MB_TYPE_TCP_ESTABLISHED, MB_REASON_NONE, direction);
