@@ -27,6 +27,7 @@ from microbox.chain.errors import (
 from microbox.chain.model import (
     ENTRY_KEYS,
     Chain,
+    ChainModule,
     ChainNF,
     LogSettings,
     LogsSettings,
@@ -140,6 +141,7 @@ class _Loader:
             or (Path(logs.directory) if logs.directory else None),
             utc=utc,
             input_position=self._input_position(),
+            modules=self._modules(value.get("stack")),
         )
 
     def _from_base(self, written: str) -> Path:
@@ -181,6 +183,23 @@ class _Loader:
         if message:
             self._document.errors.append(ChainError(file, *position, message))
         return path
+
+    def _modules(self, stack: object) -> tuple[ChainModule, ...]:
+        """Those whose files exist."""
+        modules = []
+        for index, written in enumerate(_sound(StackSettings, stack).modules):
+            position = self._document.value_position(("stack", "modules", index))
+            source = self._from_base(written)
+            if source.is_file():
+                modules.append(ChainModule(source, position))
+                continue
+            kind = "is a directory" if source.is_dir() else "does not exist"
+            self._document.complain(
+                position,
+                f"'{source}' {kind}; expected the shared object of a module",
+                _near_file(source),
+            )
+        return tuple(modules)
 
     def _nfs(self, entries: list[Any]) -> list[ChainNF]:
         nfs: list[ChainNF] = []

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from microbox.chain.errors import NOWHERE, Position
 from microbox.chain.units import parse_duration, parse_size
-from microbox.channel.messages import HostNetwork
+from microbox.channel.messages import HostNetwork, TypeDeclaration
 
 LOG_SLOTS_DEFAULT = 65_536
 LOG_SLOTS_MIN = 4096  # MB_LOG_SLOTS_MIN
@@ -170,6 +170,9 @@ class StackSettings(Section):
     force: ForceSettings = Field(
         default=ForceSettings(), description="a mapping such as {flows: 0.01, seed: 7}"
     )
+    modules: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=[], description="a list of paths of shared objects such as ./response_time.so"
+    )
     checksums: Literal["off", "event", "drop"] = Field(
         default="off", description="off, event or drop"
     )
@@ -193,7 +196,7 @@ class StackSettings(Section):
 
     def as_settings(self) -> dict[str, int]:
         """The fields of struct mb_stack_config that are numbers."""
-        settings: dict[str, Any] = self.model_dump(exclude={"force", "hosts"})
+        settings: dict[str, Any] = self.model_dump(exclude={"force", "hosts", "modules"})
         for cap in ("flows", "held", "fragments"):
             settings[f"{cap}_at_cap"] = CAP_POLICIES[settings[f"{cap}_at_cap"]]
         settings.update(self.force.as_settings())
@@ -289,6 +292,19 @@ class ChainNF:
 
 
 @dataclass(frozen=True)
+class ChainModule:
+    """A user's module of the stack: its file, and where the chain names it. The rest is what the
+    module says of itself, once it was asked."""
+
+    source: Path
+    position: Position = NOWHERE
+    name: str = ""
+    doc: str = ""
+    needs: int = 0  # enum mb_module_bit
+    types: tuple[TypeDeclaration, ...] = ()
+
+
+@dataclass(frozen=True)
 class Chain:
     """A chain file whose every part is well-formed, defaults and overrides filled in."""
 
@@ -302,6 +318,7 @@ class Chain:
     log_directory: Path | None = None  # None: the file does not say
     utc: bool = False
     input_position: Position = NOWHERE
+    modules: tuple[ChainModule, ...] = ()  # in the order in which they run
 
     @property
     def base(self) -> Path:

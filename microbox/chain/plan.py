@@ -26,7 +26,7 @@ from typing import Any
 
 from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.filters import FilterFacts, FilterJudge, judge_filter
-from microbox.chain.model import Chain, ChainNF
+from microbox.chain.model import Chain, ChainModule, ChainNF
 from microbox.chain.plan_errors import check_plan_inputs, limit_errors
 from microbox.chain.protocols import protocols_of
 from microbox.chain.subscriptions import (
@@ -44,6 +44,7 @@ from microbox.channel.messages import (
     Bit,
     HostNetwork,
     Manifest,
+    ModuleFile,
     TypeDeclaration,
     WorkerSubscription,
     WorkerTimer,
@@ -138,6 +139,16 @@ class Plan:
             for bit in nf.bits
         ]
 
+    def worker_modules(self) -> list[ModuleFile]:
+        """The users' modules, with the numbers of their types."""
+        return [
+            ModuleFile(
+                str(one.source.absolute()),
+                [self.catalog.by_name[declared.name].number for declared in one.types],
+            )
+            for one in self.chain.modules
+        ]
+
     def worker_timers(self) -> list[WorkerTimer]:
         """Each period once, with the bits that it is to be told on."""
         periods = sorted({period for nf in self.nfs for period in nf.periods})
@@ -187,7 +198,7 @@ def make_plan(
         nfs=nfs,
         user_types=user_types,
         catalog=catalog,
-        modules=needed_modules(nfs, catalog),
+        modules=needed_modules(nfs, catalog, chain.modules),
         log_slots=chain.log_slots,
         settings=dict(chain.settings),
         hosts=list(chain.hosts),
@@ -388,22 +399,34 @@ def _closed(nf: PlannedNF) -> PlannedNF:
     return replace(nf, fails_closed=True, shape=replace(nf.shape, is_inline=True))
 
 
-def needed_modules(nfs: Sequence[PlannedNF], catalog: Catalog) -> list[ModuleNeed]:
+def needed_modules(
+    nfs: Sequence[PlannedNF], catalog: Catalog, users: Sequence[ChainModule] = ()
+) -> list[ModuleNeed]:
     """The stack's modules in the order in which they run, with the subscriptions behind each."""
-    causes: dict[str, list[tuple[str, str]]] = {producer: [] for producer in MODULES}
+    modules = MODULES | {f"module_{one.name}": (one.name, _needs_of(one)) for one in users}
+    causes: dict[str, list[tuple[str, str]]] = {producer: [] for producer in modules}
     for nf in nfs:
-        for producer, written in _module_causes(nf, catalog):
-            for needed in (*MODULES[producer][1], producer):
+        for producer, written in _module_causes(nf, catalog, modules):
+            for needed in (*modules[producer][1], producer):
                 if (nf.name, written) not in causes[needed]:
                     causes[needed].append((nf.name, written))
     return [
-        ModuleNeed(MODULES[producer][0], tuple(because))
+        ModuleNeed(modules[producer][0], tuple(because))
         for producer, because in causes.items()
         if because
     ]
 
 
-def _module_causes(nf: PlannedNF, catalog: Catalog) -> list[tuple[str, str]]:
+def _needs_of(module: ChainModule) -> tuple[str, ...]:
+    """Producers of the built-in modules that a user's builds on."""
+    direct = [one for bit, one in enumerate(MODULES) if module.needs >> bit & 1]
+    below = [needed for one in direct for needed in MODULES[one][1]]
+    return tuple(dict.fromkeys([*below, *direct]))
+
+
+def _module_causes(
+    nf: PlannedNF, catalog: Catalog, modules: Mapping[str, object]
+) -> list[tuple[str, str]]:
     """Pairs of a producer and the subscription that needs it. Packets need no module."""
     numbers = {number for bit in nf.bits for number in bit.types}
     return [
@@ -411,5 +434,5 @@ def _module_causes(nf: PlannedNF, catalog: Catalog) -> list[tuple[str, str]]:
         for handler in nf.manifest.handlers
         for named in map(catalog.resolve, handler.types)
         for one in catalog.delivered(named)
-        if one.number in numbers and one.producer in MODULES
+        if one.number in numbers and one.producer in modules
     ]

@@ -12,6 +12,7 @@ from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.filters import FilterJudge, judge_filter
 from microbox.chain.load import read_chain
 from microbox.chain.model import Chain, ChainNF, Overrides
+from microbox.chain.modules import with_modules
 from microbox.chain.plan import Plan, make_plan, part_errors
 from microbox.channel.messages import Manifest
 from microbox.events.catalog import Catalog, built_in
@@ -45,12 +46,21 @@ def prepare(
     catalog = built_in()
     described = _describe(reading.chain, reading.chain.nfs, describe)
     errors = [*reading.errors, *described.errors]
-    chain = replace(reading.chain, nfs=tuple(described.nfs))
+    chain, module_errors = _with_modules(replace(reading.chain, nfs=tuple(described.nfs)))
+    errors += module_errors
     if errors:
         errors += part_errors(chain, described.manifests, catalog, judge)
         raise ChainErrors(errors)
     chain, manifests = _completed(chain, described.manifests, catalog, describe)
     return make_plan(chain, manifests, catalog, judge)
+
+
+def _with_modules(chain: Chain) -> tuple[Chain, list[ChainError]]:
+    """The chain with its modules described, or without them, and what is wrong with them."""
+    try:
+        return with_modules(chain), []
+    except ChainErrors as errors:
+        return replace(chain, modules=()), list(errors.errors)
 
 
 def _describe(chain: Chain, nfs: Sequence[ChainNF], describe: Describe) -> _Described:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from microbox.chain.errors import ChainError
 from microbox.chain.model import Chain
+from microbox.chain.modules import module_types
 from microbox.channel.messages import Manifest, TypeDeclaration
 from microbox.events.catalog import Catalog, DeclarationError
 
@@ -13,13 +15,15 @@ from microbox.events.catalog import Catalog, DeclarationError
 def user_catalog(
     chain: Chain, manifests: Sequence[Manifest], catalog: Catalog
 ) -> tuple[Catalog, list[TypeDeclaration], list[ChainError]]:
-    """The catalog with all types that NFs declare, those types in the order of their numbers, and
-    what is wrong with the rest. Two NFs may declare the same type with the same fields."""
-    declarations: list[TypeDeclaration] = []
+    """The catalog with all types that the chain's modules and NFs declare, those types in the order
+    of their numbers, and what is wrong with the rest. Two may declare the same type with the same
+    fields: so an NF says what it reads."""
+    declarations = module_types(chain)
     errors: list[ChainError] = []
-    extended = catalog
+    extended = catalog.with_user_types(declarations)
     for nf, manifest in zip(chain.nfs, manifests, strict=True):
-        for declaration in manifest.declares:
+        for declared in manifest.declares:
+            declaration = replace(declared, producer="user")  # whatever its process says
             try:
                 extended = catalog.with_user_types([*declarations, declaration])
             except DeclarationError as error:

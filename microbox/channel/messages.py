@@ -67,6 +67,7 @@ class TypeDeclaration:
     name: str  # full dotted name
     fields: dict[str, str] = field(default_factory=dict)  # name → u8 u16 u32 u64 i64 f64 text
     doc: str = ""
+    producer: str = "user"  # an NF; "module_NAME": a user's module of the stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,14 @@ class HostNetwork:
 
 
 @dataclass(frozen=True, slots=True)
+class ModuleFile:
+    """A user's module of the stack."""
+
+    source: str  # path of the shared object
+    types: list[int]  # numbers of the types that it publishes, in its own order
+
+
+@dataclass(frozen=True, slots=True)
 class StartWorker:
     """Open the capture, make log and counters."""
 
@@ -169,6 +178,7 @@ class StartWorker:
     log_slots: int
     settings: dict[str, int]  # fields of struct mb_stack_config
     hosts: list[HostNetwork]
+    modules: list[ModuleFile] = field(default_factory=list)  # in the order in which they run
 
 
 @dataclass(frozen=True, slots=True)

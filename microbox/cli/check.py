@@ -81,6 +81,7 @@ def _check_capture(plan: Plan) -> None:
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
     """The plan with stable keys (docs/guide/cli.md)."""
+    files = {one.name: str(one.source) for one in plan.chain.modules}
     return {
         "chain": plan.chain.file,
         "errors": [],
@@ -89,7 +90,11 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "nfs": [_nf_as_json(plan, nf) for nf in plan.nfs],
         "stages": [[nf.name for nf in stage] for stage in plan.stages()],
         "modules": [
-            {"name": one.name, "because": [f"{nf}: {type}" for nf, type in one.because]}
+            {
+                "name": one.name,
+                "file": files.get(one.name),
+                "because": [f"{nf}: {type}" for nf, type in one.because],
+            }
             for one in plan.modules
         ],
         "user_types": [one.name for one in plan.user_types],
@@ -253,14 +258,19 @@ def _duration(period: int) -> str:
 
 
 def _modules(plan: Plan) -> Table:
+    from rich.markup import escape
+
     table = _grid(None, None)
     table.add_row("decode", "[dim]always[/dim]")
+    files = {one.name: one.source for one in plan.chain.modules}
     for module in plan.modules:
         types: dict[str, list[str]] = {}
         for nf, written in module.because:
             types.setdefault(nf, []).append(written)
         because = (f"{nf} [dim]({', '.join(written)})[/dim]" for nf, written in types.items())
         table.add_row(module.name, ", ".join(because))
+        if module.name in files:
+            table.add_row("", f"[dim]from {escape(str(files[module.name]))}[/dim]")
     return table
 
 

@@ -52,6 +52,10 @@ class TypeDeclaration(Protocol):
     def doc(self) -> str:
         """A sentence about it."""
 
+    @property
+    def producer(self) -> str:
+        """Who publishes it: "user", an NF; "module_NAME", a user's module of the stack."""
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -102,13 +106,17 @@ class EventType:
     @property
     def parser(self) -> str:
         """Name of the parser that publishes the type: "http"; "" where none does."""
-        _, _, name = self.producer.partition("parser_")
-        return name
+        return _name_behind("parser_", self.producer)
+
+    @property
+    def module(self) -> str:
+        """Name of the user's module of the stack that publishes the type; "" where none does."""
+        return _name_behind("module_", self.producer)
 
     @property
     def is_built_in(self) -> bool:
         """False for types that users declare."""
-        return self.producer != "user"
+        return self.producer != "user" and not self.module
 
     @property
     def struct(self) -> str:
@@ -278,12 +286,23 @@ class Catalog:
                 )
 
 
+def _name_behind(kind: str, producer: str) -> str:
+    return producer.removeprefix(kind) if producer.startswith(kind) else ""
+
+
 def _user_type(number: int, one: TypeDeclaration, names: Mapping[str, EventType]) -> EventType:
     parent = names[one.name.rpartition(".")[0]]
     own = tuple(Field(name, kind, (name,), "", one.name) for name, kind in one.fields.items())
     payload = one.name if own else parent.payload
     return EventType(
-        number, one.name, parent, payload, "user", one.doc, parent.fields + own, own_fields=own
+        number,
+        one.name,
+        parent,
+        payload,
+        one.producer,
+        one.doc,
+        parent.fields + own,
+        own_fields=own,
     )
 
 

@@ -27,6 +27,7 @@ HEADERS = (
     "microbox/stack/caps.h",
     "microbox/stack/counters.h",
     "microbox/stack/hosts.h",
+    "microbox/stack/module_load.h",
     "microbox/stack/stack.h",
     "microbox/stack/worker.h",
     "microbox/ffi/process.h",

@@ -16,8 +16,8 @@ from typing import TypeVar
 from microbox.chain.additions import next_addition
 from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.model import Chain, ChainNF
+from microbox.chain.modules import with_modules
 from microbox.chain.plan import Plan, PlannedNF, make_plan
-from microbox.chain.user_types import user_catalog
 from microbox.channel.messages import (
     Area,
     Attach,
@@ -161,12 +161,11 @@ class Launcher:
 
     async def _describe(self) -> tuple[Chain, list[Child], list[Manifest]]:
         """The chain with all that it needs, an NF process for each of its NFs, and manifests."""
-        chain = self._chain
+        chain = await asyncio.to_thread(with_modules, self._chain)
         loaded = await self._load_all(chain.nfs)
         while True:
             manifests = [manifest for _, manifest in loaded]
-            catalog, _, _ = user_catalog(chain, manifests, built_in())
-            addition = next_addition(chain, manifests, catalog)
+            addition = next_addition(chain, manifests, built_in())
             if addition is None:
                 break
             loaded[addition.before : addition.before] = await self._load_all([addition.nf])
@@ -263,6 +262,7 @@ class Launcher:
                     log_slots=plan.log_slots,
                     settings=plan.settings,
                     hosts=plan.hosts,
+                    modules=plan.worker_modules(),
                 ),
                 [capture, *outputs],
             )

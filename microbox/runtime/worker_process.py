@@ -23,6 +23,7 @@ from microbox.channel.messages import (
     Failed,
     HostNetwork,
     Message,
+    ModuleFile,
     StartWorker,
     Stop,
     Subscribe,
@@ -75,7 +76,8 @@ def serve(channel: Channel) -> None:
     with (
         _source(capture, start.input) as source,
         _sink(output, start.output, source) as sink,
-        _worker(start, source, sink) as worker,
+        _modules(start) as modules,
+        _worker(start, source, sink, modules) as worker,
     ):
         channel.send(_areas(source, capture), _area_descriptors(source, worker))
         _connect(channel, worker)
@@ -124,12 +126,37 @@ def _sink(output: list[int], name: str, source: Any) -> Iterator[Sink]:
 
 
 @contextlib.contextmanager
-def _worker(start: StartWorker, source: Any, sink: Sink) -> Iterator[Any]:
+def _modules(start: StartWorker) -> Iterator[Any]:
+    """The users' modules, opened, their types numbered: an array for the stack's config."""
+    with contextlib.ExitStack() as stack:
+        opened = ffi.new("struct mb_loaded_module *[]", len(start.modules))
+        for number, file in enumerate(start.modules):
+            opened[number] = _open_module(file)
+            stack.callback(lib.mb_module_close, opened[number])
+        yield opened
+
+
+def _open_module(file: ModuleFile) -> Any:
+    error = ffi.new("char[]", lib.MB_ERROR_SIZE)
+    module = lib.mb_module_open(file.source.encode(), error)
+    if module == ffi.NULL:
+        raise WorkerError(_text(error))
+    if lib.mb_module_type_count(module) != len(file.types):
+        lib.mb_module_close(module)
+        raise WorkerError(f"{file.source} has changed since the chain was planned")
+    for index, number in enumerate(file.types):
+        lib.mb_module_number_type(module, index, number)
+    return module
+
+
+@contextlib.contextmanager
+def _worker(start: StartWorker, source: Any, sink: Sink, modules: Any) -> Iterator[Any]:
     config = ffi.new("struct mb_worker_config *")
     for name, value in start.settings.items():
         setattr(config.stack, name, value)
     hosts = host_rows(start.hosts)  # read at the end of _connect: it has to live until then
     config.stack.hosts, config.stack.host_count = hosts, len(hosts)
+    config.stack.modules, config.stack.module_count = modules, len(modules)
     config.stack.link_type = lib.mb_source_link_type(source)
     config.log_slots = start.log_slots
     config.packet_limit = start.packet_limit

@@ -25,6 +25,7 @@ class Declaration:
     name: str
     fields: dict[str, str] = field(default_factory=dict)
     doc: str = ""
+    producer: str = "user"
 
 
 @pytest.mark.parametrize(

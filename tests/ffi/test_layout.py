@@ -21,6 +21,7 @@ class Declaration:
     name: str
     fields: dict[str, str] = field(default_factory=dict)
     doc: str = ""
+    producer: str = "user"
 
 
 @pytest.mark.parametrize("of", WITH_PAYLOAD, ids=lambda one: one.name)

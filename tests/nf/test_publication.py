@@ -36,6 +36,7 @@ class Declaration:
     name: str
     fields: dict[str, str] = field(default_factory=dict)
     doc: str = ""
+    producer: str = "user"
 
 
 @st.composite
