@@ -14,13 +14,8 @@ bin := .venv/bin
 # The tools of the virtual environment before those of the system.
 export PATH := $(CURDIR)/$(bin):$(PATH)
 
-<<<<<<< HEAD
-C_FILES = $(shell find microbox tests fuzz benchmarks -name '*.[ch]')
-CORE_TESTS := $(addprefix tests/,differential faults ffi nf nfs runtime stack)
-=======
 C_FILES = $(shell find microbox tests fuzz benchmarks examples -name '*.[ch]')
-CORE_TESTS := $(addprefix tests/,differential faults ffi nf nfs runtime)
->>>>>>> 2312bb9 (Load modules of users' from shared objects)
+CORE_TESTS := $(addprefix tests/,differential faults ffi nf nfs runtime stack)
 SANITIZED := build/sanitize
 COVERED := build/coverage
 
