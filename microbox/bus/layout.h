@@ -41,6 +41,13 @@
  * Events that an NF published are passed over likewise where a later NF dropped; not where the
  * publisher itself did, and alerts never are.
  *
+ * Commands. An NF that declares commands has a ring of struct mb_command. A command that the packet
+ * p caused takes effect in the worker just before packet p + delay, in every replay: before it
+ * handles packet n the worker has seen all such NFs pass packet n - delay, and an NF writes a
+ * command before its cursor passes the entry that caused it. Until then the NF itself leaves out
+ * what it unsubscribed from. Nobody tells the NF what was taken: where it reads an entry of packet
+ * p, all commands caused by p - delay or earlier have taken effect, and their slots are free.
+ *
  * Sleep. A sleeper stores `asleep` (what it waits for) in its own page, sequentially
  * consistent, looks again, then waits by futex on the low 32 bits of that word with the value it
  * saw. Who moves a word stores it sequentially consistent, then reads the `asleep` fields of those
@@ -123,6 +130,23 @@ struct mb_nf_entry {
     struct mb_provenance provenance;
 };
 
+/* What an NF says to the stack about a flow. */
+enum mb_command_kind {
+    MB_COMMAND_UNSUBSCRIBE = 1, /* the flow's events are no longer wanted on these subscriptions */
+    MB_COMMAND_SUBSCRIBE = 2,   /* they are wanted again */
+    MB_COMMAND_KINDS
+};
+
+/* One command: a record in its NF's ring, by sequence number modulo slots. */
+struct mb_command {
+    uint64_t flow;          /* the flow's number */
+    uint64_t packet;        /* the packet that caused it, as mb_entry.packet at the NF's position */
+    uint64_t seen;          /* a packet of the flow: says where in the flow table it is */
+    uint32_t subscriptions; /* bit k: the NF's k-th one, as in mb_delivery.bits */
+    uint16_t kind;          /* enum mb_command_kind */
+    uint16_t sides;         /* bit d: for events of direction d */
+};
+
 /* First page of the worker's log area; the slots follow it. Written by the worker alone. */
 struct mb_log_page {
     uint64_t magic;
@@ -158,9 +182,11 @@ struct mb_nf_counters {
     uint64_t sleeps;
     uint64_t polls;
     uint64_t waits_full;      /* times it waited for readers of its own log */
-    uint64_t settled;         /* matched, but not delivered since it had judged the flow itself */
+    uint64_t settled;         /* matched, but not delivered since it had judged the flow itself, or
+                                 unsubscribed from it */
     uint64_t flows_forgotten; /* verdicts on flows that were too old to be remembered */
-    uint64_t reserved[43];
+    uint64_t commands;
+    uint64_t reserved[42];
     uint64_t published_by_type[512];
 };
 
@@ -173,7 +199,7 @@ enum mb_asleep {
 };
 
 /* First page of an NF's area. Then its counters (two pages), its verdicts (a byte a slot of the
- * worker's log; inline NFs only), its own log's slots, its data ring. */
+ * worker's log; inline NFs only), its own log's slots, its data ring, its commands. */
 struct mb_nf_page {
     uint64_t magic;
     uint32_t version;
@@ -185,8 +211,9 @@ struct mb_nf_page {
     uint32_t until;  /* low half of a position, for MB_ASLEEP_UNTIL */
     uint8_t line1[48];
 
-    uint64_t log_head; /* of its own log */
-    uint8_t line2[56];
+    uint64_t log_head;     /* of its own log */
+    uint64_t command_head; /* sequence number of the next command */
+    uint8_t line2[48];
 };
 
 /* Verdicts, one byte an entry. */

@@ -162,6 +162,24 @@ void mb_log_wait_for_room(struct mb_log *log, uint64_t timeout_ns) {
     mb_store_flag_sequential(&log->page->asleep, 0);
 }
 
+void mb_log_wait_for(struct mb_log *log, uint32_t index, uint64_t position, uint64_t timeout_ns) {
+    for (uint32_t spin = 0; spin <= log->wait_policy.spins; spin++) {
+        if (mb_log_passed(log, index) >= position)
+            return;
+        mb_spin_pause();
+    }
+    if (timeout_ns == 0)
+        return;
+    const uint64_t *cursor = &log->consumer[index].page->cursor;
+    mb_store_flag_sequential(&log->page->asleep, 1 + index);
+    const uint64_t seen = mb_load_sequential(cursor);
+    if (mb_log_passed(log, index) < position) {
+        log->slept++;
+        mb_futex_wait(cursor, seen, timeout_ns, MB_WAITER_WORKER);
+    }
+    mb_store_flag_sequential(&log->page->asleep, 0);
+}
+
 static bool is_concerned(const struct mb_log *log, uint32_t index) {
     const uint64_t *concerns = log->concerns[index];
     return ((log->batch_mask[0] & concerns[0]) | (log->batch_mask[1] & concerns[1])) != 0;

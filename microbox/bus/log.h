@@ -73,6 +73,9 @@ static inline bool mb_log_has_room(struct mb_log *log, uint64_t count) {
  * be passed. */
 void mb_log_wait_for_room(struct mb_log *log, uint64_t timeout_ns);
 
+/* Waits up to `timeout_ns` for NF `index` to pass `position`, which must be readable. */
+void mb_log_wait_for(struct mb_log *log, uint32_t index, uint64_t position, uint64_t timeout_ns);
+
 /* The next slot, for the caller to fill, with `sequence` and `mask` set. There must be room. */
 static inline struct mb_entry *mb_log_claim(struct mb_log *log, const uint64_t mask[2]) {
     struct mb_entry *entry = &log->slots[log->next & log->slot_mask];

@@ -1,16 +1,17 @@
 /*
- * How an NF's area is laid out: page, counters, verdicts, own log, data ring, each from a page
- * boundary on.
+ * How an NF's area is laid out: page, counters, verdicts, own log, data ring, commands, each from a
+ * page boundary on.
  */
 #include "microbox/bus/reader.h"
 
 #include <stddef.h>
 
-enum { COUNTER_PAGES = 2, OWN_SLOTS_MIN = 16 };
+enum { COUNTER_PAGES = 2, OWN_SLOTS_MIN = 16, COMMAND_SLOTS_MIN = 4096 };
 
 static const uint64_t LOG_SLOTS_MAX = UINT64_C(1) << 32;
 static const uint64_t OWN_SLOTS_MAX = UINT64_C(1) << 24;
 static const uint64_t RING_BYTES_MAX = UINT64_C(1) << 32;
+static const uint64_t COMMAND_SLOTS_MAX = UINT64_C(1) << 24;
 
 static bool is_power_of_two_within(uint64_t value, uint64_t least, uint64_t most) {
     return value >= least && value <= most && (value & (value - 1)) == 0;
@@ -18,6 +19,9 @@ static bool is_power_of_two_within(uint64_t value, uint64_t least, uint64_t most
 
 static bool is_sound(const struct mb_nf_geometry *geometry) {
     if (!is_power_of_two_within(geometry->log_slots, MB_LOG_SLOTS_MIN, LOG_SLOTS_MAX))
+        return false;
+    if (geometry->command_slots != 0 &&
+        !is_power_of_two_within(geometry->command_slots, COMMAND_SLOTS_MIN, COMMAND_SLOTS_MAX))
         return false;
     if (geometry->own_slots == 0)
         return geometry->ring_bytes == 0;
@@ -27,7 +31,7 @@ static bool is_sound(const struct mb_nf_geometry *geometry) {
 
 /* Where the parts begin, from the area's first byte. */
 struct offsets {
-    size_t counters, verdicts, slots, ring, end;
+    size_t counters, verdicts, slots, ring, commands, end;
 };
 
 static struct offsets offsets_of(const struct mb_nf_geometry *geometry) {
@@ -36,7 +40,8 @@ static struct offsets offsets_of(const struct mb_nf_geometry *geometry) {
     offsets.verdicts = offsets.counters + COUNTER_PAGES * MB_PAGE_SIZE;
     offsets.slots = offsets.verdicts + (geometry->is_inline ? geometry->log_slots : 0);
     offsets.ring = offsets.slots + geometry->own_slots * sizeof(struct mb_nf_entry);
-    offsets.end = offsets.ring + geometry->ring_bytes;
+    offsets.commands = offsets.ring + geometry->ring_bytes;
+    offsets.end = offsets.commands + geometry->command_slots * sizeof(struct mb_command);
     return offsets;
 }
 
@@ -54,5 +59,7 @@ struct mb_nf_area mb_nf_area_parts(void *base, const struct mb_nf_geometry *geom
         .verdicts = geometry->is_inline ? first + offsets.verdicts : NULL,
         .slots = publishes ? (struct mb_nf_entry *)(first + offsets.slots) : NULL,
         .ring = publishes ? first + offsets.ring : NULL,
+        .commands =
+            geometry->command_slots != 0 ? (struct mb_command *)(first + offsets.commands) : NULL,
     };
 }

@@ -23,6 +23,7 @@ static bool learn_subscriptions(struct mb_reader *reader, const struct mb_reader
             return false;
         reader->subscription_of_bit[bit] = (uint8_t)k;
         reader->bits[bit / 64] |= UINT64_C(1) << bit % 64;
+        reader->own_subscriptions |= UINT32_C(1) << k;
         for (uint32_t type = 0; type < MB_TYPES_MAX; type++)
             if (config->types[k][type / 64] >> type % 64 & 1)
                 reader->subscriptions_of_type[type] |= UINT32_C(1) << k;
@@ -36,7 +37,9 @@ static bool is_sound(const struct mb_reader_config *config) {
     uint64_t cut = config->cut;
     return config->nf < MB_NFS_MAX && config->subscriptions <= SUBSCRIPTIONS_MAX &&
            config->geometry.log_slots == config->log_slots && (cut & (cut - 1)) == 0 &&
-           cut <= config->log_slots / 4;
+           cut <= config->log_slots / 4 &&
+           (config->geometry.command_slots != 0) == (config->command_delay != 0) &&
+           (config->command_delay == 0 || cut == 0);
 }
 
 static int create_area(struct mb_reader *reader) {
@@ -73,6 +76,8 @@ struct mb_reader *mb_reader_create(const struct mb_reader_config *config, int *e
     reader->copies = calloc(MB_COPIES, sizeof *reader->copies);
     if (reader->copies != NULL)
         *error = learn_subscriptions(reader, config) ? create_area(reader) : -EINVAL;
+    if (*error == 0 && config->command_delay != 0)
+        *error = mb_command_index_create(reader, config->command_delay);
     if (*error == 0)
         return reader;
     mb_reader_destroy(reader);
@@ -86,6 +91,7 @@ void mb_reader_destroy(struct mb_reader *reader) {
         mb_area_destroy(&reader->peer[i].area);
     mb_area_destroy(&reader->log_area);
     mb_area_destroy(&reader->own_area);
+    mb_command_index_destroy(reader);
     mb_flow_set_destroy(&reader->dropped_flows);
     mb_flow_set_destroy(&reader->judged_flows);
     free(reader->copies);
@@ -207,20 +213,20 @@ static uint32_t matches_published(const struct mb_reader *reader, const struct m
     return matches(reader, entry) | (reader->subscriptions_of_type[entry->type] & UINT32_C(1));
 }
 
-/* True where the event reaches this NF's handlers; counts it. */
-static bool is_delivered(struct mb_reader *reader, const struct mb_entry *entry, uint64_t at,
-                         int publisher, int dropped_by) {
+/* The subscriptions among `bits` whose handlers the event reaches; counts it. */
+static uint32_t delivered_bits(struct mb_reader *reader, const struct mb_entry *entry, uint64_t at,
+                               int publisher, int dropped_by, uint32_t bits) {
     struct mb_nf_counters *counters = reader->own.counters;
     counters->matched++;
     if (mb_reader_is_dropped(reader, entry, publisher, dropped_by)) {
         counters->judged_dropped++;
-        return false;
+        return 0;
     }
-    if (mb_reader_is_settled(reader, entry, at)) {
-        counters->settled++;
-        return false;
-    }
-    return true;
+    const uint32_t wanted = mb_reader_is_settled(reader, entry, at)
+                                ? 0
+                                : mb_reader_still_wanted(reader, entry, at, bits);
+    counters->settled += wanted == 0;
+    return wanted;
 }
 
 static void deliver_nf_entry(struct mb_reader *reader, const struct mb_peer *peer,
@@ -228,7 +234,9 @@ static void deliver_nf_entry(struct mb_reader *reader, const struct mb_peer *pee
     uint32_t bits = matches_published(reader, &copy->entry);
     uint64_t at = copy->provenance.at;
     int dropped_by = at >= reader->resting ? reader->dropped_by : MB_NOBODY;
-    if (bits == 0 || !is_delivered(reader, &copy->entry, at, (int)peer->index, dropped_by))
+    if (bits != 0)
+        bits = delivered_bits(reader, &copy->entry, at, (int)peer->index, dropped_by, bits);
+    if (bits == 0)
         return;
     const uint8_t *payload = copy->entry.payload.bytes;
     if (copy->entry.flags & MB_IN_DATA_RING)
@@ -259,7 +267,9 @@ static bool take_nf_entries(struct mb_reader *reader, uint64_t before) {
 
 static void deliver_entry(struct mb_reader *reader, const struct mb_entry *entry) {
     uint32_t bits = matches(reader, entry);
-    if (bits == 0 || !is_delivered(reader, entry, reader->next, MB_NOBODY, reader->dropped_by))
+    if (bits != 0)
+        bits = delivered_bits(reader, entry, reader->next, MB_NOBODY, reader->dropped_by, bits);
+    if (bits == 0)
         return;
     /* Handlers come when the whole poll is done; by then the other lines are here. */
     __builtin_prefetch(&entry->payload);

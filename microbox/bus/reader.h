@@ -13,10 +13,11 @@
 
 /* The shape of an NF's area; from the plan, never from the area itself. */
 struct mb_nf_geometry {
-    uint64_t log_slots;  /* of the worker's log */
-    uint64_t own_slots;  /* of its own log, a power of two from 16 on; 0: it publishes nothing */
-    uint64_t ring_bytes; /* of its data ring, a power of two from 4096 on; 0 likewise */
-    bool is_inline;      /* has verdicts */
+    uint64_t log_slots;     /* of the worker's log */
+    uint64_t own_slots;     /* of its own log, a power of two from 16 on; 0: it publishes nothing */
+    uint64_t ring_bytes;    /* of its data ring, a power of two from 4096 on; 0 likewise */
+    uint64_t command_slots; /* of its commands, a power of two from 4096 on; 0: it gives none */
+    bool is_inline;         /* has verdicts */
 };
 
 /* Bytes of the area; 0 where a size is not a power of two or out of range. */
@@ -30,6 +31,7 @@ struct mb_nf_area {
     uint8_t *verdicts;
     struct mb_nf_entry *slots;
     uint8_t *ring;
+    struct mb_command *commands;
 };
 struct mb_nf_area mb_nf_area_parts(void *base, const struct mb_nf_geometry *geometry);
 
@@ -64,6 +66,9 @@ struct mb_reader_config {
                                        it can be read: batches that do not depend on timing. A
                                        power of two, at most a quarter of the log; 0: wherever
                                        the barrier is */
+    uint64_t command_delay; /* packets until a command takes effect; 0 where it gives none. Not
+                               together with `cut`: a batch is not begun before it is complete, and
+                               the worker waits for who gives commands */
     struct mb_wait_policy wait_policy;
 };
 
@@ -137,6 +142,23 @@ void mb_reader_judge_delivery(struct mb_reader *reader, const struct mb_delivery
 int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause, uint16_t type,
                       uint8_t reason, const uint8_t *payload, uint32_t payload_length,
                       const volatile bool *cancelled);
+
+/* Tells the stack that this NF wants no more (MB_COMMAND_UNSUBSCRIBE), or wants again
+ * (MB_COMMAND_SUBSCRIBE), the events of `cause`'s flow on these subscriptions (bit k: the k-th) and
+ * sides (bit d: events of direction d). `cause` is of the last poll.
+ *
+ * Polls from now on deliver none of what was unsubscribed from; of what the last one delivered, ask
+ * mb_reader_wanted. The stack stops, or begins, with the packet `command_delay` after that of
+ * `cause`. A flow that has ended by then is left as it is.
+ *
+ * Returns 0; -EPERM: this NF declared no commands; -EINVAL: kind, subscriptions, sides or delay;
+ * -ENOENT: the event has no flow; -ENOBUFS: more commands within `command_delay` packets than there
+ * are slots. */
+int mb_reader_command(struct mb_reader *reader, const struct mb_delivery *cause,
+                      enum mb_command_kind kind, uint32_t subscriptions, unsigned sides);
+
+/* `bits` of a delivery without the subscriptions that its flow was unsubscribed from meanwhile. */
+uint32_t mb_reader_wanted(const struct mb_reader *reader, const struct mb_delivery *delivery);
 
 /* All of the last poll is done, verdicts included: moves the cursor, wakes who waits for it. */
 void mb_reader_advance(struct mb_reader *reader);

@@ -4,6 +4,7 @@
  * reader.c    making, mapping, polling     barrier.c   how far one may read, and sleeping
  * nf_log.c    other NFs' logs, checked     verdict.c   what earlier NFs dropped; own verdicts
  * batch.c     where a batch ends           publish.c   the own log
+ * command.c   own commands to the stack
  */
 #ifndef MICROBOX_BUS_READER_PRIVATE_H
 #define MICROBOX_BUS_READER_PRIVATE_H
@@ -52,7 +53,8 @@ struct mb_reader {
     uint64_t cut;
     struct mb_wait_policy wait_policy;
 
-    uint64_t bits[2]; /* own, all subscriptions */
+    uint64_t bits[2];           /* own, all subscriptions */
+    uint32_t own_subscriptions; /* bit k: there is a k-th one */
     uint8_t subscription_of_bit[MB_SUBSCRIPTIONS_MAX];
     uint32_t subscriptions_of_type[MB_TYPES_MAX]; /* which deliver it */
 
@@ -97,6 +99,8 @@ struct mb_reader {
     uint64_t own_tail;      /* oldest that a reader may still need */
     uint64_t own_ring_head; /* likewise in the data ring */
     uint64_t own_ring_tail;
+    struct mb_command_index *commands; /* NULL: this NF gives none */
+
     uint64_t share_slots; /* own_head and own_ring_head as of `floor` */
     uint64_t share_ring;
 };
@@ -150,6 +154,16 @@ uint64_t mb_reader_boundary(const struct mb_reader *reader, uint64_t position,
 uint64_t mb_reader_batch_end(struct mb_reader *reader, const struct mb_window *window);
 /* The next position that ends a batch whatever is in the logs. */
 uint64_t mb_reader_cut_after(const struct mb_reader *reader);
+
+/* command.c */
+
+/* Returns 0 or -errno. Must come after the own area is made. */
+int mb_command_index_create(struct mb_reader *reader, uint64_t delay);
+void mb_command_index_destroy(struct mb_reader *reader);
+/* The subscriptions among `bits` that are still wanted of the entry, which came at position `at`.
+ */
+uint32_t mb_reader_still_wanted(const struct mb_reader *reader, const struct mb_entry *entry,
+                                uint64_t at, uint32_t bits);
 
 /* publish.c */
 

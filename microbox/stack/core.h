@@ -6,6 +6,7 @@
 
 #include "microbox/bus/log.h"
 #include "microbox/events/event_types.h"
+#include "microbox/stack/commands.h"
 #include "microbox/stack/counters.h"
 #include "microbox/stack/decode.h"
 #include "microbox/stack/derived.h"
@@ -69,6 +70,7 @@ struct mb_stack {
     struct mb_cause cause;
     struct mb_packet_clock clock;
     uint64_t packets;     /* received so far */
+    uint64_t checkpoint;  /* packets from one system.checkpoint to the next */
     bool segment_refused; /* tcp.monitor says that the receiver would not take the segment */
     bool is_bypassed;     /* by the policy of a cap: nobody is shown the packet in hand */
     uint8_t dropped;      /* enum mb_reason: why the packet in hand does not go out; 0: it may */
@@ -83,6 +85,7 @@ struct mb_stack {
     struct mb_stack_config config;
     struct mb_refused_flows refused;
     struct mb_cap_setting caps[MB_CAPS];
+    struct mb_commands *commands; /* NULL: no NF gives any */
     uint32_t timer_count;
     uint32_t next_timer; /* which one to look at first */
     struct mb_timer_state *timers;
@@ -98,6 +101,11 @@ _Static_assert(offsetof(struct mb_stack, services) == 0, "module.h casts a stack
 
 static inline void mb_count_reason(struct mb_stack *stack, uint8_t reason) {
     stack->counters.by_reason[reason]++;
+}
+
+static inline uint32_t mb_flow_slot(const struct mb_stack *stack,
+                                    const struct mb_flow_entry *flow) {
+    return (uint32_t)(flow - stack->table.flows);
 }
 
 /* --- caps --- */

@@ -8,34 +8,85 @@
 
 /* --- which modules a flow runs --- */
 
-static void set_stream_sides(struct mb_stack *stack, struct mb_flow_entry *flow) {
+/* Adds to `bits` those of `more` that the flow's NFs have not switched off for the direction. */
+static void add_switched_on(const struct mb_stack *stack, const struct mb_flow_entry *flow,
+                            unsigned direction, const uint64_t more[2], uint64_t bits[2]) {
+    static const uint64_t nothing[2] = {0, 0};
+    const uint64_t *off = nothing;
+    if (stack->commands != NULL)
+        off = stack->commands->switched[mb_flow_slot(stack, flow)].off[direction];
+    bits[0] |= more[0] & ~off[0];
+    bits[1] |= more[1] & ~off[1];
+}
+
+static bool is_read(const struct mb_stack *stack, const struct mb_flow_entry *flow,
+                    unsigned direction) {
     const uint64_t *readers = stack->subscriptions.module_mask[1];
-    const uint64_t *bits = stack->subscriptions.per_packet;
+    uint64_t bits[2] = {flow->mask[direction][0], flow->mask[direction][1]};
+    add_switched_on(stack, flow, direction, stack->subscriptions.per_packet, bits);
+    return ((readers[0] & bits[0]) | (readers[1] & bits[1])) != 0;
+}
+
+static void set_stream_sides(struct mb_stack *stack, struct mb_flow_entry *flow) {
     uint8_t sides = 0;
     if (flow->modules & MB_MODULE_TCP_STREAM)
         for (unsigned direction = 0; direction < 2; direction++)
-            if (readers[0] & (flow->mask[direction][0] | bits[0]) ||
-                readers[1] & (flow->mask[direction][1] | bits[1]))
-                sides |= (uint8_t)(1u << direction);
-    for (unsigned direction = 0; direction < 2; direction++)
+            sides |= (uint8_t)(is_read(stack, flow, direction) << direction);
+    for (unsigned direction = 0; direction < 2; direction++) {
         if (flow->stream_sides & ~sides & 1u << direction)
             mb_tcp_stream_release(stack, flow, direction);
+        if (sides & ~flow->stream_sides & 1u << direction)
+            mb_tcp_stream_pick_up(flow, direction);
+    }
     flow->stream_sides = sides;
 }
 
-/* What the flow's subscribers need. A direction that was not seen yet may be wanted by any filter.
- */
-static void work_out_modules(struct mb_stack *stack, struct mb_flow_entry *flow) {
+/* The modules that the flow's subscribers need. A direction that was not seen yet may be wanted by
+ * any filter. */
+static uint16_t needed_modules(const struct mb_stack *stack, const struct mb_flow_entry *flow) {
     const struct mb_subscriptions *subscriptions = &stack->subscriptions;
     bool is_answered = mb_flow_is_answered(flow);
     const uint64_t *unknown = is_answered ? subscriptions->per_packet : subscriptions->filtered;
-    const uint64_t bits[2] = {flow->mask[0][0] | flow->mask[1][0] | unknown[0],
-                              flow->mask[0][1] | flow->mask[1][1] | unknown[1]};
-    flow->epoch = subscriptions->epoch;
-    flow->modules =
-        mb_subscriptions_modules(subscriptions, bits, (enum mb_transport)flow->transport) |
-        stack->always[flow->transport];
+    uint64_t bits[2] = {flow->mask[0][0] | flow->mask[1][0], flow->mask[0][1] | flow->mask[1][1]};
+    add_switched_on(stack, flow, 0, unknown, bits);
+    add_switched_on(stack, flow, 1, unknown, bits);
+    return mb_subscriptions_modules(subscriptions, bits, (enum mb_transport)flow->transport) |
+           stack->always[flow->transport];
+}
+
+bool mb_flow_work_out_modules(struct mb_stack *stack, struct mb_flow_entry *flow) {
+    const uint16_t modules = flow->modules;
+    const uint8_t sides = flow->stream_sides;
+    flow->epoch = stack->subscriptions.epoch;
+    flow->modules = needed_modules(stack, flow);
+    if (flow->modules & ~modules & MB_MODULE_TCP_MONITOR)
+        mb_tcp_monitor_pick_up(flow);
     set_stream_sides(stack, flow);
+    return flow->modules != modules || flow->stream_sides != sides;
+}
+
+/* Who wants a direction, by a packet of it. */
+static void learn_direction(struct mb_stack *stack, struct mb_flow_entry *flow,
+                            const struct mb_decoded *packet, unsigned direction) {
+    bool is_first = !(flow->marks & 3 * MB_FLOW_SEEN);
+    flow->marks |= (uint8_t)(MB_FLOW_SEEN << direction);
+    stack->counters.filters_run +=
+        mb_subscriptions_of_flow(&stack->subscriptions, packet, flow->mask[direction]);
+    flow->epoch = 0;
+    if (mb_flow_is_answered(flow))
+        mb_flow_answered(&stack->table, flow);
+    if (stack->commands != NULL)
+        mb_commands_begin_direction(stack->commands, mb_flow_slot(stack, flow), is_first, direction,
+                                    flow->mask[direction]);
+}
+
+/* A filter of each packet knows nothing of what was switched off. */
+static void leave_out_switched_off(struct mb_stack *stack, const struct mb_flow_entry *flow,
+                                   unsigned direction) {
+    const uint64_t matched[2] = {stack->cause.bits[0], stack->cause.bits[1]};
+    stack->cause.bits[0] = 0;
+    stack->cause.bits[1] = 0;
+    add_switched_on(stack, flow, direction, matched, stack->cause.bits);
 }
 
 /* --- its end --- */
@@ -44,7 +95,7 @@ void mb_flow_end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t rea
     if (flow->marks & MB_FLOW_ENDED)
         return;
     if (flow->epoch != stack->subscriptions.epoch)
-        work_out_modules(stack, flow);
+        mb_flow_work_out_modules(stack, flow);
     flow->marks |= MB_FLOW_ENDED;
     mb_count_reason(stack, reason);
     if (reason == MB_REASON_END_EVICTED)
@@ -254,14 +305,10 @@ struct mb_flow_entry *mb_flow_of_packet(struct mb_stack *stack, const struct mb_
 
 void mb_flow_see_direction(struct mb_stack *stack, struct mb_flow_entry *flow,
                            const struct mb_decoded *packet, unsigned direction) {
-    if (!(flow->marks & MB_FLOW_SEEN << direction)) {
-        flow->marks |= (uint8_t)(MB_FLOW_SEEN << direction);
-        stack->counters.filters_run +=
-            mb_subscriptions_of_flow(&stack->subscriptions, packet, flow->mask[direction]);
-        flow->epoch = 0;
-        if (mb_flow_is_answered(flow))
-            mb_flow_answered(&stack->table, flow);
-    }
+    if (!(flow->marks & MB_FLOW_SEEN << direction))
+        learn_direction(stack, flow, packet, direction);
     if (flow->epoch != stack->subscriptions.epoch && !(flow->marks & MB_FLOW_ENDED))
-        work_out_modules(stack, flow);
+        mb_flow_work_out_modules(stack, flow);
+    if (stack->commands != NULL && stack->subscriptions.packet_filter_count != 0)
+        leave_out_switched_off(stack, flow, direction);
 }

@@ -24,6 +24,10 @@ struct mb_flow_entry *mb_flow_of_packet(struct mb_stack *stack, const struct mb_
 void mb_flow_see_direction(struct mb_stack *stack, struct mb_flow_entry *flow,
                            const struct mb_decoded *packet, unsigned direction);
 
+/* Works out anew what the flow runs, since who wants its events has changed. True where that is
+ * another set of modules, or other sides of the stream, than before. */
+bool mb_flow_work_out_modules(struct mb_stack *stack, struct mb_flow_entry *flow);
+
 /* Modules publish what they still hold and the end, those that build on others first. The flow
  * stays in the table, so that late packets begin no new one. Nothing where it has ended before. */
 void mb_flow_end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason);

@@ -3,6 +3,7 @@
 #include "microbox/stack/core.h"
 #include "microbox/stack/flow_lifecycle.h"
 #include "microbox/stack/module_services.h"
+#include "microbox/stack/modules/modules.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@ static void fill_defaults(struct mb_stack_config *config) {
     config->icmp_timeout = or_default(config->icmp_timeout, UINT64_C(60) * SECOND);
     config->icmp_unanswered_timeout =
         or_default(config->icmp_unanswered_timeout, UINT64_C(60) * SECOND);
+    config->command_delay = (uint32_t)or_default(config->command_delay, 8192);
 }
 
 static int choose_key(struct mb_stack_config *config) {
@@ -168,6 +170,7 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
     }
     stack->config = *config;
     stack->log = log;
+    stack->checkpoint = MB_CHECKPOINT_PACKETS;
     fill_defaults(&stack->config);
     stack->services = mb_module_services;
     if (mb_module_set_create(&stack->modules, config->modules, config->module_count,
@@ -196,10 +199,46 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
     return stack;
 }
 
+/* Who reads packets alone speaks of flows all the same, so they have to be told apart. */
+static bool switches_packets(const struct mb_stack *stack, const struct mb_switch *one) {
+    uint64_t packets[2] = {0, 0};
+    for (unsigned type = MB_TYPE_PACKET; type <= MB_TYPE_PACKET_MALFORMED; type++)
+        for (unsigned half = 0; half < 2; half++)
+            packets[half] |= stack->subscriptions.type_mask[type][half];
+    return ((packets[0] & one->mask[0]) | (packets[1] & one->mask[1])) != 0;
+}
+
+static void track_everything(struct mb_stack *stack) {
+    for (unsigned transport = MB_TRANSPORT_TCP; transport < MB_TRANSPORTS; transport++)
+        stack->tracked |= (uint8_t)(1u << transport);
+}
+
+int mb_stack_accept_commands(struct mb_stack *stack, const struct mb_switch *switches,
+                             uint32_t count, const struct mb_command_ring *rings,
+                             uint32_t ring_count) {
+    if (stack->commands != NULL || stack->packets != 0)
+        return -EINVAL;
+    const uint64_t delay = stack->config.command_delay;
+    int error = 0;
+    stack->commands = mb_commands_create(delay, mb_stack_flow_slots(stack), switches, count, rings,
+                                         ring_count, &error);
+    if (stack->commands == NULL)
+        return error;
+    for (uint32_t i = 0; i < count; i++)
+        if (switches_packets(stack, &switches[i]))
+            track_everything(stack);
+    /* An NF that gives commands may wait for one that takes batches, which must not wait for a
+     * packet that only comes when the commands are known. */
+    if (stack->checkpoint > (delay + 1) / 2)
+        stack->checkpoint = (delay + 1) / 2;
+    return 0;
+}
+
 void mb_stack_destroy(struct mb_stack *stack) {
     if (stack == NULL)
         return;
     mb_derived_destroy(stack->derived);
+    mb_commands_destroy(stack->commands);
     mb_subscriptions_destroy(&stack->subscriptions);
     mb_module_set_destroy(&stack->modules);
     mb_flow_table_destroy(&stack->table);
@@ -259,7 +298,7 @@ static void fire_timers(struct mb_stack *stack) {
 }
 
 static void publish_checkpoint(struct mb_stack *stack, uint64_t packet) {
-    if (packet % MB_CHECKPOINT_PACKETS != 0)
+    if (packet % stack->checkpoint != 0)
         return;
     struct mb_entry *entry =
         mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_CHECKPOINT],
@@ -303,8 +342,11 @@ static void handle_without_flow(struct mb_stack *stack, const struct mb_decoded 
     uint64_t who[2] = {subscriptions->unfiltered[0], subscriptions->unfiltered[1]};
     if ((wanted[0] & subscriptions->filtered[0]) | (wanted[1] & subscriptions->filtered[1]))
         stack->counters.filters_run += mb_subscriptions_of_flow(subscriptions, packet, who);
-    who[0] |= stack->cause.bits[0];
-    who[1] |= stack->cause.bits[1];
+    for (unsigned half = 0; half < 2; half++) {
+        who[half] |= stack->cause.bits[half];
+        if (stack->commands != NULL)
+            who[half] &= ~stack->commands->off_at_first[half];
+    }
     publish_packet(stack, packet, who, NULL, 0);
 }
 
@@ -344,7 +386,7 @@ static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *pa
     }
     mb_flow_see_direction(stack, flow, packet, direction);
     handled->flow = flow->number;
-    handled->flow_slot = (uint32_t)(flow - stack->table.flows);
+    handled->flow_slot = mb_flow_slot(stack, flow);
     const uint64_t who[2] = {flow->mask[direction][0] | stack->cause.bits[0],
                              flow->mask[direction][1] | stack->cause.bits[1]};
     if (mb_flow_is_refused(flow))
@@ -354,10 +396,14 @@ static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *pa
     side->packets++;
     side->bytes += packet->payload_length;
     run_modules(stack, flow, packet, direction);
+    if (packet->transport == MB_TRANSPORT_TCP && !(flow->modules & MB_MODULE_TCP_MONITOR))
+        mb_tcp_pass_by(&stack->table, flow, packet, direction);
 }
 
 static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
                    struct mb_handled *handled) {
+    if (stack->commands != NULL && packet->number >= stack->commands->due)
+        mb_commands_obey(stack, packet->number);
     *handled = (struct mb_handled){.first = stack->log->next, .packet = packet->number};
     stack->packets = packet->number;
     stack->module_entries = 0;
@@ -389,6 +435,8 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     mb_end_packet(stack, handled->first);
     handled->end = stack->log->next;
     handled->dropped = stack->dropped;
+    if (stack->commands != NULL)
+        mb_commands_note(stack->commands, handled);
 }
 
 static void update_gauges(struct mb_stack *stack) {
@@ -533,6 +581,7 @@ static void forget_subscriptions(struct mb_stack *stack, uint32_t nf) {
 void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status, bool keeps_bits) {
     if (nf >= MB_NFS_MAX)
         return;
+    mb_commands_close(stack, nf);
     if (!keeps_bits)
         forget_subscriptions(stack, nf);
     mb_set_apart(stack);
@@ -544,6 +593,26 @@ void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status, bool k
     entry->payload.nf_exited.nf = nf;
     entry->payload.nf_exited.status = status;
     mb_end_packet(stack, first);
+}
+
+uint64_t mb_stack_room(struct mb_stack *stack, uint32_t *nf, uint64_t *position) {
+    struct mb_commands *commands = stack->commands;
+    if (commands == NULL)
+        return UINT64_MAX;
+    if (commands->allowed >= stack->packets + MB_BATCH)
+        return commands->allowed - stack->packets;
+    const struct mb_command_reader *slowest =
+        mb_commands_learn(commands, stack->log, stack->packets);
+    if (slowest != NULL) {
+        *nf = slowest->ring.nf;
+        *position = commands->recent[(slowest->passed + 1) & commands->recent_mask].end;
+    }
+    return commands->allowed - stack->packets;
+}
+
+void mb_stack_end_commands(struct mb_stack *stack) {
+    for (uint32_t nf = 0; nf < MB_NFS_MAX; nf++)
+        mb_commands_close(stack, nf);
 }
 
 uint32_t mb_stack_flow_slots(const struct mb_stack *stack) {

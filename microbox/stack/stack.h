@@ -22,6 +22,23 @@ struct mb_subscription {
     uint64_t types[8];  /* set of types, descendants included */
 };
 
+/* A subscription that its NF may switch on and off for one flow. */
+struct mb_switch {
+    uint32_t nf;
+    uint32_t subscription; /* the NF's k-th, below 32 */
+    uint64_t mask[2];      /* the bits that go with it: its own, and those by which other NFs follow
+                              what this one publishes */
+    bool is_off_at_first;  /* a new flow begins without it */
+};
+
+/* Where an NF writes its commands (bus/layout.h). */
+struct mb_command_ring {
+    uint32_t nf;
+    const struct mb_nf_page *page;
+    const struct mb_command *slots;
+    uint64_t count; /* of slots, a power of two */
+};
+
 /* A period that NFs want to be told of. Entries go to `mask`. */
 struct mb_timer_subscription {
     uint64_t period; /* nanoseconds */
@@ -66,6 +83,7 @@ struct mb_stack_config {
     uint64_t udp_unanswered_timeout;  /* default 120 s */
     uint64_t icmp_timeout;            /* default 60 s */
     uint64_t icmp_unanswered_timeout; /* default 60 s */
+    uint32_t command_delay;           /* packets until an NF's command takes effect; default 8192 */
     /* What is done at each cap (enum mb_cap_policy). */
     uint32_t flows_at_cap;
     uint32_t held_at_cap;
@@ -99,6 +117,22 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
                                  const struct mb_timer_subscription *timers, uint32_t timer_count,
                                  char error[MB_ERROR_SIZE]);
 void mb_stack_destroy(struct mb_stack *stack);
+
+/* These NFs may switch these subscriptions. Call at most once, before the first packet. Rings must
+ * outlive the stack. Returns 0; -EINVAL: a switch of an NF without a ring, or out of range;
+ * -ENOMEM. */
+int mb_stack_accept_commands(struct mb_stack *stack, const struct mb_switch *switches,
+                             uint32_t count, const struct mb_command_ring *rings,
+                             uint32_t ring_count);
+
+/* How many packets may be handled now for the sake of commands: the stack is at most
+ * `command_delay` packets ahead of an NF that may give some. Where it is 0, *nf is who has to move
+ * and *position where the log has to be passed. Commit first: what is not readable cannot be
+ * passed. */
+uint64_t mb_stack_room(struct mb_stack *stack, uint32_t *nf, uint64_t *position);
+
+/* The input is over and all NFs have passed its end: what they said since is too late. */
+void mb_stack_end_commands(struct mb_stack *stack);
 
 /* What a handled packet left in the log: its entries are [first, end). For the gate: the flow's
  * identity, and where in the flow table it is, so that what the gate keeps of

@@ -21,6 +21,7 @@ enum {
     GATE_CAPACITY = 4 * MB_CHECKPOINT_PACKETS,
     /* The worker sleeps until the slowest NF moves; verdicts may come from another one. */
     WAIT_AT_MOST = 1000000,
+    NOBODY = MB_NFS_MAX,
 };
 
 enum phase {
@@ -35,6 +36,7 @@ enum phase {
 struct attached {
     struct mb_area area; /* stays mapped when the NF is gone: its verdicts may still be read */
     struct mb_nf_area parts;
+    uint64_t command_slots; /* 0: it gives no commands */
     bool is_inline;
     bool fails_closed;
     bool is_dead;
@@ -64,8 +66,11 @@ struct mb_worker {
     struct mb_handled handled[MB_BATCH];
 
     uint64_t packets_read;
-    uint64_t log_waits; /* times that it became full */
-    bool log_is_full;   /* the stack could not handle all that it was given */
+    uint64_t log_waits;     /* times that it became full */
+    bool log_is_full;       /* the stack could not handle all that it was given */
+    uint64_t command_waits; /* times that an NF's commands had to be waited for */
+    uint32_t awaited;       /* the NF that they come from; NOBODY: none holds the worker up */
+    uint64_t awaited_position;
     uint64_t last_time;
     char complaint[MB_ERROR_SIZE];
     char warning[MB_ERROR_SIZE];
@@ -109,6 +114,7 @@ struct mb_worker *mb_worker_create(const struct mb_worker_config *config, struct
     worker->source = source;
     worker->sink = sink;
     worker->pool = mb_source_pool(source);
+    worker->awaited = NOBODY;
     if (make_areas(worker, error))
         return worker;
     mb_worker_destroy(worker);
@@ -137,13 +143,15 @@ int mb_worker_counters_fd(const struct mb_worker *worker) {
 }
 
 int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd, bool is_inline,
-                     bool fails_closed, uint64_t own_slots, uint64_t ring_bytes) {
+                     bool fails_closed, uint64_t own_slots, uint64_t ring_bytes,
+                     uint64_t command_slots) {
     if (worker->phase != PHASE_CONNECTING || index >= MB_NFS_MAX || index != worker->nfs)
         return -EINVAL;
     const struct mb_nf_geometry geometry = {
         .log_slots = worker->config.log_slots,
         .own_slots = own_slots,
         .ring_bytes = ring_bytes,
+        .command_slots = command_slots,
         .is_inline = is_inline,
     };
     struct attached *nf = &worker->nf[index];
@@ -151,6 +159,7 @@ int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd, bool
     if (result != 0)
         return result;
     nf->parts = mb_nf_area_parts(nf->area.base, &geometry);
+    nf->command_slots = command_slots;
     nf->is_inline = is_inline;
     nf->fails_closed = fails_closed;
     worker->nfs++;
@@ -249,6 +258,28 @@ int mb_worker_subscribe(struct mb_worker *worker, const struct mb_subscription *
     return 0;
 }
 
+int mb_worker_accept_commands(struct mb_worker *worker, const struct mb_switch *switches,
+                              uint32_t count, char error[MB_ERROR_SIZE]) {
+    if (worker->phase != PHASE_READING) {
+        snprintf(error, MB_ERROR_SIZE, "the worker takes commands after its subscriptions");
+        return -EINVAL;
+    }
+    struct mb_command_ring rings[MB_NFS_MAX];
+    uint32_t ring_count = 0;
+    for (uint32_t index = 0; index < worker->nfs; index++) {
+        const struct attached *nf = &worker->nf[index];
+        if (nf->command_slots != 0)
+            rings[ring_count++] = (struct mb_command_ring){.nf = index,
+                                                           .page = nf->parts.page,
+                                                           .slots = nf->parts.commands,
+                                                           .count = nf->command_slots};
+    }
+    const int result = mb_stack_accept_commands(worker->stack, switches, count, rings, ring_count);
+    if (result != 0)
+        snprintf(error, MB_ERROR_SIZE, "commands of NFs cannot be taken: %s", strerror(-result));
+    return result;
+}
+
 void mb_worker_detach(struct mb_worker *worker, uint32_t index, int32_t status) {
     if (index >= worker->nfs || worker->nf[index].is_dead)
         return;
@@ -305,10 +336,27 @@ static void inhale(struct mb_worker *worker) {
     worker->phase = PHASE_ENDING;
 }
 
-static size_t handle(struct mb_worker *worker) {
+/* How many packets of the batch may be handled: those that the gate can keep, and that are not too
+ * far ahead of NFs that give commands. */
+static size_t frames_allowed(struct mb_worker *worker) {
     size_t count = worker->frame_count - worker->next_frame;
+    const bool waited = worker->awaited != NOBODY;
+    worker->awaited = NOBODY;
     if (worker->gate && count > mb_gate_room(worker->gate))
         count = mb_gate_room(worker->gate);
+    uint32_t nf = NOBODY;
+    const uint64_t room = mb_stack_room(worker->stack, &nf, &worker->awaited_position);
+    if (room >= count)
+        return count;
+    if (room == 0) {
+        worker->awaited = nf;
+        worker->command_waits += !waited;
+    }
+    return room;
+}
+
+static size_t handle(struct mb_worker *worker) {
+    const size_t count = frames_allowed(worker);
     if (count == 0)
         return 0;
     const struct mb_frame *frames = &worker->frames[worker->next_frame];
@@ -370,6 +418,7 @@ static void count_gate(const struct mb_worker *worker, struct mb_stack_counters 
 static void publish_counters(struct mb_worker *worker) {
     struct mb_stack_counters counters = *mb_stack_counters(worker->stack);
     counters.log_waits = worker->log_waits;
+    counters.command_waits = worker->command_waits;
     counters.input_bytes = mb_source_bytes_read(worker->source);
     if (worker->sink) {
         counters.output_packets = mb_sink_written(worker->sink);
@@ -412,6 +461,7 @@ static bool is_drained(const struct mb_worker *worker) {
 static void finish_when_drained(struct mb_worker *worker) {
     if (worker->phase != PHASE_DRAINING || !is_drained(worker))
         return;
+    mb_stack_end_commands(worker->stack);
     write_out(worker);
     worker->phase = PHASE_DONE;
 }
@@ -431,6 +481,15 @@ static bool breathe(struct mb_worker *worker) {
     return handled || ended || left || worker->phase != phase;
 }
 
+/* Nothing moved: waits for the NF that has to. */
+static void wait_for_nfs(struct mb_worker *worker, uint64_t timeout_ns) {
+    const uint64_t time = timeout_ns < WAIT_AT_MOST ? timeout_ns : WAIT_AT_MOST;
+    if (worker->awaited != NOBODY)
+        mb_log_wait_for(&worker->log, worker->awaited, worker->awaited_position, time);
+    else
+        mb_log_wait_for_room(&worker->log, time);
+}
+
 enum mb_worker_status mb_worker_run(struct mb_worker *worker, uint64_t slice_ns) {
     if (worker->phase == PHASE_CONNECTING) {
         snprintf(worker->complaint, sizeof worker->complaint,
@@ -442,10 +501,8 @@ enum mb_worker_status mb_worker_run(struct mb_worker *worker, uint64_t slice_ns)
     uint64_t now = mb_monotonic_time();
     const uint64_t end = now + slice_ns;
     do {
-        if (!breathe(worker)) {
-            const uint64_t left = end > now ? end - now : 0;
-            mb_log_wait_for_room(&worker->log, left < WAIT_AT_MOST ? left : WAIT_AT_MOST);
-        }
+        if (!breathe(worker))
+            wait_for_nfs(worker, end > now ? end - now : 0);
         now = mb_monotonic_time();
     } while (worker->phase != PHASE_DONE && now < end);
     return worker->phase == PHASE_DONE ? MB_WORKER_DONE : MB_WORKER_RUNNING;

@@ -34,12 +34,18 @@ size_t mb_worker_counters_size(void);
  * subscribe on. All NFs, numbered from 0, are attached before. Does not take `area_fd`. Returns 0
  * or -errno. */
 int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd, bool is_inline,
-                     bool fails_closed, uint64_t own_slots, uint64_t ring_bytes);
+                     bool fails_closed, uint64_t own_slots, uint64_t ring_bytes,
+                     uint64_t command_slots);
 
 /* The subscriptions and timers of all NFs. Returns 0, or -EINVAL with a sentence in `error`. */
 int mb_worker_subscribe(struct mb_worker *worker, const struct mb_subscription *subscriptions,
                         uint32_t count, const struct mb_timer_subscription *timers,
                         uint32_t timer_count, char error[MB_ERROR_SIZE]);
+
+/* What NFs may switch on and off for a flow; all of them have command slots. Call after subscribe,
+ * before the first run. Returns 0, or -errno with a sentence in `error`. */
+int mb_worker_accept_commands(struct mb_worker *worker, const struct mb_switch *switches,
+                              uint32_t count, char error[MB_ERROR_SIZE]);
 
 /* NF `index` is dead (its process was seen to be gone). It holds nothing any more; what it should
  * have judged passes, or is dropped where it fails closed. `status`: exit status, or the negative

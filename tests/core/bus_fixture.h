@@ -31,6 +31,8 @@ struct bus_nf {
     uint64_t own_slots;
     uint64_t ring_bytes;
     uint64_t cut;
+    uint64_t command_slots;
+    uint64_t command_delay;
 };
 
 struct bus {
@@ -48,6 +50,7 @@ static inline struct mb_nf_geometry bus_geometry(const struct bus *bus, uint32_t
     return (struct mb_nf_geometry){.log_slots = bus->log.slot_mask + 1,
                                    .own_slots = nf->own_slots,
                                    .ring_bytes = nf->ring_bytes,
+                                   .command_slots = nf->command_slots,
                                    .is_inline = nf->is_inline};
 }
 
@@ -57,7 +60,8 @@ static inline struct mb_reader *bus_make_reader(const struct bus *bus, uint32_t 
                                       .geometry = bus_geometry(bus, index),
                                       .subscriptions = 1,
                                       .bit = {(uint8_t)index},
-                                      .cut = bus->nf[index].cut};
+                                      .cut = bus->nf[index].cut,
+                                      .command_delay = bus->nf[index].command_delay};
     memset(config.types[0], 0xff, sizeof config.types[0]);
     int error = 0;
     struct mb_reader *reader = mb_reader_create(&config, &error);

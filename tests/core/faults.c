@@ -190,7 +190,7 @@ static bool make_reader(struct run *run, char error[MB_ERROR_SIZE]) {
 
 static bool connect_both(struct run *run, char error[MB_ERROR_SIZE]) {
     int result =
-        mb_worker_attach(run->worker, 0, mb_reader_area_fd(run->reader), true, false, 16, 4096);
+        mb_worker_attach(run->worker, 0, mb_reader_area_fd(run->reader), true, false, 16, 4096, 0);
     if (result == 0)
         result = mb_reader_map_log(run->reader, mb_worker_log_fd(run->worker));
     if (result != 0)

@@ -138,7 +138,7 @@ static void connect(struct mb_worker *worker, struct mb_reader *reader) {
     char error[MB_ERROR_SIZE];
     struct mb_subscription subscription = {.nf = 0, .bit = 0, .filter = ""};
     memset(subscription.types, 0xff, sizeof subscription.types);
-    int status = mb_worker_attach(worker, 0, mb_reader_area_fd(reader), true, true, 0, 0);
+    int status = mb_worker_attach(worker, 0, mb_reader_area_fd(reader), true, true, 0, 0, 0);
     if (status != 0)
         fail("attach", strerror(-status));
     if (mb_worker_subscribe(worker, &subscription, 1, NULL, 0, error) != 0)

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 enum { SLOTS = MB_LOG_SLOTS_MIN, SLICE = 200000, CAPACITY = 2 * MB_ENTRIES_PER_PACKET };
+enum { COMMANDS = 4096, DELAY = 10 }; /* packets until a command takes effect */
 enum { NFS = 2, FRAME_SIZE = 14 + 20 + 8 + 4, NANOSECONDS = 0xa1b23c4d };
 
 /* What an NF does when it meets a packet to this UDP port. */
@@ -31,6 +32,8 @@ struct nf {
     struct rule rule;
     bool is_inline;
     bool stands; /* does nothing */
+    bool gives_commands;
+    bool unsubscribes; /* from each flow, at its first packet */
     uint64_t seen;
     uint64_t exits_seen;
     int32_t exit_status;
@@ -98,6 +101,10 @@ static void make_reader(struct nf *nf, uint32_t index) {
         .wait_policy = {0},
     };
     memset(config.types[0], 0xff, sizeof config.types[0]);
+    if (nf->gives_commands) {
+        config.geometry.command_slots = COMMANDS;
+        config.command_delay = DELAY;
+    }
     int error = 0;
     nf->reader = mb_reader_create(&config, &error);
     assert_non_null(nf->reader);
@@ -123,6 +130,7 @@ static void start(struct bench *bench, const struct mb_worker_config *config, ui
     filled.log_slots = SLOTS;
     filled.stack.link_type = 1;
     filled.stack.flows_max = 16;
+    filled.stack.command_delay = DELAY;
     open_input(bench);
     bench->output = memfd_create("output", MFD_CLOEXEC);
     bench->sink = mb_sink_open(dup(bench->output), 1, error);
@@ -130,12 +138,15 @@ static void start(struct bench *bench, const struct mb_worker_config *config, ui
     if (!bench->worker)
         fail_msg("%s", error);
     struct mb_subscription subscriptions[NFS] = {0};
+    struct mb_switch switches[NFS] = {0};
+    uint32_t switch_count = 0;
     for (uint32_t i = 0; i < nfs; i++) {
         make_reader(&bench->nf[i], i);
         const int area = mb_reader_area_fd(bench->nf[i].reader);
-        assert_int_equal(
-            mb_worker_attach(bench->worker, i, area, bench->nf[i].is_inline, fails_closed, 0, 0),
-            0);
+        assert_int_equal(mb_worker_attach(bench->worker, i, area, bench->nf[i].is_inline,
+                                          fails_closed, 0, 0,
+                                          bench->nf[i].gives_commands ? COMMANDS : 0),
+                         0);
         assert_int_equal(mb_reader_map_log(bench->nf[i].reader, mb_worker_log_fd(bench->worker)),
                          0);
         subscriptions[i].nf = i;
@@ -143,8 +154,13 @@ static void start(struct bench *bench, const struct mb_worker_config *config, ui
         set_type(&subscriptions[i], MB_TYPE_PACKET_IP_UDP);
         set_type(&subscriptions[i], MB_TYPE_SYSTEM_NF_EXITED);
         set_type(&subscriptions[i], MB_TYPE_SYSTEM_END_OF_INPUT);
+        if (bench->nf[i].gives_commands)
+            switches[switch_count++] = (struct mb_switch){.nf = i, .mask = {UINT64_C(1) << i}};
     }
     if (mb_worker_subscribe(bench->worker, subscriptions, nfs, NULL, 0, error) != 0)
+        fail_msg("%s", error);
+    if (switch_count != 0 &&
+        mb_worker_accept_commands(bench->worker, switches, switch_count, error) != 0)
         fail_msg("%s", error);
 }
 
@@ -170,8 +186,15 @@ static void move_nf(struct nf *nf) {
     uint32_t broken;
     const int count = mb_reader_poll(nf->reader, nf->deliveries, CAPACITY, 0, &broken);
     assert_true(count >= 0);
-    for (int i = 0; i < count; i++)
-        see(nf, nf->deliveries[i].entry);
+    for (int i = 0; i < count; i++) {
+        const struct mb_delivery *delivery = &nf->deliveries[i];
+        if (nf->gives_commands && mb_reader_wanted(nf->reader, delivery) == 0)
+            continue;
+        see(nf, delivery->entry);
+        if (nf->unsubscribes && delivery->entry->flow != 0)
+            assert_int_equal(mb_reader_command(nf->reader, delivery, MB_COMMAND_UNSUBSCRIBE, 1, 3),
+                             0);
+    }
     mb_reader_advance(nf->reader);
 }
 
@@ -254,6 +277,69 @@ static void all_packets_reach_the_nf_and_the_output(void **state) {
     assert_int_equal(page.published_by_type[MB_TYPE_PACKET_IP_UDP], 7);
     assert_string_equal(mb_worker_warning(bench->worker), "");
     assert_string_equal(mb_worker_complaint(bench->worker), "");
+}
+
+/* --- NFs that give commands --- */
+
+static void the_worker_does_not_run_far_ahead_of_who_gives_commands(void **state) {
+    struct bench *bench = *state;
+    append_datagrams(bench, 100);
+    bench->nf[0].gives_commands = true;
+    start(bench, &plain, 2, false);
+    bench->nf[0].stands = true;
+    turn(bench, 20);
+    assert_int_equal(counters(bench).packets, DELAY);
+    assert_int_equal(bench->nf[1].seen, DELAY);
+    assert_true(counters(bench).command_waits >= 1);
+    bench->nf[0].stands = false;
+    turn(bench, 1000);
+    assert_int_equal(bench->status, MB_WORKER_DONE);
+    assert_int_equal(bench->nf[0].seen, 100);
+    assert_int_equal(bench->nf[1].seen, 100);
+}
+
+static void a_dead_nf_with_commands_holds_nothing_up(void **state) {
+    struct bench *bench = *state;
+    append_datagrams(bench, 100);
+    bench->nf[0].gives_commands = true;
+    start(bench, &plain, 2, false);
+    bench->nf[0].stands = true;
+    turn(bench, 20);
+    mb_worker_detach(bench->worker, 0, -9);
+    turn(bench, 1000);
+    assert_int_equal(bench->status, MB_WORKER_DONE);
+    assert_int_equal(bench->nf[1].seen, 100);
+    assert_int_equal(bench->nf[1].exits_seen, 1);
+}
+
+/* Of each flow the NF wants the first packet it sees. Each of the flows of this traffic has every
+ * third packet. */
+static void unsubscribing_saves_the_rest_of_a_flow(void **state) {
+    struct bench *bench = *state;
+    append_datagrams(bench, 100);
+    bench->nf[0].gives_commands = true;
+    start(bench, &plain, 2, false);
+    bench->nf[0].unsubscribes = true;
+    turn(bench, 1000);
+    assert_int_equal(bench->status, MB_WORKER_DONE);
+    assert_int_equal(bench->nf[0].seen, 3);
+    assert_int_equal(bench->nf[1].seen, 100);
+    const struct mb_stack_counters page = counters(bench);
+    assert_int_equal(page.commands_obeyed, 3);
+    assert_int_equal(page.commands_late + page.commands_refused, 0);
+}
+
+/* What comes in the last packets of the input takes effect no more. */
+static void commands_of_the_last_packets_are_too_late(void **state) {
+    struct bench *bench = *state;
+    append_datagrams(bench, DELAY);
+    bench->nf[0].gives_commands = true;
+    start(bench, &plain, 1, false);
+    bench->nf[0].unsubscribes = true;
+    turn(bench, 1000);
+    assert_int_equal(bench->status, MB_WORKER_DONE);
+    assert_int_equal(bench->nf[0].seen, 3);
+    assert_int_equal(counters(bench).commands_late, 3);
 }
 
 static void a_worker_without_nfs_copies_its_input(void **state) {
@@ -414,9 +500,9 @@ static void unsound_configuration_is_refused_in_words(void **state) {
     bench->worker = mb_worker_create(&config, bench->source, NULL, error);
     make_reader(&bench->nf[0], 0);
     const int area = mb_reader_area_fd(bench->nf[0].reader);
-    assert_int_equal(mb_worker_attach(bench->worker, 1, area, false, false, 0, 0), -EINVAL);
-    assert_int_equal(mb_worker_attach(bench->worker, 0, area, true, false, 0, 0), -EINVAL);
-    assert_int_equal(mb_worker_attach(bench->worker, 0, area, false, false, 0, 0), 0);
+    assert_int_equal(mb_worker_attach(bench->worker, 1, area, false, false, 0, 0, 0), -EINVAL);
+    assert_int_equal(mb_worker_attach(bench->worker, 0, area, true, false, 0, 0, 0), -EINVAL);
+    assert_int_equal(mb_worker_attach(bench->worker, 0, area, false, false, 0, 0, 0), 0);
 
     const struct mb_subscription of_nobody = {.nf = 1};
     assert_int_equal(mb_worker_subscribe(bench->worker, &of_nobody, 1, NULL, 0, error), -EINVAL);
@@ -431,7 +517,7 @@ static void a_filter_that_libpcap_rejects_is_named(void **state) {
     bench->worker = mb_worker_create(&config, bench->source, NULL, error);
     make_reader(&bench->nf[0], 0);
     const int area = mb_reader_area_fd(bench->nf[0].reader);
-    assert_int_equal(mb_worker_attach(bench->worker, 0, area, false, false, 0, 0), 0);
+    assert_int_equal(mb_worker_attach(bench->worker, 0, area, false, false, 0, 0, 0), 0);
     const struct mb_subscription wrong = {.filter = "tcp prot 80"};
     assert_int_equal(mb_worker_subscribe(bench->worker, &wrong, 1, NULL, 0, error), -EINVAL);
     assert_non_null(strstr(error, "tcp prot 80"));
@@ -442,6 +528,10 @@ int main(void) {
 #define WORKER_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
         WORKER_TEST(all_packets_reach_the_nf_and_the_output),
         WORKER_TEST(a_worker_without_nfs_copies_its_input),
+        WORKER_TEST(the_worker_does_not_run_far_ahead_of_who_gives_commands),
+        WORKER_TEST(a_dead_nf_with_commands_holds_nothing_up),
+        WORKER_TEST(unsubscribing_saves_the_rest_of_a_flow),
+        WORKER_TEST(commands_of_the_last_packets_are_too_late),
         WORKER_TEST(the_packet_limit_ends_the_input),
         WORKER_TEST(a_capture_that_ends_inside_a_packet_is_a_warning),
         WORKER_TEST(an_nf_that_stands_still_holds_the_input_back),

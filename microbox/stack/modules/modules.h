@@ -4,6 +4,7 @@
 #ifndef MICROBOX_STACK_MODULES_MODULES_H
 #define MICROBOX_STACK_MODULES_MODULES_H
 
+#include "microbox/stack/flow_table.h"
 #include "microbox/stack/module.h"
 
 extern const struct mb_module mb_module_tcp_monitor;
@@ -18,5 +19,20 @@ bool mb_tcp_begins_anew(const struct mb_flow_entry *flow, const struct mb_decode
 
 /* Lets go of what tcp.stream holds for one side, without publishing it. */
 void mb_tcp_stream_release(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction);
+
+/* tcp_pick_up.c: a connection that is followed, or whose bytes are read, from its middle on. */
+
+/* tcp.monitor begins (again): what it knows of sequence numbers is old, so that each side's next
+ * segment is taken as its first one is. States, FINs and window scales stay as they were. */
+void mb_tcp_monitor_pick_up(struct mb_flow_entry *flow);
+
+/* tcp.stream begins (again) for one side, at the sequence number after the highest one sent; where
+ * that is not known, at the side's next segment. */
+void mb_tcp_stream_pick_up(struct mb_flow_entry *flow, unsigned direction);
+
+/* A segment of a connection that nobody follows: its SYN, FIN and RST say all the same whether a
+ * later SYN begins another connection, and how long this one is to be remembered. */
+void mb_tcp_pass_by(struct mb_flow_table *table, struct mb_flow_entry *flow,
+                    const struct mb_decoded *segment, unsigned direction);
 
 #endif

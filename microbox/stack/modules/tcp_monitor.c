@@ -113,7 +113,8 @@ static void first_of_side(struct mb_stack *stack, struct mb_flow_entry *flow,
     struct mb_tcp_side *tcp = &flow->tcp[direction];
     bool is_syn = segment->tcp_flags & MB_TCP_SYN;
     tcp->marks |= MB_TCP_SEEN;
-    tcp->initial = segment->sequence_number + is_syn;
+    if (!(tcp->marks & MB_TCP_SYN_SEEN)) /* it was followed before, from its beginning on */
+        tcp->initial = segment->sequence_number + is_syn;
     flow->snapshot.side[direction].next = end;
     if (is_syn)
         tcp->marks |= MB_TCP_SYN_SEEN;

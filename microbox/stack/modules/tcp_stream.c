@@ -128,7 +128,8 @@ static void take_payload(struct mb_stack *stack, struct mb_flow_entry *flow,
     uint32_t sequence = packet->sequence_number + ((packet->tcp_flags & MB_TCP_SYN) != 0);
     if (!side->ready) {
         side->ready = 1;
-        side->next = flow->tcp[direction].initial;
+        side->next = sequence;
+        side->offset = sequence - flow->tcp[direction].initial;
     }
     if (packet->payload_length == 0)
         return;
