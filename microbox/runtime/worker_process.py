@@ -230,6 +230,7 @@ def _attach(worker: Any, message: Attach, area: int) -> None:
         message.fails_closed,
         shape.own_slots,
         shape.ring_bytes,
+        0,
     )
     os.close(area)
     if status != 0:
