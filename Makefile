@@ -3,11 +3,14 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fuzz coverage docs format clean \
+.PHONY: help demo test check nightly bench fuzz coverage docs format clean \
 	check-style check-types sanitized check-core check-threads check-python
 
-FUZZ_SECONDS ?= 30
+# A target of `make fuzz` runs for so long; also SECONDS=60.
+FUZZ_SECONDS ?= $(if $(filter command line,$(origin SECONDS)),$(SECONDS),30)
 PYTEST_ARGUMENTS ?=
+NIGHTLY_CASES ?= 100000
+NIGHTLY_FUZZ_SECONDS ?= 600
 DEMO_LOGS ?= microbox-logs-demo
 
 bin := .venv/bin
@@ -62,12 +65,22 @@ check-threads:
 check-python: sanitized
 	@tools/sanitized --preload $(SANITIZED)/site pytest -p no:cacheprovider $(CORE_TESTS) $(PYTEST_ARGUMENTS)
 
+# What chance decides, with many more throws; every capture of the corpus; long fuzzing.
+nightly: export MICROBOX_CASES = $(NIGHTLY_CASES)
+nightly: export MICROBOX_NIGHTLY = 1
+nightly: ## the property tests with 100,000 cases each, every capture 100 times, fuzzing for an hour
+	@tools/setup test
+	@tools/build build/test -Dbenchmarks=false -Dwerror=false
+	@meson test -C build/test --no-rebuild --quiet --print-errorlogs --timeout-multiplier 20
+	@pytest --timeout=0 $(PYTEST_ARGUMENTS) tests/stack tests/differential
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=$(NIGHTLY_FUZZ_SECONDS)
+
 bench: ## measure: medians of several runs, beside what was aimed at
 	@tools/setup demo
 	@tools/build build/bench -Dtests=false -Dbuildtype=release -Db_ndebug=true -Dwerror=false
 	@$(bin)/python -P benchmarks/run.py --build build/bench $(BENCH_ARGUMENTS)
 
-fuzz: ## run each fuzz target for FUZZ_SECONDS (30)
+fuzz: ## run each fuzz target for SECONDS (30)
 	@tools/setup fuzz
 	@CC=clang tools/build build/fuzz -Dfuzz=true -Dtests=false -Dbenchmarks=false -Db_sanitize=address,undefined -Db_lundef=false
 	@tools/fuzz build/fuzz $(FUZZ_SECONDS)

@@ -3,10 +3,10 @@
  * length, a byte of time (tens of seconds since the last one), and its bytes.
  */
 #include "fuzz/checked_stack.h"
+#include "fuzz/link_types.h"
 
 enum { FRAMES_MAX = 512, HEADER = 3 };
 
-static const uint32_t link_types[] = {1, 1, 1, 101, 113, 0, 276, 228, 229, 9999};
 static const uint64_t TEN_SECONDS = UINT64_C(10000000000);
 
 static size_t cut_into_frames(const uint8_t *data, size_t size, uint32_t link_type,
@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
     if (size == 0)
         return 0;
-    uint32_t link_type = link_types[data[0] % (sizeof link_types / sizeof link_types[0])];
+    uint32_t link_type = chosen_link_type(data[0]);
     size_t count = cut_into_frames(data, size, link_type, frames);
     checked_stack_create(&checked, data, size, link_type);
     checked_stack_handle(&checked, frames, count);

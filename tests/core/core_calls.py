@@ -39,8 +39,8 @@ def main() -> None:
     unknown = calls(nm, library) - INFALLIBLE - set(fallible)
     if unknown:
         sys.exit(
-            f"the core calls {', '.join(sorted(unknown))}: let it fail in failing_calls.c and name it "
-            "as `fallible` in tests/core/meson.build, or as infallible in core_calls.py"
+            f"the core calls {', '.join(sorted(unknown))}: let it fail in failing_calls.c and name "
+            "it as `fallible` in tests/core/meson.build, or as infallible in core_calls.py"
         )
 
 
