@@ -36,6 +36,7 @@ enum mb_flow_mark {
     MB_FLOW_ESTABLISHED = 1 << 4, /* both sides are open, or were; TCP */
     MB_FLOW_DROPPED = 1 << 5,     /* by the policy of a cap: its packets do not go out */
     MB_FLOW_BYPASSED = 1 << 6,    /* by the policy of a cap: nobody is shown its packets */
+    MB_FLOW_START_TOLD = 1 << 7,  /* flow.start was published */
 };
 
 /* Bits of mb_tcp_side.marks. */

@@ -73,8 +73,6 @@ static void learn_direction(struct mb_stack *stack, struct mb_flow_entry *flow,
     stack->counters.filters_run +=
         mb_subscriptions_of_flow(&stack->subscriptions, packet, flow->mask[direction]);
     flow->epoch = 0;
-    if (mb_flow_is_answered(flow))
-        mb_flow_answered(&stack->table, flow);
     if (stack->commands != NULL)
         mb_commands_begin_direction(stack->commands, mb_flow_slot(stack, flow), is_first, direction,
                                     flow->mask[direction]);
@@ -303,12 +301,23 @@ struct mb_flow_entry *mb_flow_of_packet(struct mb_stack *stack, const struct mb_
     return flow;
 }
 
+/* Whether a connection that nobody tracks is open can be told by this alone: somebody answers. */
+static void see_answer(struct mb_stack *stack, struct mb_flow_entry *flow) {
+    if (flow->timeout_class == MB_TIMEOUT_OPENING && !(flow->modules & MB_MODULE_TCP_MONITOR))
+        mb_flow_open(&stack->table, flow);
+    else
+        mb_flow_answered(&stack->table, flow);
+}
+
 void mb_flow_see_direction(struct mb_stack *stack, struct mb_flow_entry *flow,
                            const struct mb_decoded *packet, unsigned direction) {
+    bool was_answered = mb_flow_is_answered(flow);
     if (!(flow->marks & MB_FLOW_SEEN << direction))
         learn_direction(stack, flow, packet, direction);
     if (flow->epoch != stack->subscriptions.epoch && !(flow->marks & MB_FLOW_ENDED))
         mb_flow_work_out_modules(stack, flow);
+    if (!was_answered && mb_flow_is_answered(flow))
+        see_answer(stack, flow);
     if (stack->commands != NULL && stack->subscriptions.packet_filter_count != 0)
         leave_out_switched_off(stack, flow, direction);
 }

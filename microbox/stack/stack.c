@@ -146,14 +146,21 @@ static bool somebody_judges(const struct mb_log *log) {
     return false;
 }
 
+static bool somebody_reads_flows(const struct mb_stack *stack, enum mb_transport transport) {
+    for (unsigned module = 0; module < stack->modules.count; module++) {
+        uint64_t readers[2];
+        mb_subscriptions_of_module(&stack->subscriptions, module, transport, readers);
+        if ((readers[0] | readers[1]) != 0)
+            return true;
+    }
+    return false;
+}
+
 static void decide_what_to_track(struct mb_stack *stack) {
     bool needs_flows = somebody_judges(stack->log) || mb_derived_counts(stack->derived);
-    for (unsigned module = 0; module < stack->modules.count; module++) {
-        const struct mb_module *it = stack->modules.module[module];
-        const uint64_t *mask = stack->subscriptions.module_mask[module];
-        if (needs_flows || (mask[0] | mask[1]) != 0)
-            stack->tracked |= (uint8_t)(1u << it->transport);
-    }
+    for (unsigned transport = MB_TRANSPORT_TCP; transport < MB_TRANSPORTS; transport++)
+        if (needs_flows || somebody_reads_flows(stack, (enum mb_transport)transport))
+            stack->tracked |= (uint8_t)(1u << transport);
     /* Without the monitor a new connection could not be told from the one before it. */
     if (needs_flows)
         stack->always[MB_TRANSPORT_TCP] = MB_MODULE_TCP_MONITOR;

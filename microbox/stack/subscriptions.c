@@ -102,7 +102,36 @@ static void follow_derived(struct mb_subscriptions *subscriptions,
     }
 }
 
+/* Of an event and one that says the same more exactly, a subscriber to both gets the latter. */
+static void unless(uint64_t mask[2], const uint64_t wanted[2], const uint64_t more_exact[2]) {
+    mask[0] = wanted[0] & ~more_exact[0];
+    mask[1] = wanted[1] & ~more_exact[1];
+}
+
+static void work_out_flow_masks(struct mb_subscriptions *subscriptions) {
+    static const uint16_t own_start[MB_TRANSPORTS] = {
+        [MB_TRANSPORT_TCP] = MB_TYPE_TCP_START,
+        [MB_TRANSPORT_UDP] = MB_TYPE_UDP_START,
+        [MB_TRANSPORT_ICMP] = MB_TYPE_ICMP_START,
+    };
+    static const uint16_t own_end[MB_TRANSPORTS] = {
+        [MB_TRANSPORT_TCP] = MB_TYPE_TCP_END,
+        [MB_TRANSPORT_UDP] = MB_TYPE_UDP_END,
+        [MB_TRANSPORT_ICMP] = MB_TYPE_ICMP_END,
+    };
+    static const uint64_t nobody[2];
+    const uint64_t(*wanted)[2] = subscriptions->type_mask;
+    for (unsigned transport = MB_TRANSPORT_TCP; transport < MB_TRANSPORTS; transport++) {
+        bool has_own = own_start[transport] != 0;
+        unless(subscriptions->flow_start[transport], wanted[MB_TYPE_FLOW_START],
+               has_own ? wanted[own_start[transport]] : nobody);
+        unless(subscriptions->flow_end[transport], wanted[MB_TYPE_FLOW_END],
+               has_own ? wanted[own_end[transport]] : nobody);
+    }
+}
+
 static void work_out_module_masks(struct mb_subscriptions *subscriptions) {
+    work_out_flow_masks(subscriptions);
     memset(subscriptions->module_mask, 0, sizeof subscriptions->module_mask);
     const struct mb_module_set *set = subscriptions->modules;
     for (unsigned type = 0; type < MB_TYPES_MAX; type++) {
@@ -194,13 +223,27 @@ uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions
     return run(subscriptions->packet_filters, subscriptions->packet_filter_count, packet, mask);
 }
 
+void mb_subscriptions_of_module(const struct mb_subscriptions *subscriptions, unsigned module,
+                                enum mb_transport transport, uint64_t mask[2]) {
+    mask[0] = 0;
+    mask[1] = 0;
+    if (module == __builtin_ctz(MB_MODULE_FLOW)) {
+        add(mask, subscriptions->flow_start[transport]);
+        add(mask, subscriptions->flow_end[transport]);
+    } else if (subscriptions->modules->module[module]->transport == transport) {
+        add(mask, subscriptions->module_mask[module]);
+    }
+}
+
 uint16_t mb_subscriptions_modules(const struct mb_subscriptions *subscriptions,
                                   const uint64_t mask[2], enum mb_transport transport) {
     const struct mb_module_set *set = subscriptions->modules;
     uint32_t modules = 0;
-    for (unsigned module = 0; module < set->count; module++)
-        if (set->module[module]->transport == transport &&
-            intersects(mask, subscriptions->module_mask[module]))
+    for (unsigned module = 0; module < set->count; module++) {
+        uint64_t readers[2];
+        mb_subscriptions_of_module(subscriptions, module, transport, readers);
+        if (intersects(mask, readers))
             modules |= 1u << module;
+    }
     return (uint16_t)modules;
 }

@@ -23,6 +23,10 @@ struct mb_subscriptions {
     uint64_t own_mask[MB_TYPES_MAX][2];  /* who wants the type itself */
     const struct mb_module_set *modules;
     uint64_t module_mask[MB_MODULES_MAX][2]; /* who wants something that the module publishes */
+    /* By transport: who wants flow.start and flow.end of such flows, since they read no start or
+     * end of the transport's own (tcp.start, ...). */
+    uint64_t flow_start[MB_TRANSPORTS][2];
+    uint64_t flow_end[MB_TRANSPORTS][2];
     uint64_t unfiltered[2];
     uint64_t filtered[2];   /* bits with a filter of either kind */
     uint64_t per_packet[2]; /* bits whose filter is evaluated for each packet */
@@ -54,6 +58,10 @@ uint32_t mb_subscriptions_of_flow(const struct mb_subscriptions *subscriptions,
 /* The bits whose per-packet filter the packet matches. Returns how many filters were run. */
 uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions,
                                     const struct mb_decoded *packet, uint64_t mask[2]);
+
+/* Who wants something of such flows that the module publishes. */
+void mb_subscriptions_of_module(const struct mb_subscriptions *subscriptions, unsigned module,
+                                enum mb_transport transport, uint64_t mask[2]);
 
 /* The modules that `mask` needs for a flow of this kind, those they build on included. */
 uint16_t mb_subscriptions_modules(const struct mb_subscriptions *subscriptions,

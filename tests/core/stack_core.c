@@ -209,6 +209,44 @@ static void other_protocols_have_flows(void **state) {
     stack_close(&stack);
 }
 
+static void any_flow_has_a_start_and_an_end_without_being_tracked(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    struct mb_subscription flows = {.filter = ""};
+    stack_want(&flows, MB_TYPE_FLOW_START);
+    stack_want(&flows, MB_TYPE_FLOW_END);
+    open_for(&stack, &flows, 1);
+    talk(&stack);
+    stack_udp(&stack, 0, "question");
+    const struct mb_entry *tcp = stack_next(&stack, MB_TYPE_FLOW_START);
+    assert_int_equal(tcp->payload.flow.tuple.protocol, 6);
+    assert_int_equal(stack_next(&stack, MB_TYPE_FLOW_START)->payload.flow.tuple.protocol, 17);
+    assert_int_equal(stack.log.next, 2);
+    stack_finish(&stack);
+    const struct mb_entry *end = stack_next(&stack, MB_TYPE_FLOW_END);
+    assert_int_equal(end->payload.flow_end.started, tcp->time);
+    assert_int_equal(end->snapshot.side[1].packets, 2);
+    assert_int_equal(end->snapshot.side[1].state, MB_TCP_CLOSED); /* nobody looked */
+    stack_close(&stack);
+}
+
+static void who_reads_a_start_of_its_own_kind_gets_no_other(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    struct mb_subscription subscriptions[2] = {{.bit = 0}, {.bit = 1}};
+    stack_want(&subscriptions[0], MB_TYPE_FLOW_START);
+    stack_want(&subscriptions[0], MB_TYPE_TCP_START);
+    stack_want(&subscriptions[1], MB_TYPE_FLOW_START);
+    open_for(&stack, subscriptions, 2);
+    talk(&stack);
+    assert_int_equal(stack_next(&stack, MB_TYPE_TCP_START)->mask[0], 1);
+    assert_int_equal(stack_next(&stack, MB_TYPE_FLOW_START)->mask[0], 2);
+    assert_int_equal(stack.log.next, 2);
+    stack_udp(&stack, 0, "question");
+    assert_int_equal(stack_next(&stack, MB_TYPE_FLOW_START)->mask[0], 3);
+    stack_close(&stack);
+}
+
 static void timers_fire_in_packet_time(void **state) {
     (void)state;
     struct stack_fixture stack;
@@ -390,6 +428,8 @@ int main(void) {
         cmocka_unit_test(datagrams_and_messages_have_flows),
         cmocka_unit_test(pings_are_told_apart_by_identifier),
         cmocka_unit_test(other_protocols_have_flows),
+        cmocka_unit_test(any_flow_has_a_start_and_an_end_without_being_tracked),
+        cmocka_unit_test(who_reads_a_start_of_its_own_kind_gets_no_other),
         cmocka_unit_test(timers_fire_in_packet_time),
         cmocka_unit_test(a_broken_time_evicts_nothing_and_does_not_hang),
         cmocka_unit_test(a_full_table_gives_up_the_oldest),
