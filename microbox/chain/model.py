@@ -38,6 +38,7 @@ CAP_POLICIES = {  # enum mb_cap_policy
     "pass": 4,
 }
 CHECKSUMS = {"off": 0, "event": 1, "drop": 2}  # enum mb_checksums
+FLOW_KEY_PARTS = {"vlan": 1, "tunnel": 2}  # enum mb_flow_key_ignores
 _INSTANCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 _U32_MAX = (1 << 32) - 1
@@ -194,13 +195,26 @@ class StackSettings(Section):
             raise ValueError("a network is there twice")
         return hosts
 
+    tunnels_max: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=4, description="how many packets in packets are followed, 1 to 16"
+    )
+    flow_key: list[Literal["vlan", "tunnel"]] = Field(
+        default=["vlan", "tunnel"],
+        description="what tells flows with equal five-tuples apart: a list of vlan and tunnel",
+    )
+
     def as_settings(self) -> dict[str, int]:
         """The fields of struct mb_stack_config that are numbers."""
-        settings: dict[str, Any] = self.model_dump(exclude={"force", "hosts", "modules"})
+        settings: dict[str, Any] = self.model_dump(
+            exclude={"flow_key", "force", "hosts", "modules"}
+        )
         for cap in ("flows", "held", "fragments"):
             settings[f"{cap}_at_cap"] = CAP_POLICIES[settings[f"{cap}_at_cap"]]
         settings.update(self.force.as_settings())
         settings["checksums"] = CHECKSUMS[self.checksums]
+        settings["flow_key_ignores"] = sum(
+            bit for part, bit in FLOW_KEY_PARTS.items() if part not in self.flow_key
+        )
         return settings
 
     def host_networks(self) -> tuple[HostNetwork, ...]:

@@ -41,6 +41,21 @@ struct mb_five_tuple {
     uint16_t vlan; /* outermost VLAN identifier, 0: untagged */
 };
 
+/* What a packet travelled in. */
+enum mb_tunnel {
+    MB_TUNNEL_NONE,
+    MB_TUNNEL_MPLS,
+    MB_TUNNEL_PPPOE,
+    MB_TUNNEL_IP_IN_IP,
+    MB_TUNNEL_GRE,
+    MB_TUNNEL_PPTP,
+    MB_TUNNEL_ERSPAN,
+    MB_TUNNEL_VXLAN,
+    MB_TUNNEL_GENEVE,
+    MB_TUNNEL_GTP,
+    MB_TUNNELS
+};
+
 /* A frame as received. The five-tuple is as sent: `source` is who sent this packet. All zero
  * where the frame carries no IP. Offsets count from the frame's first byte; 0: no such layer. */
 struct mb_packet {
@@ -52,7 +67,8 @@ struct mb_packet {
     uint16_t payload_offset;
     uint8_t tcp_flags;
     uint8_t ttl;
-    uint16_t reserved;
+    uint8_t tunnel; /* enum mb_tunnel: the innermost one around this packet */
+    uint8_t reserved;
 };
 
 /* A flow. `source` is the originator: who sent the flow's first packet (for TCP, where a

@@ -86,6 +86,7 @@ struct mb_stack {
     struct mb_refused_flows refused;
     struct mb_cap_setting caps[MB_CAPS];
     struct mb_commands *commands; /* NULL: no NF gives any */
+    struct mb_decoder decoder;
     uint32_t timer_count;
     uint32_t next_timer; /* which one to look at first */
     struct mb_timer_state *timers;

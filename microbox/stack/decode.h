@@ -20,11 +20,22 @@ enum mb_transport {
     MB_TRANSPORTS
 };
 
+/* What is around a packet that counts as nothing for its flow's identity. */
+enum mb_flow_key_ignores { MB_IGNORE_VLAN = 1 << 0, MB_IGNORE_TUNNEL = 1 << 1 };
+
+enum { MB_TUNNELS_DEPTH_MAX = 16 };
+
+/* What decoding depends on. Made once by the stack. */
+struct mb_decoder {
+    uint64_t key[2];          /* of the hash that names domains */
+    uint8_t tunnels_max;      /* packets in packets that are followed */
+    uint8_t flow_key_ignores; /* enum mb_flow_key_ignores */
+    bool verifies;            /* checksums are looked at */
+};
+
 /* Offsets count from the frame's first byte, 0: no such layer. Integers are in host byte order. */
 struct mb_decoded {
-    struct mb_five_tuple tuple; /* as sent */
-    uint64_t hash;              /* of the tuple, the same for both directions; set by the stack */
-
+    uint64_t hash;        /* of tuple and domain, the same for both directions; set by the stack */
     const uint8_t *bytes; /* the frame */
     uint64_t frame;       /* its offset in the frame pool */
     uint64_t time;        /* nanoseconds since the epoch */
@@ -32,16 +43,19 @@ struct mb_decoded {
     uint32_t length;      /* bytes captured */
     uint32_t wire_length;
 
-    uint32_t network_length;   /* captured bytes of the IP packet, without padding */
-    uint32_t payload_length;   /* bytes above the transport header, as the headers say */
+    /* From here on: what the bytes say; 0 where they do not. */
+    struct mb_five_tuple tuple; /* as sent */
+    uint64_t domain;         /* names the VLANs and tunnels around, for flows (domain.h); 0: none */
+    uint32_t network_length; /* captured bytes of the IP packet, without padding */
+    uint32_t payload_length; /* bytes above the transport header, as the headers say */
     uint32_t payload_captured; /* of these, what the frame has: fewer where it was cut */
     uint32_t sequence_number;  /* TCP */
     uint32_t acknowledgment_number;
     uint32_t timestamp_value; /* TCP option, where MB_TCP_HAS_TIMESTAMP */
     uint32_t timestamp_echo;
-    uint32_t domain;         /* names the VLANs and tunnels around, for flows; 0: none */
-    uint16_t window;         /* as in the header, unscaled */
-    uint16_t urgent_pointer; /* meaningful where URG is set */
+    uint32_t tunnel_identifier; /* of the innermost tunnel: VNI, key, label, session; 0: none */
+    uint16_t window;            /* as in the header, unscaled */
+    uint16_t urgent_pointer;    /* meaningful where URG is set */
     uint16_t network_offset;
     uint16_t transport_offset;
     uint16_t payload_offset;
@@ -56,20 +70,27 @@ struct mb_decoded {
     uint8_t icmp_type;
     uint8_t icmp_code;
     bool is_fragment;     /* the first one, or a later one */
-    uint8_t bad_checksum; /* enum mb_reason; set by the stack where it is to look */
-    uint8_t depth;        /* packets around the innermost one, which is the one described here */
+    uint8_t bad_checksum; /* enum mb_reason: the outermost that is wrong, where they are verified */
+    bool checksum_is_partial; /* left to the network card of the machine that captured */
+    uint8_t tunnel;           /* enum mb_tunnel: the innermost one */
+    uint8_t depth; /* packets around the innermost one, which is the one described here */
     uint16_t icmp_identifier;
     uint16_t icmp_sequence_number;
 };
 
 /* Fills all of `decoded` but `hash`. `bytes`: the frame, `frame->length` of them. Never fails: what
- * makes no sense is a packet.malformed with its reason. */
-void mb_decode(struct mb_decoded *decoded, const struct mb_frame *frame, const uint8_t *bytes,
-               uint64_t number);
+ * makes no sense is a packet.malformed with its reason.
+ *
+ * Where the decoder verifies checksums: those of all IPv4 headers, of GRE, and of TCP, UDP and ICMP
+ * around and inside of tunnels. What is cut, or a fragment, is let pass. */
+void mb_decode(const struct mb_decoder *decoder, struct mb_decoded *decoded,
+               const struct mb_frame *frame, const uint8_t *bytes, uint64_t number);
 
-/* Looks at the checksums of the innermost IPv4 header and of TCP; a segment that is cut, a
- * fragment, or behind IPv6 extension headers is let pass. MB_REASON_IPV4_CHECKSUM,
- * MB_REASON_TCP_BAD_CHECKSUM, or MB_REASON_NONE. */
-uint8_t mb_decode_checksums(const struct mb_decoded *decoded);
+/* Decodes an IP datagram that was put together from fragments: `bytes` begin with its IP header.
+ * `frame` is where they lie in the frame pool. What is around it, its time and its number are those
+ * of `fragment`. */
+void mb_decode_datagram(const struct mb_decoder *decoder, struct mb_decoded *decoded,
+                        const struct mb_decoded *fragment, uint64_t frame, const uint8_t *bytes,
+                        uint32_t length);
 
 #endif

@@ -78,7 +78,7 @@ struct mb_flow_entry {
     uint64_t number;            /* of the first packet: the flow's identity; 0: slot is free */
     uint32_t chain;             /* next flow in the bucket */
     uint32_t hash;              /* low half of the tuple's hash */
-    uint32_t domain;            /* VLANs and tunnels around: part of its identity (decode.h) */
+    uint32_t domain;            /* low half of what names the VLANs and tunnels around (domain.h) */
     uint8_t transport;          /* enum mb_transport */
     uint8_t timeout_class;      /* enum mb_timeout_class */
     uint8_t marks;              /* enum mb_flow_mark */

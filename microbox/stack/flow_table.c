@@ -1,5 +1,7 @@
 #include "microbox/stack/flow_table.h"
 
+#include "microbox/stack/siphash.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -63,33 +65,6 @@ void mb_flow_table_set_timeout(struct mb_flow_table *table, enum mb_timeout_clas
 
 /* --- the hash --- */
 
-static inline uint64_t rotate(uint64_t word, unsigned bits) {
-    return word << bits | word >> (64 - bits);
-}
-
-struct sip {
-    uint64_t v0, v1, v2, v3;
-};
-
-static inline void sip_round(struct sip *sip) {
-    sip->v0 += sip->v1;
-    sip->v2 += sip->v3;
-    sip->v1 = rotate(sip->v1, 13) ^ sip->v0;
-    sip->v3 = rotate(sip->v3, 16) ^ sip->v2;
-    sip->v0 = rotate(sip->v0, 32);
-    sip->v2 += sip->v1;
-    sip->v0 += sip->v3;
-    sip->v1 = rotate(sip->v1, 17) ^ sip->v2;
-    sip->v3 = rotate(sip->v3, 21) ^ sip->v0;
-    sip->v2 = rotate(sip->v2, 32);
-}
-
-static inline void sip_absorb(struct sip *sip, uint64_t word) {
-    sip->v3 ^= word;
-    sip_round(sip);
-    sip->v0 ^= word;
-}
-
 struct endpoint {
     uint64_t high;
     uint64_t low;
@@ -111,7 +86,7 @@ static inline bool endpoint_less(const struct endpoint *a, const struct endpoint
     return a->port < b->port;
 }
 
-uint64_t mb_flow_hash(const uint64_t key[2], const struct mb_five_tuple *tuple) {
+uint64_t mb_flow_hash(const uint64_t key[2], const struct mb_five_tuple *tuple, uint64_t domain) {
     struct endpoint a = endpoint(tuple->source, tuple->source_port);
     struct endpoint b = endpoint(tuple->destination, tuple->destination_port);
     if (endpoint_less(&b, &a)) {
@@ -119,27 +94,25 @@ uint64_t mb_flow_hash(const uint64_t key[2], const struct mb_five_tuple *tuple) 
         a = b;
         b = swap;
     }
-    struct sip sip = {key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
-                      key[0] ^ 0x6c7967656e657261, key[1] ^ 0x7465646279746573};
+    struct mb_siphash sip = mb_siphash_begin(key);
     uint64_t last = (uint64_t)a.port << 48 | (uint64_t)b.port << 32 |
-                    (uint64_t)tuple->ip_version << 8 | tuple->protocol;
-    /* The version is part of the last word, so the two forms of input cannot be taken for one
-     * another. */
+                    (uint64_t)(domain != 0) << 16 | (uint64_t)tuple->ip_version << 8 |
+                    tuple->protocol;
+    /* The last word says the version and whether there is a domain, so the forms of input, which
+     * differ in length, cannot be taken for one another. */
+    if (domain != 0)
+        mb_siphash_absorb(&sip, domain);
     if (tuple->ip_version == 4) {
-        sip_absorb(&sip, a.low);
-        sip_absorb(&sip, b.low);
+        mb_siphash_absorb(&sip, a.low);
+        mb_siphash_absorb(&sip, b.low);
     } else {
-        sip_absorb(&sip, a.high);
-        sip_absorb(&sip, a.low);
-        sip_absorb(&sip, b.high);
-        sip_absorb(&sip, b.low);
+        mb_siphash_absorb(&sip, a.high);
+        mb_siphash_absorb(&sip, a.low);
+        mb_siphash_absorb(&sip, b.high);
+        mb_siphash_absorb(&sip, b.low);
     }
-    sip_absorb(&sip, last);
-    sip.v2 ^= 0xff;
-    sip_round(&sip);
-    sip_round(&sip);
-    sip_round(&sip);
-    return sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3;
+    mb_siphash_absorb(&sip, last);
+    return mb_siphash_end(&sip);
 }
 
 /* --- finding --- */
@@ -164,13 +137,13 @@ static inline bool is_backward(const struct mb_five_tuple *flow,
 }
 
 struct mb_flow_entry *mb_flow_find(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
-                                   uint32_t domain, uint64_t hash, unsigned *direction) {
+                                   uint64_t domain, uint64_t hash, unsigned *direction) {
     uint32_t index = table->buckets[hash & table->bucket_mask];
     while (index != 0) {
         struct mb_flow_entry *flow = &table->flows[index];
         index = flow->chain;
         if (flow->hash != (uint32_t)hash || flow->tuple.protocol != tuple->protocol ||
-            flow->tuple.ip_version != tuple->ip_version || flow->domain != domain)
+            flow->tuple.ip_version != tuple->ip_version || flow->domain != (uint32_t)domain)
             continue;
         if (is_forward(&flow->tuple, tuple)) {
             *direction = 0;
@@ -247,7 +220,7 @@ static uint32_t take_slot(struct mb_flow_table *table) {
 }
 
 struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
-                                     uint32_t domain, uint64_t hash, uint64_t number,
+                                     uint64_t domain, uint64_t hash, uint64_t number,
                                      enum mb_timeout_class timeout_class) {
     uint32_t length = chain_length(table, hash);
     uint32_t index = length < MB_FLOW_CHAIN_MAX ? take_slot(table) : 0;
@@ -259,7 +232,7 @@ struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct m
     memset(flow, 0, sizeof *flow);
     flow->tuple = *tuple;
     flow->number = number;
-    flow->domain = domain;
+    flow->domain = (uint32_t)domain;
     flow->hash = (uint32_t)hash;
     flow->last_seen = table->seen;
     uint32_t *bucket = &table->buckets[hash & table->bucket_mask];

@@ -3,11 +3,10 @@
  * they fell silent.
  *
  * Flows lie in a pool made once; pages are touched as flows come. A bucket is the head of a chain
- * through the flows. The hash is SipHash-1-3 over the pair of endpoints, the smaller one first,
- * with a random key of 128 bits: who does not know the key cannot choose tuples that share a chain,
- * which is the property that SipHash was made for (Aumasson and Bernstein 2012; 1-3 is what Rust's
- * and Python's tables use). Nothing that is published depends on the key. Should a key leak, a
- * chain still ends at a cap: what does not fit there is refused or takes another's place.
+ * through the flows. The hash is SipHash-1-3 (siphash.h) over the pair of endpoints, the smaller
+ * one first, with a random key of 128 bits: who does not know the key cannot choose tuples that
+ * share a chain. Nothing that is published depends on the key. Should a key leak, a chain still
+ * ends at a cap: what does not fit there is refused or takes another's place.
  *
  * Each timeout class has a list, oldest first. A packet moves its flow to the list's end only when
  * the flow has been queued for a sixteenth of the timeout, so that most packets touch no neighbour;
@@ -53,14 +52,16 @@ void mb_flow_table_destroy(struct mb_flow_table *table);
 void mb_flow_table_set_timeout(struct mb_flow_table *table, enum mb_timeout_class timeout_class,
                                uint64_t timeout);
 
-/* The same for both directions of a flow. VLAN is no part of it. */
-uint64_t mb_flow_hash(const uint64_t key[2], const struct mb_five_tuple *tuple);
+/* The same for both directions of a flow. `domain`: what VLANs and tunnels are around (domain.h);
+ * flows with equal five-tuples in ten thousand tunnels share no chain. */
+uint64_t mb_flow_hash(const uint64_t key[2], const struct mb_five_tuple *tuple, uint64_t domain);
 
-/* The flow of `tuple`, NULL: none. *direction: 0 where tuple.source is the originator. `domain`:
- * what VLANs and tunnels are around. It is part of the identity, or whoever can send tunnelled
- * packets past us could reset and feed flows that are in no tunnel. */
+/* The flow of `tuple`, NULL: none. *direction: 0 where tuple.source is the originator. `domain`
+ * is part of the identity, or whoever can send tunnelled packets past us could reset and feed flows
+ * that are in no tunnel. A flow keeps its low half; the low half of the hash, which is over all of
+ * it, is compared too. */
 struct mb_flow_entry *mb_flow_find(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
-                                   uint32_t domain, uint64_t hash, unsigned *direction);
+                                   uint64_t domain, uint64_t hash, unsigned *direction);
 
 /* True where no flow with this hash can be added. */
 bool mb_flow_table_is_full(const struct mb_flow_table *table, uint64_t hash);
@@ -68,7 +69,7 @@ bool mb_flow_table_is_full(const struct mb_flow_table *table, uint64_t hash);
 /* A new flow, all zero but its tuple, number and place in the list; NULL: the table, or the chain
  * that it belongs in, is full. */
 struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct mb_five_tuple *tuple,
-                                     uint32_t domain, uint64_t hash, uint64_t number,
+                                     uint64_t domain, uint64_t hash, uint64_t number,
                                      enum mb_timeout_class timeout_class);
 void mb_flow_remove(struct mb_flow_table *table, struct mb_flow_entry *flow);
 

@@ -41,6 +41,9 @@ static void fill_defaults(struct mb_stack_config *config) {
     config->icmp_unanswered_timeout =
         or_default(config->icmp_unanswered_timeout, UINT64_C(60) * SECOND);
     config->command_delay = (uint32_t)or_default(config->command_delay, 8192);
+    config->tunnels_max = (uint32_t)or_default(config->tunnels_max, 4);
+    if (config->tunnels_max > MB_TUNNELS_DEPTH_MAX)
+        config->tunnels_max = MB_TUNNELS_DEPTH_MAX;
 }
 
 static int choose_key(struct mb_stack_config *config) {
@@ -86,6 +89,13 @@ static int take_caps(struct mb_stack *stack, char error[MB_ERROR_SIZE]) {
         stack->caps[cap] = (struct mb_cap_setting){(enum mb_cap_policy)policies[cap], forced[cap]};
     }
     return 0;
+}
+
+static struct mb_decoder decoder_of(const struct mb_stack_config *config) {
+    return (struct mb_decoder){.key = {config->hash_key[0], config->hash_key[1]},
+                               .tunnels_max = (uint8_t)config->tunnels_max,
+                               .flow_key_ignores = (uint8_t)config->flow_key_ignores,
+                               .verifies = config->checksums != MB_CHECKSUMS_OFF};
 }
 
 static int create_tables(struct mb_stack *stack) {
@@ -202,6 +212,7 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
         mb_stack_destroy(stack);
         return NULL;
     }
+    stack->decoder = decoder_of(&stack->config);
     decide_what_to_track(stack);
     return stack;
 }
@@ -334,6 +345,7 @@ static void publish_packet(struct mb_stack *stack, const struct mb_decoded *pack
         .payload_offset = packet->payload_offset,
         .tcp_flags = packet->tcp_flags,
         .ttl = packet->ttl,
+        .tunnel = packet->tunnel,
     };
     if (flow == NULL) {
         memset(&entry->snapshot, 0, sizeof entry->snapshot);
@@ -469,13 +481,18 @@ static bool is_tracked(const struct mb_stack *stack, const struct mb_decoded *pa
     return stack->tracked >> packet->transport & 1;
 }
 
+static void note_reason(struct mb_decoded *packet, uint8_t reason) {
+    if (packet->reason == MB_REASON_NONE)
+        packet->reason = reason;
+}
+
 /* What a receiver would drop belongs to no flow; where only an event is asked for, all goes on. */
-static void look_at_checksums(const struct mb_stack *stack, struct mb_decoded *packet) {
-    packet->bad_checksum = mb_decode_checksums(packet);
+static void judge_checksums(const struct mb_stack *stack, struct mb_decoded *packet) {
+    if (packet->checksum_is_partial)
+        note_reason(packet, MB_REASON_CHECKSUM_PARTIAL);
     if (packet->bad_checksum == MB_REASON_NONE)
         return;
-    if (packet->reason == MB_REASON_NONE)
-        packet->reason = packet->bad_checksum;
+    note_reason(packet, packet->bad_checksum);
     if (stack->config.checksums != MB_CHECKSUMS_DROP)
         return;
     packet->type = MB_TYPE_PACKET_MALFORMED;
@@ -489,12 +506,13 @@ static void decode_group(struct mb_stack *stack, const uint8_t *pool, const stru
         struct mb_decoded *packet = &packets[i];
         if (i + FRAMES_AHEAD < readable)
             prefetch_headers(pool, &frames[i + FRAMES_AHEAD]);
-        mb_decode(packet, &frames[i], pool + frames[i].offset, stack->packets + 1 + i);
+        mb_decode(&stack->decoder, packet, &frames[i], pool + frames[i].offset,
+                  stack->packets + 1 + i);
         if (stack->config.checksums != MB_CHECKSUMS_OFF)
-            look_at_checksums(stack, packet);
+            judge_checksums(stack, packet);
         if (!is_tracked(stack, packet))
             continue;
-        packet->hash = mb_flow_hash(stack->table.key, &packet->tuple);
+        packet->hash = mb_flow_hash(stack->table.key, &packet->tuple, packet->domain);
         mb_flow_prefetch_bucket(&stack->table, packet->hash);
     }
     for (size_t i = 0; i < count; i++)

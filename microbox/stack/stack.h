@@ -45,8 +45,7 @@ struct mb_timer_subscription {
     uint64_t mask[2];
 };
 
-/* Of IPv4 headers and TCP. Captures on the sending machine have wrong ones where the network card
- * was to fill them in. */
+/* Of IPv4, TCP, UDP, ICMP and GRE, around and inside of tunnels (checksums.h). */
 enum mb_checksums {
     MB_CHECKSUMS_OFF,
     MB_CHECKSUMS_EVENT, /* the packet's reason, and tcp.anomaly.bad_checksum */
@@ -95,6 +94,9 @@ struct mb_stack_config {
     uint32_t force_fragments;
     uint64_t force_seed;
     enum mb_checksums checksums;
+    uint32_t tunnels_max;      /* packets in packets that are followed; default 4, at most 16 */
+    uint32_t flow_key_ignores; /* enum mb_flow_key_ignores: VLANs and tunnels tell flows apart where
+                                  their bit is not set */
     const struct mb_host_network *hosts; /* read when the stack is made, the caller's */
     uint32_t host_count;
     const struct mb_derived_type *derived; /* likewise; a parent stands above its children */

@@ -15,6 +15,8 @@
     0x04, 0xd2, 0, 80, 0, 0, 0, 100, 0, 0, 0, 200, (offset) << 4, flags, 0x10, 0, 0, 0, 0, 0
 #define UDP(length) 0x04, 0xd2, 0, 53, 0, length, 0, 0
 
+static const struct mb_decoder decoder = {.key = {1, 2}, .tunnels_max = 4, .verifies = true};
+
 /* The frame lies at the very end of its memory, so that the sanitizers see any read past it. */
 static struct mb_decoded decode_cut(const uint8_t *bytes, uint32_t length, uint32_t wire_length,
                                     uint32_t link_type) {
@@ -24,7 +26,7 @@ static struct mb_decoded decode_cut(const uint8_t *bytes, uint32_t length, uint3
     memcpy(copy, bytes, length);
     struct mb_frame frame = {
         .length = length, .wire_length = wire_length, .link_type = link_type, .time = 7};
-    mb_decode(&decoded, &frame, copy, 1);
+    mb_decode(&decoder, &decoded, &frame, copy, 1);
     assert_true(decoded.payload_offset + decoded.payload_captured <= length);
     assert_true(decoded.payload_captured <= decoded.payload_length);
     assert_true(decoded.network_offset + decoded.network_length <= length);
@@ -446,8 +448,6 @@ static void headers_that_no_offset_can_name_are_not_decoded(void **state) {
     struct mb_decoded it = decode_cut(frame, length, length, 239);
     expect_malformed(it, MB_REASON_HEADERS_TOO_LONG);
     assert_int_equal(it.transport, MB_TRANSPORT_NONE);
-    it.bytes = frame;
-    assert_int_equal(mb_decode_checksums(&it), MB_REASON_NONE);
     free(frame);
 }
 

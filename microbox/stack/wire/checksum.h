@@ -1,30 +1,49 @@
 /*
  * The Internet checksum (RFC 1071): the ones' complement of the ones' complement sum of 16-bit
- * words. Data with its right checksum in place sum up to 0xffff.
+ * words. Data with its right checksum in place sum up to 0xffff, in either byte order: sums are in
+ * the machine's own.
  */
 #ifndef MICROBOX_STACK_WIRE_CHECKSUM_H
 #define MICROBOX_STACK_WIRE_CHECKSUM_H
 
-#include "microbox/stack/wire/bytes.h"
+#include <stdint.h>
+#include <string.h>
+
+/* As many words as the widest registers hold; where they are narrower, the compiler takes more of
+ * them. */
+typedef uint64_t mb_checksum_block __attribute__((vector_size(32)));
 
 /* Adds `length` bytes to a sum that was begun with 0 or with other whole words. An odd last byte is
- * padded with zero, so only the last part may be of odd length. */
+ * padded with zero, so only the last part may be of odd length. At most 2^32 bytes in all. */
 static inline uint64_t mb_checksum_add(uint64_t sum, const uint8_t *bytes, uint32_t length) {
-    uint32_t at = 0;
-    for (; length - at >= 4; at += 4)
-        sum += mb_read_32(bytes + at);
-    if (length - at >= 2) {
-        sum += mb_read_16(bytes + at);
-        at += 2;
+    mb_checksum_block sums = {0};
+    for (; length >= sizeof(mb_checksum_block); length -= (uint32_t)sizeof(mb_checksum_block)) {
+        mb_checksum_block block;
+        memcpy(&block, bytes, sizeof block);
+        sums += (block & UINT32_MAX) + (block >> 32);
+        bytes += sizeof block;
     }
-    if (at < length)
-        sum += (uint64_t)bytes[at] << 8;
-    return sum;
+    sum += sums[0] + sums[1] + sums[2] + sums[3];
+    for (; length >= 4; length -= 4) {
+        uint32_t word;
+        memcpy(&word, bytes, sizeof word);
+        sum += word;
+        bytes += sizeof word;
+    }
+    uint32_t last = 0;
+    memcpy(&last, bytes, length);
+    return sum + last;
+}
+
+static inline uint64_t mb_checksum_add_number(uint64_t sum, uint32_t value) {
+    return sum + __builtin_bswap16((uint16_t)value) + __builtin_bswap16((uint16_t)(value >> 16));
 }
 
 static inline uint16_t mb_checksum_fold(uint64_t sum) {
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & UINT32_MAX) + (sum >> 32);
+    sum = (sum & UINT32_MAX) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
     return (uint16_t)sum;
 }
 

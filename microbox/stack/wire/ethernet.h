@@ -24,6 +24,7 @@ enum mb_ether_type {
     MB_ETHER_TYPE_VLAN = 0x8100,
     MB_ETHER_TYPE_IPV6 = 0x86dd,
     MB_ETHER_TYPE_MPLS = 0x8847,
+    MB_ETHER_TYPE_MPLS_MULTICAST = 0x8848,
     MB_ETHER_TYPE_PPPOE_SESSION = 0x8864,
     MB_ETHER_TYPE_QINQ = 0x88a8,
     MB_ETHER_TYPE_BACKBONE = 0x88e7, /* 802.1ah: a service tag, then a whole Ethernet header */
@@ -37,6 +38,11 @@ static inline uint8_t mb_ethernet_check(const uint8_t *frame, uint32_t length) {
 
 static inline uint16_t mb_ethernet_type(const uint8_t *frame) {
     return mb_read_16(frame + MB_ETHERNET_TYPE);
+}
+
+/* Who the frame belongs to: the last 24 bits of the service tag (IEEE 802.1Q clause 9.7). */
+static inline uint32_t mb_backbone_service(const uint8_t *tag) {
+    return mb_read_32(tag) & 0x00ffffff;
 }
 
 /* True where LLC is followed by a SNAP header whose organisation is 0: an Ethernet type follows

@@ -6,7 +6,12 @@
 
 #include "microbox/stack/wire/bytes.h"
 
-enum { MB_GENEVE_PORT = 6081, MB_GENEVE_SIZE_MIN = 8, MB_GENEVE_PROTOCOL = 2 };
+enum {
+    MB_GENEVE_PORT = 6081,
+    MB_GENEVE_SIZE_MIN = 8,
+    MB_GENEVE_PROTOCOL = 2,
+    MB_GENEVE_NETWORK = 4
+};
 
 /* Length of the header with its options; 0 where there is none of version 0, or not all of it. */
 static inline uint32_t mb_geneve_header_length(const uint8_t *header, uint32_t length) {
@@ -19,6 +24,11 @@ static inline uint32_t mb_geneve_header_length(const uint8_t *header, uint32_t l
 /* An Ethernet type, or MB_GRE_ETHERNET for a frame. */
 static inline uint16_t mb_geneve_protocol(const uint8_t *header) {
     return mb_read_16(header + MB_GENEVE_PROTOCOL);
+}
+
+/* The virtual network identifier, 24 bits. */
+static inline uint32_t mb_geneve_network(const uint8_t *header) {
+    return mb_read_32(header + MB_GENEVE_NETWORK) >> 8;
 }
 
 #endif

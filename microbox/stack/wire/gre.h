@@ -54,6 +54,23 @@ static inline int mb_gre_has_sequence(const uint8_t *header) {
     return (mb_read_16(header) & MB_GRE_SEQUENCE) != 0;
 }
 
+static inline int mb_gre_has_checksum(const uint8_t *header) {
+    return (mb_read_16(header) & MB_GRE_CHECKSUM) != 0;
+}
+
+/* The key of a header that is all there; 0 where it has none. PPTP's: length and call. */
+static inline uint32_t mb_gre_key(const uint8_t *header) {
+    uint16_t flags = mb_read_16(header);
+    if ((flags & MB_GRE_KEY) == 0)
+        return 0;
+    return mb_read_32(header + MB_GRE_SIZE_MIN + ((flags & MB_GRE_CHECKSUM) != 0 ? 4 : 0));
+}
+
+/* Types II and III. */
+static inline uint32_t mb_erspan_session(const uint8_t *header) {
+    return mb_read_16(header + 2) & 0x03ff;
+}
+
 /* Length of an ERSPAN type III header; 0 where it is not all there. */
 static inline uint32_t mb_erspan_3_length(const uint8_t *header, uint32_t length) {
     if (length < MB_ERSPAN_3_SIZE)

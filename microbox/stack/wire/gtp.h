@@ -9,6 +9,7 @@
 enum {
     MB_GTP_PORT = 2152,
     MB_GTP_SIZE_MIN = 8,
+    MB_GTP_ENDPOINT = 4,
     MB_GTP_OPTIONAL_SIZE = 4, /* sequence number, N-PDU number, next extension's type */
     MB_GTP_VERSION_1 = 0x30,  /* with the protocol type bit */
     MB_GTP_OPTIONAL = 0x07,   /* any of the three: all are there */
@@ -39,6 +40,11 @@ static inline uint32_t mb_gtp_header_length(const uint8_t *header, uint32_t leng
         at += size;
     }
     return at;
+}
+
+/* The tunnel endpoint identifier, which the receiver chose. */
+static inline uint32_t mb_gtp_endpoint(const uint8_t *header) {
+    return mb_read_32(header + MB_GTP_ENDPOINT);
 }
 
 #endif

@@ -7,6 +7,8 @@
 #include "microbox/events/event_types.h"
 #include "microbox/stack/wire/bytes.h"
 
+#include <stddef.h>
+
 enum {
     MB_IPV6_PAYLOAD_LENGTH = 4,
     MB_IPV6_NEXT_HEADER = 6,
@@ -89,6 +91,46 @@ static inline uint8_t mb_ipv6_extension_check(uint8_t protocol, const uint8_t *h
 /* In bytes. */
 static inline uint32_t mb_ipv6_fragment_offset(const uint8_t *header) {
     return mb_read_16(header + 2) & 0xfff8u;
+}
+
+enum mb_ipv6_routing_type {
+    MB_IPV6_ROUTING_SOURCE = 0, /* deprecated by RFC 5095 */
+    MB_IPV6_ROUTING_MOBILE = 2, /* RFC 6275 section 6.4 */
+    MB_IPV6_ROUTING_SEGMENT = 4 /* RFC 8754 */
+};
+
+/* True where the packet's destination is not yet the final one. */
+static inline int mb_ipv6_routing_is_pending(const uint8_t *header) {
+    return header[3] != 0;
+}
+
+/* The final destination of a routing header that is pending and all there; NULL: not known. */
+static inline const uint8_t *mb_ipv6_final_destination(const uint8_t *header) {
+    uint32_t addresses = header[1] / 2;
+    if (addresses == 0)
+        return NULL;
+    switch (header[2]) {
+    case MB_IPV6_ROUTING_SOURCE:
+        return header + 8 + 16 * (addresses - 1);
+    case MB_IPV6_ROUTING_MOBILE:
+    case MB_IPV6_ROUTING_SEGMENT: /* the list is in reverse order */
+        return header + 8;
+    default:
+        return NULL;
+    }
+}
+
+/* The home address in destination options that are all there (RFC 6275 section 6.3); NULL: none. */
+static inline const uint8_t *mb_ipv6_home_address(const uint8_t *header) {
+    enum { PAD_1 = 0, HOME_ADDRESS = 201, ADDRESS_SIZE = 16 };
+    uint32_t length = (header[1] + 1u) * 8;
+    for (uint32_t at = 2; at + 2 <= length;) {
+        if (header[at] == HOME_ADDRESS && header[at + 1] == ADDRESS_SIZE &&
+            length - at >= 2 + ADDRESS_SIZE)
+            return header + at + 2;
+        at += header[at] == PAD_1 ? 1 : 2u + header[at + 1];
+    }
+    return NULL;
 }
 
 #endif

@@ -14,6 +14,10 @@ static inline uint8_t mb_mpls_check(const uint8_t *label, uint32_t length) {
     return length < MB_MPLS_SIZE ? MB_REASON_FRAME_TRUNCATED : MB_REASON_NONE;
 }
 
+static inline uint32_t mb_mpls_label(const uint8_t *label) {
+    return mb_read_32(label) >> 12;
+}
+
 static inline int mb_mpls_is_bottom(const uint8_t *label) {
     return label[2] & MB_MPLS_BOTTOM;
 }

@@ -8,6 +8,7 @@
 #include "microbox/stack/wire/ethernet.h"
 
 enum {
+    MB_PPPOE_SESSION = 2,
     MB_PPPOE_LENGTH = 4,
     MB_PPPOE_SIZE = 6,
     MB_PPP_PROTOCOL_SIZE = 2,
@@ -18,6 +19,10 @@ enum {
 static inline uint8_t mb_pppoe_check(const uint8_t *header, uint32_t length) {
     (void)header;
     return length < MB_PPPOE_SIZE ? MB_REASON_FRAME_TRUNCATED : MB_REASON_NONE;
+}
+
+static inline uint16_t mb_pppoe_session(const uint8_t *header) {
+    return mb_read_16(header + MB_PPPOE_SESSION);
 }
 
 /* Bytes that follow the header. */

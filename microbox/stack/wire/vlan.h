@@ -9,11 +9,6 @@
 
 enum { MB_VLAN_CONTROL = 0, MB_VLAN_TYPE = 2, MB_VLAN_SIZE = 4 };
 
-static inline int mb_vlan_announced(uint16_t ether_type) {
-    return ether_type == MB_ETHER_TYPE_VLAN || ether_type == MB_ETHER_TYPE_QINQ ||
-           ether_type == MB_ETHER_TYPE_QINQ_OLD;
-}
-
 static inline uint8_t mb_vlan_check(const uint8_t *tag, uint32_t length) {
     (void)tag;
     return length < MB_VLAN_SIZE ? MB_REASON_VLAN_TRUNCATED : MB_REASON_NONE;
