@@ -141,6 +141,18 @@ class StackSettings(Section):
         default=1 << 20,
         description="how much a flow may hold out of order, a size such as 1MiB or 64KiB",
     )
+    held_bytes_max: Size = Field(
+        default=256 << 20,
+        description="how much all flows may hold out of order together, a size such as 256MiB",
+    )
+    gap_acknowledgments: Annotated[int, Field(ge=1, le=255)] = Field(
+        default=3,
+        description="how many packets must acknowledge missing bytes before they are given up, "
+        "1 to 255",
+    )
+    gap_timeout: Duration = Field(
+        default=30_000_000_000, description="a duration with its unit, such as 30s or 1m"
+    )
     tcp_timeout: Duration = Field(
         default=7_440_000_000_000, description="a duration with its unit, such as 7440s or 124m"
     )

@@ -59,18 +59,17 @@ struct mb_tcp_side {
     uint16_t reserved[7];
 };
 
-/* What tcp.stream knows of one side. Held segments are a list in sequence order, disjoint, all past
- * `next`; indices into the pool of reassembly.h, 0: none. */
+/* What tcp.stream knows of one side. */
 struct mb_stream_side {
-    uint64_t offset; /* in the stream, of the byte `next` */
-    uint32_t next;   /* sequence number of the next byte to give out */
-    uint32_t first;  /* held segments */
-    uint32_t last;
-    uint32_t held_bytes;
-    uint16_t held;
+    uint64_t offset;      /* in the stream, of the byte `next` */
+    uint32_t next;        /* sequence number of the next byte to give out */
+    uint32_t list;        /* of held pieces (reassembly.h), 0: nothing is held */
+    uint32_t held_bytes;  /* in it */
+    uint16_t held;        /* pieces in it */
     uint8_t ready;        /* `next` is set */
-    uint8_t acknowledged; /* packets that acknowledged all of the hole before `first` */
-    uint32_t reserved;
+    uint8_t policy;       /* enum mb_overlap_policy, of who receives */
+    uint8_t acknowledged; /* packets that acknowledged all of the hole that the stream waits at */
+    uint8_t reserved[7];
 };
 
 struct mb_flow_entry {

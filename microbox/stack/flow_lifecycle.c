@@ -139,7 +139,7 @@ static uint8_t timeout_reason(const struct mb_flow_entry *flow) {
                                                                      : MB_REASON_END_TIMEOUT;
 }
 
-static uint32_t entries_to_end(const struct mb_stack *stack, const struct mb_flow_entry *flow) {
+uint32_t mb_flow_entries_to_end(const struct mb_stack *stack, const struct mb_flow_entry *flow) {
     const uint32_t held = (uint32_t)flow->stream[0].held + flow->stream[1].held;
     return held * mb_entries_per_held(stack->derived) +
            (MB_MODULE_ENTRIES + 3) * mb_entries_per_event(stack->derived);
@@ -154,7 +154,7 @@ void mb_flows_expire(struct mb_stack *stack, uint64_t first_entry) {
                 break;
             mb_settle(stack);
             uint64_t used = stack->log->next - first_entry;
-            if (used + entries_to_end(stack, flow) > MB_ENTRIES_PER_PACKET)
+            if (used + mb_flow_entries_to_end(stack, flow) > MB_ENTRIES_PER_PACKET)
                 return;
             mb_flow_give_up(stack, flow, timeout_reason(flow));
         }
@@ -276,6 +276,8 @@ static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_
     flow->started = packet->time;
     flow->receiver[0] = mb_hosts_find(&stack->hosts, tuple.destination);
     flow->receiver[1] = mb_hosts_find(&stack->hosts, tuple.source);
+    for (unsigned direction = 0; direction < 2; direction++)
+        flow->stream[direction].policy = flow->receiver[direction].segments;
     if (mb_module_set_has_users(&stack->modules))
         mb_module_set_start_flow(&stack->modules, (size_t)(flow - stack->table.flows));
     count_flow(stack, (enum mb_transport)packet->transport);

@@ -29,6 +29,9 @@ static void fill_defaults(struct mb_stack_config *config) {
     config->held_segments_per_flow = (uint32_t)or_default(config->held_segments_per_flow, 256);
     config->held_segments_max = (uint32_t)or_default(config->held_segments_max, 262144);
     config->held_bytes_per_flow = or_default(config->held_bytes_per_flow, 1 << 20);
+    config->held_bytes_max = or_default(config->held_bytes_max, 256 << 20);
+    config->gap_acknowledgments = (uint32_t)or_default(config->gap_acknowledgments, 3);
+    config->gap_timeout = or_default(config->gap_timeout, UINT64_C(30) * SECOND);
     config->tcp_timeout = or_default(config->tcp_timeout, UINT64_C(7440) * SECOND);
     config->tcp_unanswered_timeout =
         or_default(config->tcp_unanswered_timeout, UINT64_C(7440) * SECOND);
@@ -113,7 +116,8 @@ static int create_tables(struct mb_stack *stack) {
     stack->ending = calloc(config->flows_max, sizeof *stack->ending);
     if (stack->ending == NULL)
         return -ENOMEM;
-    return mb_held_pool_create(&stack->held, config->held_segments_max);
+    return mb_held_pool_create(&stack->held, config->held_segments_max, config->held_bytes_max,
+                               config->hash_key[0]);
 }
 
 static int take_timers(struct mb_stack *stack, const struct mb_timer_subscription *timers,
@@ -451,6 +455,8 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     else
         handle_without_flow(stack, packet);
     mb_flows_expire(stack, handled->first);
+    if (mb_held_longest_wait(&stack->held) != NULL)
+        mb_tcp_stream_expire(stack, handled->first);
     mb_end_packet(stack, handled->first);
     handled->end = stack->log->next;
     handled->dropped = stack->dropped;
@@ -463,6 +469,7 @@ static void update_gauges(struct mb_stack *stack) {
     stack->counters.chain_longest = stack->table.longest;
     stack->counters.held_segments = stack->held.used;
     stack->counters.held_segments_peak = stack->held.peak;
+    stack->counters.held_bytes = stack->held.bytes;
 }
 
 /*

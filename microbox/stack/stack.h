@@ -72,6 +72,11 @@ struct mb_stack_config {
     uint32_t held_segments_per_flow; /* out of order; default 256, at most 320 */
     uint32_t held_segments_max;      /* in all; default 262,144 */
     uint64_t held_bytes_per_flow;    /* default 1 MiB */
+    uint64_t held_bytes_max;         /* in all; default 256 MiB */
+    uint32_t gap_acknowledgments;    /* packets that acknowledge missing bytes before they are given
+                                        up; default 3, at most 255 */
+    uint64_t gap_timeout;            /* nanoseconds of packet time that a stream waits for missing
+                                        bytes; default 30 s */
     /* Nanoseconds of packet time. Defaults are the least that RFC 5382 (REQ-5), RFC 4787 (REQ-5)
      * and RFC 5508 (REQ-2) allow a middlebox. */
     uint64_t tcp_timeout;             /* default 7440 s */

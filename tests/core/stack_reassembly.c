@@ -1,6 +1,6 @@
 /*
  * The reassembler against a slow model that is obviously right: an array that remembers for each
- * byte of the stream which segment brought it first.
+ * byte of the stream which segment it is of.
  *
  * Segments carry bytes that name the segment, not the position, so that a byte from the wrong copy
  * shows.
@@ -10,7 +10,12 @@
 #include "microbox/stack/reassembly.h"
 #include "microbox/stack/sequence_number.h"
 
-enum { STREAM = 160, SEGMENTS = 40, FIRST = 0xffffffb0 /* so that streams cross the wrap */ };
+enum {
+    STREAM = 160,
+    SEGMENTS = 40,
+    PIECES_MAX = 256,
+    FIRST = 0xffffffb0 /* so that streams cross the wrap */
+};
 
 struct piece {
     uint32_t start; /* in the stream */
@@ -26,105 +31,315 @@ static uint32_t random_below(uint32_t bound) {
     return (uint32_t)((random_state * UINT64_C(2685821657736338717)) >> 32) % bound;
 }
 
+static struct piece random_piece(uint32_t from, uint32_t span, uint32_t longest) {
+    uint32_t start = from + random_below(span);
+    if (start >= STREAM)
+        start = STREAM - 1;
+    uint32_t left = STREAM - start;
+    return (struct piece){start, 1 + random_below(left < longest ? left : longest)};
+}
+
+/* --- the model --- */
+
+/* owner[i] is the number of the segment, from 1, whose byte is at i; 0: none came. Bytes below
+ * `given` were given out and change no more. */
+struct model {
+    enum mb_overlap_policy policy;
+    uint32_t count; /* segments so far */
+    uint32_t given;
+    struct piece came[SEGMENTS + 1];
+    uint8_t owner[STREAM];
+};
+
+/* What a policy sees of a segment: as it came, or what is left of it. */
+static struct piece extent_of(const struct model *model, unsigned number) {
+    if (model->policy == MB_OVERLAP_LINUX)
+        return model->came[number];
+    uint32_t begin = 0;
+    while (model->owner[begin] != number)
+        begin++;
+    uint32_t end = STREAM;
+    while (model->owner[end - 1] != number)
+        end--;
+    return (struct piece){begin, end - begin};
+}
+
+static bool new_wins(const struct model *model, struct piece new, unsigned number) {
+    struct piece old = extent_of(model, number);
+    uint32_t new_end = new.start + new.length;
+    uint32_t old_end = old.start + old.length;
+    switch (model->policy) {
+    case MB_OVERLAP_LAST:
+        return true;
+    case MB_OVERLAP_BSD:
+    case MB_OVERLAP_WINDOWS:
+        return new.start < old.start;
+    case MB_OVERLAP_LINUX:
+        return new.start < old.start || (new.start == old.start &&new_end > old_end);
+    case MB_OVERLAP_SOLARIS:
+        return new_end > old_end || (new_end == old_end && new.start <= old.start);
+    default:
+        return false;
+    }
+}
+
+static void model_take(struct model *model, struct piece piece) {
+    bool wins[SEGMENTS + 1] = {true};
+    for (uint32_t at = 0; at < STREAM; at++)
+        if (model->owner[at] != 0)
+            wins[model->owner[at]] = new_wins(model, piece, model->owner[at]);
+    model->came[++model->count] = piece;
+    for (uint32_t at = piece.start; at < piece.start + piece.length; at++)
+        if (at >= model->given && wins[model->owner[at]])
+            model->owner[at] = (uint8_t)model->count;
+}
+
+static void model_give_out(struct model *model) {
+    while (model->given < STREAM && model->owner[model->given] != 0)
+        model->given++;
+}
+
 /* --- the list alone --- */
 
-static void check_invariants(const struct mb_held_pool *pool, const struct mb_stream_side *side) {
+static const struct mb_held_wait wait = {.since = 1};
+
+static void check_levels(const struct mb_held_pool *pool, const struct mb_stream_side *side) {
+    for (unsigned level = 1; level < MB_HELD_LEVELS; level++) {
+        uint32_t below = side->list;
+        for (uint32_t node = pool->records[side->list].next[level]; node != 0;
+             node = pool->records[node].next[level]) {
+            while (below != node && below != 0)
+                below = pool->records[below].next[level - 1];
+            assert_int_equal(below, node);
+        }
+    }
+}
+
+/* Fills in who owns what is held: a piece's `frame` says whose it is, its `data_offset` which of
+ * its bytes. */
+static void walk(const struct mb_held_pool *pool, const struct mb_stream_side *side,
+                 const struct model *model, uint8_t held_by[STREAM]) {
     uint32_t count = 0;
     uint32_t bytes = 0;
     uint32_t end = side->next;
-    uint32_t last = 0;
-    for (uint32_t index = side->first; index != 0; index = pool->records[index].next) {
-        const struct mb_segment *held = &pool->records[index];
-        assert_true(mb_sequence_at_or_before(end, held->sequence));
-        assert_true(held->length > 0 && held->captured <= held->length);
-        end = held->sequence + held->length;
-        bytes += held->length;
-        last = index;
-        count++;
+    memset(held_by, 0, STREAM);
+    for (uint32_t node = side->list == 0 ? 0 : pool->records[side->list].next[0]; node != 0;
+         node = pool->records[node].next[0]) {
+        uint32_t last = 0;
+        for (uint32_t index = node; index != 0; index = pool->records[index].behind) {
+            const struct mb_segment *held = &pool->records[index].segment;
+            uint32_t start = held->sequence - FIRST;
+            assert_true(mb_sequence_at_or_before(end, held->sequence));
+            assert_true(last == 0 || end == held->sequence);
+            assert_true(held->length > 0 && held->captured <= held->length);
+            assert_int_equal(start, model->came[held->frame].start + held->data_offset);
+            memset(held_by + start, (int)held->frame, held->length);
+            end = held->sequence + held->length;
+            bytes += held->length;
+            last = index;
+            count++;
+        }
+        assert_int_equal(pool->records[node].last, last);
+        assert_int_equal(pool->records[node].end, end);
     }
-    assert_int_equal(side->last, last);
     assert_int_equal(side->held, count);
     assert_int_equal(side->held_bytes, bytes);
     assert_int_equal(pool->used, count);
+    assert_int_equal(pool->bytes, bytes);
 }
 
-/* Who owns each byte: `owner[i]` is the number of the segment that is held there, 0: nobody. A
- * held segment's `frame` says whose it is, its `data_offset` which of its bytes. */
-static void check_owners(const struct mb_held_pool *pool, const struct mb_stream_side *side,
-                         const uint8_t owner[STREAM], const struct piece *pieces) {
-    uint8_t held_by[STREAM] = {0};
-    for (uint32_t index = side->first; index != 0; index = pool->records[index].next) {
-        const struct mb_segment *held = &pool->records[index];
-        uint32_t start = held->sequence - FIRST;
-        assert_int_equal(start, pieces[held->frame - 1].start + held->data_offset);
-        for (uint32_t i = 0; i < held->length; i++)
-            held_by[start + i] = (uint8_t)held->frame;
+static void check_list(const struct mb_held_pool *pool, const struct mb_stream_side *side,
+                       const struct model *model) {
+    uint8_t held_by[STREAM];
+    check_levels(pool, side);
+    walk(pool, side, model, held_by);
+    assert_memory_equal(held_by, model->owner, STREAM);
+}
+
+static void hold_all(struct mb_held_pool *pool, struct mb_stream_side *side,
+                     struct mb_segment segment) {
+    while (segment.length != 0) {
+        struct mb_held_place place;
+        struct mb_segment piece = segment;
+        if (side->list == 0)
+            segment.length = 0;
+        else if (mb_held_settle(pool, side, &segment, PIECES_MAX, &piece, &place) !=
+                 MB_SETTLED_PIECE)
+            return;
+        assert_true(mb_held_link(pool, side, &piece, &place, &wait));
     }
-    assert_memory_equal(held_by, owner, STREAM);
 }
 
-static void the_first_copy_of_each_byte_is_held(void **state) {
+static struct mb_segment segment_of(struct piece piece, uint32_t number) {
+    uint32_t sequence = FIRST + piece.start;
+    return (struct mb_segment){.frame = number,
+                               .sequence = sequence,
+                               .length = piece.length,
+                               .captured = piece.length,
+                               .came = {sequence, sequence + piece.length}};
+}
+
+static void hold_random_pieces(enum mb_overlap_policy policy, bool apart, uint64_t seed) {
+    struct mb_held_pool pool;
+    struct mb_stream_side side = {.next = FIRST, .policy = (uint8_t)policy};
+    struct model model = {.policy = policy};
+    random_state = seed;
+    assert_int_equal(mb_held_pool_create(&pool, PIECES_MAX, STREAM, seed), 0);
+    pool.keeps_pieces_apart = apart;
+    for (uint32_t i = 0; i < SEGMENTS; i++) {
+        struct piece piece = random_piece(0, STREAM, 24);
+        hold_all(&pool, &side, segment_of(piece, i + 1));
+        model_take(&model, piece);
+        check_list(&pool, &side, &model);
+    }
+    mb_held_release(&pool, &side);
+    assert_int_equal(side.list, 0);
+    assert_int_equal(pool.used, 0);
+    assert_int_equal(pool.bytes, 0);
+    assert_null(mb_held_longest_wait(&pool));
+    mb_held_pool_destroy(&pool);
+}
+
+static void each_policy_keeps_the_copies_that_the_model_keeps(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= 2000; seed++) {
-        struct mb_held_pool pool;
-        struct mb_stream_side side = {.next = FIRST};
-        struct piece pieces[SEGMENTS];
-        uint8_t owner[STREAM] = {0};
-        random_state = seed;
-        assert_int_equal(mb_held_pool_create(&pool, 256), 0);
-        for (uint32_t i = 0; i < SEGMENTS; i++) {
-            struct piece *piece = &pieces[i];
-            piece->start = random_below(STREAM);
-            piece->length =
-                1 + random_below(STREAM - piece->start < 24 ? STREAM - piece->start : 24);
-            struct mb_segment segment = {.frame = i + 1,
-                                         .sequence = FIRST + piece->start,
-                                         .length = piece->length,
-                                         .captured = piece->length};
-            assert_true(mb_held_insert(&pool, &side, &segment, 256, STREAM));
-            for (uint32_t at = piece->start; at < piece->start + piece->length; at++)
-                if (owner[at] == 0)
-                    owner[at] = (uint8_t)(i + 1);
-            check_invariants(&pool, &side);
-            check_owners(&pool, &side, owner, pieces);
+    for (unsigned policy = 0; policy < MB_OVERLAP_POLICIES; policy++)
+        for (uint64_t seed = 1; seed <= 500; seed++)
+            hold_random_pieces((enum mb_overlap_policy)policy, seed % 2 == 0, seed * 7919);
+}
+
+/* --- all sequences of small segments --- */
+
+enum { SMALL = 4, INTERVALS = SMALL * (SMALL + 1) / 2, SMALL_RECORDS = 32, DEPTH = 6 };
+
+static const struct piece intervals[INTERVALS] = {
+    {1, 1}, {2, 1}, {3, 1}, {4, 1}, {1, 2}, {2, 2}, {3, 2}, {1, 3}, {2, 3}, {1, 4},
+};
+
+/* What a list is made of, so that it can be gone on from twice. */
+struct small_list {
+    struct mb_held_pool pool;
+    struct mb_stream_side side;
+    struct mb_held_record records[SMALL_RECORDS];
+};
+
+static void check_small_list(struct small_list *list, const struct model *model) {
+    struct mb_held_pool *pool = &list->pool;
+    uint8_t held_by[1 + SMALL] = {0};
+    for (uint32_t node = list->records[list->side.list].next[0]; node != 0;
+         node = list->records[node].next[0])
+        for (uint32_t index = node; index != 0; index = list->records[index].behind) {
+            const struct mb_segment *held = &pool->records[index].segment;
+            for (uint32_t i = 0; i < held->length; i++)
+                held_by[held->sequence - FIRST + i] = (uint8_t)held->frame;
         }
-        while (side.held != 0)
-            mb_held_take(&pool, &side);
-        check_invariants(&pool, &side);
-        mb_held_pool_destroy(&pool);
+    assert_memory_equal(held_by, model->owner, sizeof held_by);
+}
+
+static uint64_t go_on(const struct small_list *before, const struct model *model, unsigned depth) {
+    uint64_t sequences = 0;
+    if (depth == DEPTH)
+        return 1;
+    for (unsigned i = 0; i < INTERVALS; i++) {
+        struct small_list list = *before;
+        struct model after = *model;
+        list.pool.records = list.records;
+        model_take(&after, intervals[i]);
+        hold_all(&list.pool, &list.side, segment_of(intervals[i], after.count));
+        check_small_list(&list, &after);
+        sequences += go_on(&list, &after, depth + 1);
+    }
+    return sequences;
+}
+
+static void all_sequences_of_six_small_segments(void **state) {
+    (void)state;
+    for (unsigned policy = 0; policy < MB_OVERLAP_POLICIES; policy++) {
+        struct small_list list = {
+            .pool = {.capacity = SMALL_RECORDS / 2, .unused = 1, .bytes_max = STREAM, .random = 1},
+            .side = {.next = FIRST, .policy = (uint8_t)policy},
+        };
+        struct model model = {.policy = (enum mb_overlap_policy)policy};
+        assert_int_equal(go_on(&list, &model, 0), 1000000);
     }
 }
+
+/* --- limits of the list --- */
 
 static void a_full_pool_leaves_the_rest(void **state) {
     (void)state;
     struct mb_held_pool pool;
-    struct mb_stream_side side = {.next = 0};
-    assert_int_equal(mb_held_pool_create(&pool, 2), 0);
-    struct mb_segment segment = {.frame = 1, .sequence = 10, .length = 5, .captured = 5};
-    assert_true(mb_held_insert(&pool, &side, &segment, 8, 100));
-    segment = (struct mb_segment){.frame = 2, .sequence = 5, .length = 20, .captured = 20};
-    assert_false(mb_held_insert(&pool, &side, &segment, 8, 100));
-    assert_int_equal(segment.sequence, 15);
-    assert_int_equal(segment.length, 10);
-    assert_int_equal(segment.data_offset, 10);
+    struct mb_held_place place;
+    struct mb_stream_side side = {.next = FIRST};
+    struct mb_segment piece;
+    assert_int_equal(mb_held_pool_create(&pool, 2, 100, 1), 0);
+    hold_all(&pool, &side, segment_of((struct piece){10, 5}, 1));
+    struct mb_segment segment = segment_of((struct piece){5, 20}, 2);
+    assert_int_equal(mb_held_settle(&pool, &side, &segment, 9, &piece, &place), MB_SETTLED_PIECE);
+    assert_true(mb_held_link(&pool, &side, &piece, &place, &wait));
+    assert_int_equal(mb_held_settle(&pool, &side, &segment, 9, &piece, &place), MB_SETTLED_PIECE);
+    assert_false(mb_held_link(&pool, &side, &piece, &place, &wait));
+    assert_int_equal(piece.sequence, (uint32_t)(FIRST + 15));
+    assert_int_equal(piece.length, 10);
+    assert_int_equal(piece.data_offset, 10);
     assert_int_equal(pool.peak, 2);
-    check_invariants(&pool, &side);
-    mb_held_take(&pool, &side);
-    mb_held_take(&pool, &side);
-    assert_int_equal(pool.used, 0);
+    mb_held_release(&pool, &side);
     mb_held_pool_destroy(&pool);
 }
 
-static void limits_leave_the_rest(void **state) {
+static void bytes_are_limited_in_all(void **state) {
     (void)state;
     struct mb_held_pool pool;
-    struct mb_stream_side side = {.next = 0};
-    assert_int_equal(mb_held_pool_create(&pool, 16), 0);
-    struct mb_segment segment = {.frame = 1, .sequence = 10, .length = 5, .captured = 5};
-    assert_false(mb_held_insert(&pool, &side, &segment, 0, 100));
-    assert_false(mb_held_insert(&pool, &side, &segment, 1, 4));
-    assert_true(mb_held_insert(&pool, &side, &segment, 1, 5));
-    check_invariants(&pool, &side);
+    struct mb_held_place place;
+    struct mb_stream_side side = {.next = FIRST};
+    assert_int_equal(mb_held_pool_create(&pool, 16, 5, 1), 0);
+    struct mb_segment six = segment_of((struct piece){10, 6}, 1);
+    assert_false(mb_held_link(&pool, &side, &six, &place, &wait));
+    struct mb_segment five = segment_of((struct piece){10, 5}, 1);
+    assert_true(mb_held_link(&pool, &side, &five, &place, &wait));
+    assert_int_equal(pool.bytes, 5);
+    mb_held_release(&pool, &side);
+    mb_held_pool_destroy(&pool);
+}
+
+static void a_segment_is_split_only_where_there_is_room_for_both_ends(void **state) {
+    (void)state;
+    struct mb_held_pool pool;
+    struct mb_held_place place;
+    struct mb_stream_side side = {.next = FIRST, .policy = MB_OVERLAP_LAST};
+    struct mb_segment piece;
+    assert_int_equal(mb_held_pool_create(&pool, 16, 100, 1), 0);
+    hold_all(&pool, &side, segment_of((struct piece){10, 9}, 1));
+    struct mb_segment segment = segment_of((struct piece){12, 3}, 2);
+    assert_int_equal(mb_held_settle(&pool, &side, &segment, 1, &piece, &place), MB_SETTLED_NO_ROOM);
+    assert_int_equal(side.held_bytes, 9);
+    assert_int_equal(mb_held_settle(&pool, &side, &segment, 2, &piece, &place), MB_SETTLED_PIECE);
+    assert_true(mb_held_link(&pool, &side, &piece, &place, &wait));
+    assert_int_equal(side.held, 3);
+    assert_int_equal(side.held_bytes, 9);
+    mb_held_release(&pool, &side);
+    mb_held_pool_destroy(&pool);
+}
+
+static void who_came_on_waits_behind_the_others(void **state) {
+    (void)state;
+    struct mb_held_pool pool;
+    struct mb_held_place place;
+    struct mb_stream_side sides[3] = {{.next = FIRST}, {.next = FIRST}, {.next = FIRST}};
+    assert_int_equal(mb_held_pool_create(&pool, 16, 100, 1), 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct mb_segment segment = segment_of((struct piece){10, 1}, 1);
+        const struct mb_held_wait since = {.since = 10 + i, .flow = i};
+        assert_true(mb_held_link(&pool, &sides[i], &segment, &place, &since));
+    }
+    assert_int_equal(mb_held_longest_wait(&pool)->flow, 0);
+    mb_held_come_on(&pool, &sides[0], 20);
+    assert_int_equal(mb_held_longest_wait(&pool)->flow, 1);
+    mb_held_release(&pool, &sides[2]);
+    mb_held_release(&pool, &sides[1]);
+    assert_int_equal(mb_held_longest_wait(&pool)->flow, 0);
+    assert_int_equal(mb_held_longest_wait(&pool)->since, 20);
+    mb_held_release(&pool, &sides[0]);
+    assert_null(mb_held_longest_wait(&pool));
     mb_held_pool_destroy(&pool);
 }
 
@@ -134,7 +349,10 @@ static void what_the_capture_cut_is_cut_from_the_end(void **state) {
     mb_segment_trim(&segment, 2);
     assert_int_equal(segment.captured, 1);
     assert_int_equal(segment.data_offset, 102);
-    mb_segment_trim(&segment, 4);
+    struct mb_segment front = mb_segment_split(&segment, 4);
+    assert_int_equal(front.sequence, 12);
+    assert_int_equal(front.length, 4);
+    assert_int_equal(front.captured, 1);
     assert_int_equal(segment.sequence, 16);
     assert_int_equal(segment.length, 2);
     assert_int_equal(segment.captured, 0);
@@ -143,76 +361,73 @@ static void what_the_capture_cut_is_cut_from_the_end(void **state) {
 
 /* --- the whole stack --- */
 
-/* What the first copy of each byte says, in order, as far as there is no hole. Bytes that come when
- * their place was given out already change nothing. */
-struct model {
-    char byte[STREAM + 1];
-    uint32_t given; /* bytes given out */
-};
+static const char *const names = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop";
 
-static void model_take(struct model *model, const struct piece *piece, char name) {
-    for (uint32_t at = piece->start; at < piece->start + piece->length; at++)
-        if (model->byte[at] == '\0')
-            model->byte[at] = name;
-    while (model->byte[model->given] != '\0')
-        model->given++;
-}
-
-static void send_piece(struct stack_fixture *stack, const struct piece *piece, char name) {
-    char payload[STREAM + 1];
-    memset(payload, name, piece->length);
-    payload[piece->length] = '\0';
-    stack_send(stack, 0, ACK, FIRST + piece->start, 301, payload);
-}
-
-static void open_stream(struct stack_fixture *stack) {
-    stack_open(stack);
+static void open_stream(struct stack_fixture *stack, enum mb_overlap_policy policy) {
+    struct mb_subscription bytes = {.filter = ""};
+    stack_want(&bytes, MB_TYPE_TCP_DATA);
+    stack_want(&bytes, MB_TYPE_TCP_GAP);
+    const struct mb_host_network all = {.address = {[10] = 0xff, [11] = 0xff},
+                                        .prefix_length = 96,
+                                        .profile = {.segments = (uint8_t)policy}};
+    stack_open_with(stack, &(struct mb_stack_config){.hosts = &all, .host_count = 1}, &bytes, 1,
+                    NULL, 0);
     stack_send(stack, 0, SYN, FIRST - 1, 0, NULL);
+}
+
+static void send_piece(struct stack_fixture *stack, struct piece piece, char name) {
+    char payload[STREAM + 1];
+    memset(payload, name, piece.length);
+    payload[piece.length] = '\0';
+    stack_send(stack, 0, ACK, FIRST + piece.start, 301, payload);
 }
 
 static void expect_model(const struct stack_fixture *stack, const struct model *model) {
     char given[STREAM + 1];
-    memcpy(given, model->byte, model->given);
+    for (uint32_t i = 0; i < model->given; i++)
+        given[i] = names[model->owner[i] - 1];
     given[model->given] = '\0';
     assert_string_equal(stack_text(stack, 0), given);
 }
 
-static void random_segments_give_what_the_model_gives(void **state) {
-    (void)state;
-    for (uint64_t seed = 1; seed <= 300; seed++) {
-        struct stack_fixture stack;
-        struct model model = {0};
-        random_state = seed * 7919;
-        open_stream(&stack);
-        for (uint32_t i = 0; i < SEGMENTS; i++) {
-            /* Mostly near the front, so that streams get on. */
-            uint32_t span = 1 + random_below(3) * 24;
-            uint32_t start = model.given > 8 ? model.given - 8 : 0;
-            start += random_below(span);
-            if (start >= STREAM)
-                continue;
-            uint32_t length = 1 + random_below(STREAM - start < 20 ? STREAM - start : 20);
-            /* One byte just before the next one is a keep-alive, not data. */
-            if (length == 1)
-                continue;
-            struct piece piece = {start, length};
-            char name = (char)('A' + i);
-            send_piece(&stack, &piece, name);
-            model_take(&model, &piece, name);
-            expect_model(&stack, &model);
-        }
-        stack_close(&stack);
+static void send_random_pieces(enum mb_overlap_policy policy, uint64_t seed) {
+    struct stack_fixture stack;
+    struct model model = {.policy = policy};
+    random_state = seed;
+    open_stream(&stack, policy);
+    while (model.count < SEGMENTS) {
+        /* Mostly near the front, so that streams get on. */
+        uint32_t from = model.given > 8 ? model.given - 8 : 0;
+        struct piece piece = random_piece(from, 1 + random_below(3) * 24, 20);
+        /* One byte just before the next one is a keep-alive, not data. */
+        if (piece.length == 1)
+            piece.length = piece.start + 2 <= STREAM ? 2 : 1;
+        if (piece.length == 1)
+            piece = (struct piece){STREAM - 2, 2};
+        send_piece(&stack, piece, names[model.count]);
+        model_take(&model, piece);
+        model_give_out(&model);
+        expect_model(&stack, &model);
     }
+    stack_close(&stack);
 }
 
-static void send_in_order(const unsigned order[6], const struct piece pieces[6]) {
+static void random_segments_give_what_the_model_gives(void **state) {
+    (void)state;
+    for (unsigned policy = 0; policy < MB_OVERLAP_POLICIES; policy++)
+        for (uint64_t seed = 1; seed <= 60; seed++)
+            send_random_pieces((enum mb_overlap_policy)policy, seed * 7919);
+}
+
+static void send_in_order(const unsigned order[6], const struct piece pieces[6],
+                          enum mb_overlap_policy policy) {
     struct stack_fixture stack;
-    struct model model = {0};
-    open_stream(&stack);
+    struct model model = {.policy = policy};
+    open_stream(&stack, policy);
     for (unsigned i = 0; i < 6; i++) {
-        char name = (char)('a' + order[i]);
-        send_piece(&stack, &pieces[order[i]], name);
-        model_take(&model, &pieces[order[i]], name);
+        send_piece(&stack, pieces[order[i]], names[i]);
+        model_take(&model, pieces[order[i]]);
+        model_give_out(&model);
         expect_model(&stack, &model);
     }
     assert_int_equal(model.given, 18);
@@ -224,14 +439,14 @@ static void send_in_order(const unsigned order[6], const struct piece pieces[6])
 
 /* Heap's algorithm. */
 static void permute(unsigned order[6], unsigned count, const struct piece pieces[6],
-                    unsigned *orders) {
+                    enum mb_overlap_policy policy, unsigned *orders) {
     if (count == 1) {
-        send_in_order(order, pieces);
+        send_in_order(order, pieces, policy);
         ++*orders;
         return;
     }
     for (unsigned i = 0; i < count; i++) {
-        permute(order, count - 1, pieces, orders);
+        permute(order, count - 1, pieces, policy, orders);
         unsigned other = count % 2 == 0 ? i : 0;
         unsigned swap = order[other];
         order[other] = order[count - 1];
@@ -244,16 +459,21 @@ static void all_orders_of_six_segments(void **state) {
     static const struct piece apart[6] = {{0, 3}, {3, 3}, {6, 3}, {9, 3}, {12, 3}, {15, 3}};
     static const struct piece overlapping[6] = {{0, 5}, {2, 5}, {6, 6}, {4, 9}, {9, 4}, {11, 7}};
     unsigned orders = 0;
-    permute((unsigned[]){0, 1, 2, 3, 4, 5}, 6, apart, &orders);
-    permute((unsigned[]){0, 1, 2, 3, 4, 5}, 6, overlapping, &orders);
-    assert_int_equal(orders, 2 * 720);
+    permute((unsigned[]){0, 1, 2, 3, 4, 5}, 6, apart, MB_OVERLAP_FIRST, &orders);
+    for (unsigned policy = 0; policy < MB_OVERLAP_POLICIES; policy++)
+        permute((unsigned[]){0, 1, 2, 3, 4, 5}, 6, overlapping, (enum mb_overlap_policy)policy,
+                &orders);
+    assert_int_equal(orders, (1 + MB_OVERLAP_POLICIES) * 720);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_first_copy_of_each_byte_is_held),
+        cmocka_unit_test(each_policy_keeps_the_copies_that_the_model_keeps),
+        cmocka_unit_test(all_sequences_of_six_small_segments),
         cmocka_unit_test(a_full_pool_leaves_the_rest),
-        cmocka_unit_test(limits_leave_the_rest),
+        cmocka_unit_test(bytes_are_limited_in_all),
+        cmocka_unit_test(a_segment_is_split_only_where_there_is_room_for_both_ends),
+        cmocka_unit_test(who_came_on_waits_behind_the_others),
         cmocka_unit_test(what_the_capture_cut_is_cut_from_the_end),
         cmocka_unit_test(random_segments_give_what_the_model_gives),
         cmocka_unit_test(all_orders_of_six_segments),

@@ -20,6 +20,10 @@ bool mb_tcp_begins_anew(const struct mb_flow_entry *flow, const struct mb_decode
 /* Lets go of what tcp.stream holds for one side, without publishing it. */
 void mb_tcp_stream_release(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction);
 
+/* Gives up holes at which streams of any flow have waited too long, a few at most, and no more than
+ * this packet, whose entries began at `first_entry`, may still cause entries for. */
+void mb_tcp_stream_expire(struct mb_stack *stack, uint64_t first_entry);
+
 /* tcp_pick_up.c: a connection that is followed, or whose bytes are read, from its middle on. */
 
 /* tcp.monitor begins (again): what it knows of sequence numbers is old, so that each side's next

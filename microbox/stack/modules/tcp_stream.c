@@ -1,19 +1,24 @@
 /*
  * tcp.stream: the bytes of one or both sides, in order.
  *
- * Invariant between packets: what a side holds lies past its `next`, so the first held segment has
- * a hole before it. A hole is given up, as a tcp.gap, when the other side has acknowledged past it
- * in several packets while it stayed open (the capture lost it; several, since taps of the two
- * directions may lag behind each other), when a limit says so, or when the flow ends.
+ * Invariant between packets: what a side holds lies past its `next`, so the first held byte has a
+ * hole before it, at which the stream waits. A hole is given up, as a tcp.gap,
+ *
+ *   - when the other side has acknowledged past it in several packets while it stayed open (the
+ *     capture lost it; several, since taps of the two directions may lag behind each other), of
+ *     bytes that were sent,
+ *   - when the stream has waited too long,
+ *   - when a limit is met, or when the flow ends.
  */
 #include "microbox/stack/core.h"
+#include "microbox/stack/flow_lifecycle.h"
 #include "microbox/stack/modules/modules.h"
 #include "microbox/stack/sequence_number.h"
 #include "microbox/stack/wire/tcp.h"
 
 enum {
-    ACKNOWLEDGMENTS_UNTIL_GAP = 3,
-    DISTANCE_MAX = 1 << 30 /* a segment further ahead than this belongs to no stream */
+    DISTANCE_MAX = 1 << 30, /* a segment further ahead than this belongs to no stream */
+    EXPIRED_PER_PACKET = 4  /* holes; each took a packet to open, so this keeps up */
 };
 
 static void publish_gap(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
@@ -53,22 +58,22 @@ static void give_out(struct mb_stack *stack, struct mb_flow_entry *flow, unsigne
                     MB_REASON_GAP_PAYLOAD_CUT);
 }
 
-/* Gives out held segments up to the next hole. */
+/* Gives out held pieces up to the next hole. */
 static void give_out_held(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction) {
     struct mb_stream_side *side = &flow->stream[direction];
-    while (side->held != 0 &&
-           mb_sequence_at_or_before(mb_held_first(&stack->held, side)->sequence, side->next)) {
+    while (side->held != 0 && mb_held_first(&stack->held, side) == side->next) {
         struct mb_segment segment = mb_held_take(&stack->held, side);
         give_out(stack, flow, direction, &segment);
     }
     side->acknowledged = 0;
+    mb_held_come_on(&stack->held, side, stack->table.seen);
 }
 
-/* Gives up the hole before the first held segment. There must be one. */
+/* Gives up the hole before the first held byte. There must be one. */
 static void give_up_hole(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
                          uint8_t reason) {
     struct mb_stream_side *side = &flow->stream[direction];
-    uint32_t length = mb_held_first(&stack->held, side)->sequence - side->next;
+    uint32_t length = mb_held_first(&stack->held, side) - side->next;
     publish_gap(stack, flow, direction, length, reason);
     give_out_held(stack, flow, direction);
 }
@@ -80,45 +85,97 @@ static void trim_old(const struct mb_stream_side *side, struct mb_segment *segme
         mb_segment_trim(segment, (uint32_t)old < segment->length ? (uint32_t)old : segment->length);
 }
 
-/* Gives out what fits at `next`, and held segments where it closes holes. Leaves in `segment` what
- * lies past a hole. */
-static void take_in_order(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
-                          struct mb_segment *segment) {
+/* How many more pieces the flow may hold. */
+static uint32_t room_for_pieces(const struct mb_stack *stack, const struct mb_flow_entry *flow) {
+    uint32_t held = (uint32_t)flow->stream[0].held + flow->stream[1].held;
+    uint32_t of_flow = stack->config.held_segments_per_flow;
+    uint32_t of_all = stack->held.capacity - stack->held.used;
+    uint32_t left = of_flow > held ? of_flow - held : 0;
+    return left < of_all ? left : of_all;
+}
+
+static bool hold(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
+                 const struct mb_segment *piece, struct mb_held_place *place) {
+    uint64_t bytes = (uint64_t)flow->stream[0].held_bytes + flow->stream[1].held_bytes;
+    if (room_for_pieces(stack, flow) == 0 ||
+        bytes + piece->length > stack->config.held_bytes_per_flow ||
+        mb_cap_is_forced(stack, MB_CAP_HELD))
+        return false;
+    const struct mb_held_wait wait = {
+        .since = stack->table.seen,
+        .flow = (uint32_t)(flow - stack->table.flows),
+        .direction = direction,
+    };
+    return mb_held_link(&stack->held, &flow->stream[direction], piece, place, &wait);
+}
+
+/* Makes room by giving up the hole that the stream waits at; where nothing is held, the one before
+ * the segment. */
+static void make_room(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
+                      const struct mb_segment *segment) {
     struct mb_stream_side *side = &flow->stream[direction];
-    trim_old(side, segment);
-    while (segment->length != 0 && segment->sequence == side->next) {
-        struct mb_segment piece = *segment;
-        if (side->held != 0) {
-            uint32_t hole = mb_held_first(&stack->held, side)->sequence - side->next;
-            if (hole < piece.length) {
-                piece.length = hole;
-                piece.captured = piece.captured < hole ? piece.captured : hole;
-            }
-        }
-        give_out(stack, flow, direction, &piece);
-        if (side->held != 0)
-            give_out_held(stack, flow, direction);
-        trim_old(side, segment);
+    if (side->held != 0)
+        give_up_hole(stack, flow, direction, MB_REASON_GAP_LIMIT);
+    else
+        publish_gap(stack, flow, direction, segment->sequence - side->next, MB_REASON_GAP_LIMIT);
+}
+
+/* A limit is met: what of the segment is to be held is not, or room is made for it. True: for what
+ * of it there is room now. */
+static bool meet_cap(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
+                     const struct mb_segment *segment) {
+    mb_count_reason(stack, MB_REASON_LIMIT_HELD_SEGMENTS);
+    switch (mb_cap_met(stack, MB_CAP_HELD)) {
+    case MB_AT_CAP_DROP_PACKET:
+        mb_refuse_packet(stack, MB_REASON_LIMIT_HELD_SEGMENTS);
+        return false;
+    case MB_AT_CAP_DROP_FLOW:
+        mb_flow_refuse(stack, flow, MB_FLOW_DROPPED, MB_REASON_LIMIT_HELD_SEGMENTS);
+        return false;
+    case MB_AT_CAP_BYPASS:
+        mb_flow_refuse(stack, flow, MB_FLOW_BYPASSED, MB_REASON_LIMIT_HELD_SEGMENTS);
+        return false;
+    case MB_AT_CAP_PASS:
+        return false;
+    default:
+        make_room(stack, flow, direction, segment);
+        return true;
     }
 }
 
-static void hold(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
+/* Gives out what fits at `next`, and held pieces where it closes holes; holds the rest. */
+static void take(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
                  struct mb_segment *segment) {
     struct mb_stream_side *side = &flow->stream[direction];
-    const struct mb_stack_config *config = &stack->config;
-    while (segment->length != 0) {
-        uint32_t held = (uint32_t)flow->stream[0].held + flow->stream[1].held;
-        uint64_t bytes = (uint64_t)flow->stream[0].held_bytes + flow->stream[1].held_bytes;
-        if (mb_held_insert(&stack->held, side, segment, config->held_segments_per_flow - held,
-                           config->held_bytes_per_flow - bytes))
+    for (;;) {
+        trim_old(side, segment);
+        if (segment->length == 0)
             return;
-        mb_count_reason(stack, MB_REASON_LIMIT_HELD_SEGMENTS);
-        if (side->held != 0)
-            give_up_hole(stack, flow, direction, MB_REASON_GAP_LIMIT);
+        const struct mb_segment unsettled = *segment;
+        struct mb_segment piece = *segment;
+        struct mb_held_place place;
+        enum mb_settled settled = MB_SETTLED_PIECE;
+        if (side->list != 0)
+            settled = mb_held_settle(&stack->held, side, segment, room_for_pieces(stack, flow),
+                                     &piece, &place);
         else
-            publish_gap(stack, flow, direction, segment->sequence - side->next,
-                        MB_REASON_GAP_LIMIT);
-        take_in_order(stack, flow, direction, segment);
+            segment->length = 0;
+        if (settled == MB_SETTLED_NONE)
+            return;
+        if (settled == MB_SETTLED_PIECE && piece.sequence == side->next) {
+            give_out(stack, flow, direction, &piece);
+            if (side->list != 0)
+                give_out_held(stack, flow, direction);
+            continue;
+        }
+        if (settled == MB_SETTLED_PIECE && hold(stack, flow, direction, &piece, &place))
+            continue;
+        *segment = unsettled;
+        if (meet_cap(stack, flow, direction, segment))
+            continue;
+        if (side->list != 0 && side->held == 0) /* all that was held lost to the segment */
+            mb_held_come_on(&stack->held, side, stack->table.seen);
+        return;
     }
 }
 
@@ -143,34 +200,32 @@ static void take_payload(struct mb_stack *stack, struct mb_flow_entry *flow,
         .sequence = sequence,
         .length = packet->payload_length,
         .captured = packet->payload_captured,
+        .came = {sequence, sequence + packet->payload_length},
     };
-    take_in_order(stack, flow, direction, &segment);
-    if (segment.length != 0)
-        hold(stack, flow, direction, &segment);
+    take(stack, flow, direction, &segment);
 }
 
-/* The other side has sent an acknowledgement: does it cover a hole of this one? */
+/* A segment that acknowledges is sent against `direction`: does it cover the hole at which that
+ * waits? Numbers past what was sent acknowledge nothing. */
 static void look_at_acknowledgment(struct mb_stack *stack, struct mb_flow_entry *flow,
-                                   unsigned direction) {
+                                   unsigned direction, uint32_t acknowledged) {
     struct mb_stream_side *side = &flow->stream[direction];
-    uint32_t acknowledged = flow->snapshot.side[1 - direction].acknowledged;
-    if (!mb_sequence_at_or_before(mb_held_first(&stack->held, side)->sequence, acknowledged)) {
-        side->acknowledged = 0;
+    if (!mb_sequence_at_or_before(acknowledged, flow->snapshot.side[direction].next))
         return;
-    }
-    if (++side->acknowledged >= ACKNOWLEDGMENTS_UNTIL_GAP)
+    if (!mb_sequence_at_or_before(mb_held_first(&stack->held, side), acknowledged))
+        return;
+    if (++side->acknowledged >= stack->config.gap_acknowledgments)
         give_up_hole(stack, flow, direction, MB_REASON_GAP_ACKNOWLEDGED);
 }
 
 static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
                    const struct mb_decoded *segment, unsigned direction) {
-    if (segment->tcp_flags & MB_TCP_RST)
+    if (segment->tcp_flags & MB_TCP_RST || stack->segment_refused)
         return;
-    if (flow->stream_sides >> direction & 1 && !stack->segment_refused)
+    if (flow->stream_sides >> direction & 1)
         take_payload(stack, flow, segment, direction);
-    if (flow->stream[1 - direction].held != 0 && segment->tcp_flags & MB_TCP_ACK &&
-        flow->tcp[direction].marks & MB_TCP_ACK_SEEN)
-        look_at_acknowledgment(stack, flow, 1 - direction);
+    if (flow->stream[1 - direction].held != 0 && segment->tcp_flags & MB_TCP_ACK)
+        look_at_acknowledgment(stack, flow, 1 - direction, segment->acknowledgment_number);
 }
 
 static void end_side(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction) {
@@ -192,9 +247,29 @@ static void end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reas
 }
 
 void mb_tcp_stream_release(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction) {
-    struct mb_stream_side *side = &flow->stream[direction];
-    while (side->held != 0)
-        mb_held_take(&stack->held, side);
+    mb_held_release(&stack->held, &flow->stream[direction]);
+}
+
+static bool is_overdue(const struct mb_stack *stack, const struct mb_held_wait *wait) {
+    uint64_t now = stack->table.now;
+    return now > wait->since && now - wait->since >= stack->config.gap_timeout;
+}
+
+void mb_tcp_stream_expire(struct mb_stack *stack, uint64_t first_entry) {
+    for (unsigned expired = 0; expired < EXPIRED_PER_PACKET; expired++) {
+        const struct mb_held_wait *wait = mb_held_longest_wait(&stack->held);
+        if (wait == NULL || !is_overdue(stack, wait))
+            return;
+        struct mb_flow_entry *flow = &stack->table.flows[wait->flow];
+        mb_settle(stack);
+        uint64_t used = stack->log->next - first_entry;
+        if (used + mb_flow_entries_to_end(stack, flow) > MB_ENTRIES_PER_PACKET)
+            return;
+        const struct mb_cause packet = stack->cause;
+        mb_set_apart(stack);
+        give_up_hole(stack, flow, wait->direction, MB_REASON_GAP_TIMEOUT);
+        stack->cause = packet;
+    }
 }
 
 const struct mb_module mb_module_tcp_stream = {
