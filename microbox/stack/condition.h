@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 enum {
-    MB_CONDITION_STEPS_MAX = 256,
+    MB_CONDITION_STEPS_MAX = 128,
     MB_CONDITION_CONSTANTS_MAX = 1024, /* bytes */
     MB_CONDITION_STACK_MAX = 16,
     MB_CONDITION_COUNTERS_MAX = 8
@@ -73,7 +73,7 @@ struct mb_condition_step {
 struct mb_condition {
     uint32_t step_count;
     uint32_t counters; /* that it uses: 0 .. counters - 1 */
-    struct mb_condition_step steps[256];
+    struct mb_condition_step steps[128];
     uint8_t constants[1024];
 };
 

@@ -27,8 +27,8 @@
  * rest: the packet, the flow's start and end, four state changes, the handshake, four anomalies,
  * the packet's own bytes and gaps, with room to spare.
  *
- * Where types are derived, each of these but a timer may be followed by as many entries as there
- * are types derived from its own: so a flow may hold fewer segments (mb_held_segments_limit).
+ * Where types are derived, their entries come on top. They get what is not kept for the above
+ * (derived.c).
  */
 enum {
     MB_HELD_PER_FLOW_MAX = 320,
@@ -174,7 +174,8 @@ static inline void mb_settle(struct mb_stack *stack) {
 
 /* The packet, or what else the log was claimed for since `first`, is done. */
 static inline void mb_end_packet(struct mb_stack *stack, uint64_t first) {
-    mb_settle(stack);
+    if (stack->derived != NULL)
+        mb_derived_end_packet(stack);
     mb_log_end_packet(stack->log, first);
 }
 

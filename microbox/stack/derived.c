@@ -22,13 +22,16 @@ struct mb_derived {
     uint32_t count;
     uint32_t counters;         /* of all rules, for each flow */
     uint32_t on[MB_TYPES_MAX]; /* by type of an entry: bit i, rule i judges it */
-    uint32_t per_event_max;    /* most bits in any of `on` */
+    uint32_t per_event;        /* most bits in any of `on` */
 
     /* The entry that is not judged yet; NULL: none. */
     const struct mb_entry *pending;
     uint64_t mask[2]; /* who wants it, or something derived from it */
     uint64_t started; /* of its flow */
     uint32_t slot;    /* of its flow; 0, which no flow has: none */
+
+    uint64_t packet_first; /* of the log: where the entries of this packet begin */
+    uint32_t entries_kept; /* that are not for derived types, from the pending entry on */
 
     struct mb_entry aside; /* for an entry that is judged but not written */
     /* By flow slot: number of the flow, then the counters of all rules. */
@@ -62,16 +65,14 @@ static bool may_be_bases(const uint64_t types[8]) {
     return true;
 }
 
-static int take_bases(struct mb_derived *derived, uint32_t index, const uint64_t bases[8]) {
+static void take_bases(struct mb_derived *derived, uint32_t index, const uint64_t bases[8]) {
     for (unsigned type = 0; type < MB_TYPES_MAX; type++) {
         if (!(bases[type / 64] >> type % 64 & 1))
             continue;
         derived->on[type] |= 1u << index;
         const uint32_t count = (uint32_t)__builtin_popcount(derived->on[type]);
-        if (count > derived->per_event_max)
-            derived->per_event_max = count;
+        derived->per_event = count > derived->per_event ? count : derived->per_event;
     }
-    return derived->per_event_max > MB_DERIVED_PER_EVENT_MAX ? -EINVAL : 0;
 }
 
 static int take(struct mb_derived *derived, const struct mb_derived_type *wanted,
@@ -97,11 +98,7 @@ static int take(struct mb_derived *derived, const struct mb_derived_type *wanted
                  complaint);
         return -EINVAL;
     }
-    if (take_bases(derived, index, wanted->bases) != 0) {
-        snprintf(error, MB_ERROR_SIZE, "more than %d types are derived from one",
-                 MB_DERIVED_PER_EVENT_MAX);
-        return -EINVAL;
-    }
+    take_bases(derived, index, wanted->bases);
     rule->first_counter = (uint16_t)derived->counters;
     derived->counters += wanted->counters;
     derived->count++;
@@ -163,32 +160,20 @@ bool mb_derived_counts(const struct mb_derived *derived) {
 
 /* --- how much it may publish --- */
 
-static uint32_t entries_of(const struct mb_derived *derived, uint16_t type) {
-    return derived == NULL ? 1 : 1 + (uint32_t)__builtin_popcount(derived->on[type]);
+/* What the stack's own entries may still need when `held` segments of the flow are held. Whatever
+ * else a packet ends or starts, it finds only one flow that holds some. */
+static uint32_t entries_kept(uint32_t held) {
+    return held * MB_ENTRIES_PER_HELD + 2 * MB_MODULE_ENTRIES + MB_ENTRIES_OTHERWISE;
 }
 
-uint32_t mb_entries_per_event(const struct mb_derived *derived) {
-    return derived == NULL ? 1 : 1 + derived->per_event_max;
+static bool has_room(const struct mb_stack *stack) {
+    const struct mb_derived *derived = stack->derived;
+    return stack->log->next - derived->packet_first + 1 + derived->entries_kept <=
+           MB_ENTRIES_PER_PACKET;
 }
 
-uint32_t mb_entries_per_held(const struct mb_derived *derived) {
-    return entries_of(derived, MB_TYPE_TCP_DATA) +
-           (MB_ENTRIES_PER_HELD - 1) * entries_of(derived, MB_TYPE_TCP_GAP);
-}
-
-enum { EVENTS_OTHERWISE = MB_ENTRIES_OTHERWISE + 2 * MB_MODULE_ENTRIES };
-
-_Static_assert((int)MB_TIMERS_PER_PACKET +
-                       (int)EVENTS_OTHERWISE * (1 + (int)MB_DERIVED_PER_EVENT_MAX) +
-                       (int)MB_ENTRIES_PER_HELD * (1 + (int)MB_DERIVED_PER_EVENT_MAX) <=
-                   (int)MB_ENTRIES_PER_PACKET,
-               "with all derived types there is room for a held segment");
-
-uint32_t mb_held_segments_limit(const struct mb_derived *derived) {
-    const uint32_t otherwise =
-        MB_TIMERS_PER_PACKET + EVENTS_OTHERWISE * mb_entries_per_event(derived);
-    const uint32_t limit = (MB_ENTRIES_PER_PACKET - otherwise) / mb_entries_per_held(derived);
-    return limit < MB_HELD_PER_FLOW_MAX ? limit : MB_HELD_PER_FLOW_MAX;
+uint32_t mb_derived_entries_wished(const struct mb_derived *derived, uint32_t events) {
+    return derived == NULL || events == 0 ? 0 : events * derived->per_event + entries_kept(0);
 }
 
 /* --- publishing --- */
@@ -211,6 +196,8 @@ struct mb_entry *mb_derived_claim(struct mb_stack *stack, const struct mb_flow_e
     derived->mask[1] = mask[1];
     derived->started = flow != NULL ? flow->started : stack->cause.time;
     derived->slot = flow != NULL ? (uint32_t)(flow - stack->table.flows) : 0;
+    derived->entries_kept =
+        entries_kept(flow != NULL ? (uint32_t)flow->stream[0].held + flow->stream[1].held : 0);
     return entry;
 }
 
@@ -249,6 +236,10 @@ static void publish(struct mb_stack *stack, uint16_t type) {
     const uint64_t mask[2] = {derived->mask[0] & wanted[0], derived->mask[1] & wanted[1]};
     if ((mask[0] | mask[1]) == 0)
         return;
+    if (!has_room(stack)) {
+        mb_count_reason(stack, MB_REASON_LIMIT_DERIVED);
+        return;
+    }
     struct mb_entry *entry = mb_claim(stack, mask, type);
     const uint64_t sequence = entry->sequence;
     *entry = *derived->pending;
@@ -275,4 +266,9 @@ void mb_derived_publish(struct mb_stack *stack) {
         publish(stack, rule->type);
     }
     derived->pending = NULL;
+}
+
+void mb_derived_end_packet(struct mb_stack *stack) {
+    mb_derived_publish(stack);
+    stack->derived->packet_first = stack->log->next;
 }

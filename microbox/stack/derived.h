@@ -7,6 +7,11 @@
  * the two. What is wanted only for the sake of derived types is not written to the log: it is
  * filled and judged in a place of its own.
  *
+ * The log has room for MB_ENTRIES_PER_PACKET entries of one packet, and derived ones take none from
+ * the stack's own: one that would is not published, and counted (limit.derived). That takes a
+ * packet that closes a hole before hundreds of held segments which several types are derived from,
+ * each.
+ *
  * Counters of conditions are kept by flow slot. A slot that has changed hands begins at 0.
  */
 #ifndef MICROBOX_STACK_DERIVED_H
@@ -15,10 +20,7 @@
 #include "microbox/stack/flow.h"
 #include "microbox/stack/stack.h"
 
-enum {
-    MB_DERIVED_PER_EVENT_MAX = 8, /* types that one event may be followed by */
-    MB_DERIVED_COUNTERS_MAX = 32  /* of all types together, for each flow */
-};
+enum { MB_DERIVED_COUNTERS_MAX = 32 /* of all types together, for each flow */ };
 
 struct mb_derived;
 struct mb_stack;
@@ -33,13 +35,9 @@ void mb_derived_destroy(struct mb_derived *derived);
 /* True where a condition counts, so that flows have to be told apart. `derived` may be NULL. */
 bool mb_derived_counts(const struct mb_derived *derived);
 
-/* Entries that one event may cause, itself included, and that a held segment may, gaps included.
- * `derived` may be NULL. */
-uint32_t mb_entries_per_event(const struct mb_derived *derived);
-uint32_t mb_entries_per_held(const struct mb_derived *derived);
-/* Segments that a flow may hold so that one packet never causes more than MB_ENTRIES_PER_PACKET.
- * `derived` may be NULL. */
-uint32_t mb_held_segments_limit(const struct mb_derived *derived);
+/* Entries that may be derived from so many events, and what has to be free besides so that they are
+ * published. `derived` may be NULL. */
+uint32_t mb_derived_entries_wished(const struct mb_derived *derived, uint32_t events);
 
 /* An entry for an event that `mask` wants or wants something derived from, to be filled by the
  * caller: in the log, or not. `flow` may be NULL. */
@@ -48,5 +46,8 @@ struct mb_entry *mb_derived_claim(struct mb_stack *stack, const struct mb_flow_e
 
 /* Publishes what is derived from the last entry, if that was not done yet. */
 void mb_derived_publish(struct mb_stack *stack);
+
+/* Likewise; the packet is done. */
+void mb_derived_end_packet(struct mb_stack *stack);
 
 #endif

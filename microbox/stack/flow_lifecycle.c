@@ -141,8 +141,8 @@ static uint8_t timeout_reason(const struct mb_flow_entry *flow) {
 
 uint32_t mb_flow_entries_to_end(const struct mb_stack *stack, const struct mb_flow_entry *flow) {
     const uint32_t held = (uint32_t)flow->stream[0].held + flow->stream[1].held;
-    return held * mb_entries_per_held(stack->derived) +
-           (MB_MODULE_ENTRIES + 3) * mb_entries_per_event(stack->derived);
+    const uint32_t least = held * MB_ENTRIES_PER_HELD + MB_MODULE_ENTRIES + 3;
+    return least + mb_derived_entries_wished(stack->derived, held == 0 ? least : 0);
 }
 
 void mb_flows_expire(struct mb_stack *stack, uint64_t first_entry) {

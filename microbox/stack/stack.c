@@ -19,14 +19,12 @@ static uint64_t or_default(uint64_t value, uint64_t fallback) {
     return value != 0 ? value : fallback;
 }
 
-static uint32_t min(uint32_t a, uint32_t b) {
-    return a < b ? a : b;
-}
-
 /* Timeouts are the least that RFC 5382, RFC 4787 and RFC 5508 allow a middlebox. */
 static void fill_defaults(struct mb_stack_config *config) {
     config->flows_max = (uint32_t)or_default(config->flows_max, 1000000);
     config->held_segments_per_flow = (uint32_t)or_default(config->held_segments_per_flow, 256);
+    if (config->held_segments_per_flow > MB_HELD_PER_FLOW_MAX)
+        config->held_segments_per_flow = MB_HELD_PER_FLOW_MAX;
     config->held_segments_max = (uint32_t)or_default(config->held_segments_max, 262144);
     config->held_bytes_per_flow = or_default(config->held_bytes_per_flow, 1 << 20);
     config->held_bytes_max = or_default(config->held_bytes_max, 256 << 20);
@@ -205,8 +203,6 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
         mb_stack_destroy(stack);
         return NULL;
     }
-    stack->config.held_segments_per_flow =
-        min(stack->config.held_segments_per_flow, mb_held_segments_limit(stack->derived));
     int status = choose_key(&stack->config);
     if (status == 0)
         status = create_tables(stack);

@@ -149,7 +149,7 @@ static void test_a_program_has_a_length(void **state) {
     const uint8_t *bytes = (const uint8_t *)&step;
     assert_int_equal(mb_condition_load(&condition, bytes, sizeof step, 1, 0, error), 0);
     assert_true(mb_condition_load(&condition, bytes, sizeof step - 1, 1, 0, error) != 0);
-    assert_true(mb_condition_load(&condition, bytes, sizeof step, 257, 0, error) != 0);
+    assert_true(mb_condition_load(&condition, bytes, sizeof step, 129, 0, error) != 0);
     assert_true(mb_condition_load(&condition, bytes, sizeof step, UINT32_MAX, 0, error) != 0);
     assert_true(mb_condition_load(&condition, bytes, sizeof step, 1, 9, error) != 0);
     assert_true(mb_condition_load(&condition, bytes, UINT32_MAX, 1, 0, error) != 0);
