@@ -28,6 +28,7 @@ HEADERS = (
     "microbox/stack/counters.h",
     "microbox/stack/hosts.h",
     "microbox/stack/module_load.h",
+    "microbox/stack/condition.h",
     "microbox/stack/stack.h",
     "microbox/stack/worker.h",
     "microbox/ffi/process.h",
