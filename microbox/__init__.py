@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from microbox.nf.batch import Batch
     from microbox.nf.decorators import every, on, on_batch
+    from microbox.nf.derived import event
     from microbox.nf.errors import ParameterError
     from microbox.nf.event import Event, Flow, TcpState
     from microbox.nf.function import NetworkFunction
@@ -33,6 +34,7 @@ __all__ = [
     "TcpState",
     "Verdict",
     "__version__",
+    "event",
     "every",
     "on",
     "on_batch",
@@ -48,6 +50,7 @@ _HOMES = {
     "ParameterError": "microbox.nf.errors",
     "on": "microbox.nf.decorators",
     "on_batch": "microbox.nf.decorators",
+    "event": "microbox.nf.derived",
     "every": "microbox.nf.decorators",
     "parameter": "microbox.nf.parameters",
     "Verdict": "microbox.nf.verdict",

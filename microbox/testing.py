@@ -250,7 +250,13 @@ class _Run:
         self._stack.callback(os.close, capture)
         plan = self._plan
         start = StartWorker(
-            str(self._capture), "output", 0, plan.log_slots, plan.settings, plan.hosts
+            str(self._capture),
+            "output",
+            0,
+            plan.log_slots,
+            plan.settings,
+            plan.hosts,
+            derived=plan.derived,
         )
         channel.send(start, [capture, output])
         return channel

@@ -44,6 +44,8 @@ class Document:
     values_at: dict[Location, Position] = field(default_factory=dict)
     keys_at: dict[Location, Position] = field(default_factory=dict)
     errors: list[ChainError] = field(default_factory=list)
+    text: str = ""
+    spans: dict[Location, tuple[int, int]] = field(default_factory=dict)  # of scalars, in `text`
 
     def value_position(self, location: Location) -> Position:
         """Where the value begins, or the nearest thing around it that is in the file."""
@@ -57,6 +59,30 @@ class Document:
         while location and location not in positions:
             location = location[:-1]
         return positions.get(location, Position(1, 1))
+
+    def character_positions(self, location: Location, value: str) -> tuple[Position, ...]:
+        """Where each character of a scalar's value stands, and where it ends.
+
+        YAML folds white space, so that is passed over on both sides. Of an escape it is the end.
+        """
+        while location and location not in self.spans:
+            location = location[:-1]
+        begin, end = self.spans.get(location, (0, 0))
+        raw = self.text[begin:end]
+        header = raw.find("\n") + 1 if raw[:1] in ("|", ">") else 0
+        places = []
+        place = header
+        for character in value:
+            found = -1 if character.isspace() else raw.find(character, place)
+            places.append(begin + (place if found < 0 else found))
+            place = place + 1 if found < 0 else found + 1
+            if found < 0 and place > len(raw):
+                place = len(raw)
+        return tuple(self._position_at(one) for one in [*places, begin + place])
+
+    def _position_at(self, index: int) -> Position:
+        line_begin = self.text.rfind("\n", 0, index) + 1
+        return Position(self.text.count("\n", 0, index) + 1, index - line_begin + 1)
 
     def complain(self, position: Position, message: str, hint: str = "") -> None:
         """Adds an error."""
@@ -76,7 +102,7 @@ def read_document(text: str, file: str) -> Document:
         raise ChainErrors([ChainError(file, 1, 1, _sentence(str(error)))]) from None
     except RecursionError:
         raise ChainErrors([ChainError(file, 1, 1, _TOO_MUCH)]) from None
-    document = Document(file)
+    document = Document(file, text=text)
     if node is None:
         document.values_at[()] = Position(1, 1)
         return document
@@ -117,7 +143,10 @@ class _Reader:
                 self.read(item, (*location, index), depth + 1)
                 for index, item in enumerate(node.value)
             ]
-        return self._scalar(node) if isinstance(node, ScalarNode) else None
+        if not isinstance(node, ScalarNode):
+            return None
+        self._document.spans[location] = (node.start_mark.index, node.end_mark.index)
+        return self._scalar(node)
 
     def _mapping(self, node: MappingNode, location: Location, depth: int) -> dict[str, Any]:
         mapping: dict[str, Any] = {}

@@ -15,6 +15,7 @@ from typing import Any, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from microbox.chain.conditions.rule import WHEN, Rule
 from microbox.chain.document import Document, Location, read_document
 from microbox.chain.errors import (
     NOWHERE,
@@ -27,8 +28,10 @@ from microbox.chain.errors import (
 from microbox.chain.model import (
     ENTRY_KEYS,
     Chain,
+    ChainEvent,
     ChainModule,
     ChainNF,
+    EventSettings,
     LogSettings,
     LogsSettings,
     Overrides,
@@ -112,7 +115,14 @@ class _Loader:
         return Reading(chain, sorted(set(self._document.errors)))
 
     def _normalise(self, value: dict[str, Any]) -> None:
-        """`- flow_log` becomes `{nf: flow_log}`: so that an error names the entry, not a union."""
+        """`- flow_log` becomes `{nf: flow_log}`, and a condition alone `{when: condition}`: so that
+        an error names the entry, not a union."""
+        events = value.get("events")
+        if isinstance(events, dict):
+            value["events"] = {
+                name: {"when": entry} if isinstance(entry, str | bool) else entry
+                for name, entry in events.items()
+            }
         entries = value.get("chain")
         if not isinstance(entries, list):
             return
@@ -136,6 +146,7 @@ class _Loader:
             nfs=tuple(nfs),
             settings=stack.as_settings(),
             hosts=stack.host_networks(),
+            events=self._events(value.get("events")),
             log_slots=_sound(LogSettings, value.get("log")).slots,
             log_directory=self._overrides.log_directory
             or (Path(logs.directory) if logs.directory else None),
@@ -200,6 +211,32 @@ class _Loader:
                 _near_file(source),
             )
         return tuple(modules)
+
+    def _events(self, entries: object) -> tuple[ChainEvent, ...]:
+        if not isinstance(entries, dict):
+            return ()
+        return tuple(
+            self._event(name, EventSettings.model_validate(entry))
+            for name, entry in entries.items()
+            if _is_sound(EventSettings, entry)
+        )
+
+    def _event(self, name: str, entry: EventSettings) -> ChainEvent:
+        here: Location = ("events", name)
+        texts = {(*here, WHEN): entry.when}
+        texts |= {(*here, "counters", one): text for one, text in entry.counters.items()}
+        return ChainEvent(
+            name=name,
+            parent=entry.parent or "",
+            rule=Rule(entry.when, dict(entry.counters), entry.at_most),
+            doc=entry.doc,
+            position=self._document.key_position(here),
+            parent_position=self._document.value_position((*here, "parent")),
+            places={
+                str(location[-1]): self._document.character_positions(location, text)
+                for location, text in texts.items()
+            },
+        )
 
     def _nfs(self, entries: list[Any]) -> list[ChainNF]:
         nfs: list[ChainNF] = []
@@ -319,6 +356,14 @@ def _sound(model: type[Settings], value: object) -> Settings:
         return model.model_validate(value if value is not None else {})
     except ValidationError:
         return model()
+
+
+def _is_sound(model: type[BaseModel], value: object) -> bool:
+    try:
+        model.model_validate(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _unwritable(path: Path, capture: Path | None) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from microbox.chain.conditions.rule import Rule
 from microbox.chain.errors import NOWHERE, Position
 from microbox.chain.units import parse_duration, parse_size
 from microbox.channel.messages import HostNetwork, TypeDeclaration
@@ -258,6 +259,33 @@ class LogsSettings(Section):
     utc: bool = Field(default=False, description="true or false")
 
 
+def condition_text(value: object) -> object:
+    """YAML reads some conditions as a truth value or a number."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
+
+
+Condition = Annotated[str, BeforeValidator(condition_text)]
+_CONDITION = "a condition such as source_port == 80 (docs/guide/conditions.md)"
+
+
+class EventSettings(Section):
+    """One entry of `events`: an event type that the stack filters."""
+
+    parent: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="the name of an event type such as tcp.data"
+    )
+    when: Condition = Field(default="true", description=_CONDITION)
+    counters: dict[str, Condition] = Field(
+        default={}, description=f"a mapping of names to what is counted: a number, or {_CONDITION}"
+    )
+    at_most: Annotated[int, Field(ge=0, le=_U32_MAX)] = Field(
+        default=0, description="how often it may be published on a flow, a whole number"
+    )
+    doc: str = Field(default="", description="a sentence")
+
+
 class NetworkFunctionEntry(BaseModel):
     """One entry of `chain`. All other keys are parameters of the NF."""
 
@@ -285,6 +313,10 @@ class ChainFile(Section):
     )
     chain: Annotated[list[NetworkFunctionEntry], Field(min_length=1)] = Field(
         description="a list of NFs: names, paths, or {nf: NAME, PARAMETER: VALUE}"
+    )
+    events: dict[str, EventSettings] = Field(
+        default={},
+        description="a mapping of names to conditions, such as {tcp.data.get: {when: ...}}",
     )
     stack: StackSettings = Field(
         default=StackSettings(),
@@ -331,6 +363,20 @@ class ChainModule:
 
 
 @dataclass(frozen=True)
+class ChainEvent:
+    """One entry of `events`. `places`: of each character of each text that is a condition, by the
+    counter's name, or WHEN."""
+
+    name: str  # as the file has it
+    parent: str  # "": all of the name but its last word
+    rule: Rule
+    doc: str
+    position: Position
+    parent_position: Position
+    places: dict[str, tuple[Position, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Chain:
     """A chain file whose every part is well-formed, defaults and overrides filled in."""
 
@@ -340,6 +386,7 @@ class Chain:
     nfs: tuple[ChainNF, ...]
     settings: dict[str, int] = field(default_factory=lambda: StackSettings().as_settings())
     hosts: tuple[HostNetwork, ...] = ()
+    events: tuple[ChainEvent, ...] = ()
     log_slots: int = LOG_SLOTS_DEFAULT
     log_directory: Path | None = None  # None: the file does not say
     utc: bool = False

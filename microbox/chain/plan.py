@@ -12,6 +12,8 @@ wanted    What the worker sets a bit for. First, what the bit delivers of the st
           filters, under no filter at all: being named too often is only slower.) Third, under a
           filter of j that delivers i's events, all that i is named for: so the mask of the entry
           that an event was published from says whether j's filter matches.
+          And a derived type that counts is wanted under no filter too: what a flow's counters say
+          must not depend on who reads it.
 barrier   The earlier NFs that an NF waits for: those whose events it reads, and those that may drop
           packets that it reads of. Who reads in batches also waits for those whom they wait
           for. All others run beside it.
@@ -24,6 +26,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from microbox.chain.derived import (
+    compiled_rules,
+    counting_types,
+    derived_limit_errors,
+    wanted_rules,
+)
 from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.filters import FilterFacts, FilterJudge, judge_filter
 from microbox.chain.model import Chain, ChainModule, ChainNF
@@ -34,7 +42,6 @@ from microbox.chain.subscriptions import (
     END_OF_INPUT,
     TIMER,
     Reader,
-    has_packet,
     publishers_in_front,
     short_name,
 )
@@ -46,6 +53,7 @@ from microbox.channel.messages import (
     Manifest,
     ModuleFile,
     TypeDeclaration,
+    WorkerDerivedType,
     WorkerSubscription,
     WorkerTimer,
 )
@@ -120,6 +128,7 @@ class Plan:
     log_slots: int
     settings: dict[str, int]  # fields of struct mb_stack_config
     hosts: list[HostNetwork]
+    derived: list[WorkerDerivedType]  # those that somebody reads, and their parents
 
     @property
     def names(self) -> list[str]:
@@ -184,13 +193,16 @@ def make_plan(
     that is wrong.
     """
     catalog, user_types, errors = user_catalog(chain, manifests, catalog)
+    compiled, wrong = compiled_rules(chain, manifests, catalog)
     readers = [Reader(manifest, catalog) for manifest in manifests]
     facts = _judged_filters(manifests, judge)
-    errors += check_plan_inputs(chain, readers, facts)
+    errors += wrong + check_plan_inputs(chain, readers, facts)
     if errors:
         raise ChainErrors(errors)
-    nfs = _Planner(chain, readers, catalog, facts).planned()
+    nfs = _Planner(chain, readers, catalog, facts, counting_types(compiled)).planned()
+    rules = wanted_rules(compiled, _types_wanted(nfs, catalog))
     too_much = limit_errors(chain, [len(nf.bits) for nf in nfs])
+    too_much += derived_limit_errors(chain, manifests, catalog, rules)
     if too_much:
         raise ChainErrors(too_much)
     return Plan(
@@ -202,6 +214,7 @@ def make_plan(
         log_slots=chain.log_slots,
         settings=dict(chain.settings),
         hosts=list(chain.hosts),
+        derived=list(rules.values()),
     )
 
 
@@ -213,9 +226,10 @@ def part_errors(
 ) -> list[ChainError]:
     """What is wrong with each of these NFs by itself, where others of the chain are unknown."""
     catalog, _, errors = user_catalog(chain, manifests, catalog)
+    _, wrong = compiled_rules(chain, manifests, catalog)
     readers = [Reader(manifest, catalog) for manifest in manifests]
     facts = _judged_filters(manifests, judge)
-    return errors + check_plan_inputs(chain, readers, facts, is_whole=False)
+    return errors + wrong + check_plan_inputs(chain, readers, facts, is_whole=False)
 
 
 def _judged_filters(manifests: Iterable[Manifest], judge: FilterJudge) -> dict[str, FilterFacts]:
@@ -238,11 +252,13 @@ class _Planner:
         readers: Sequence[Reader],
         catalog: Catalog,
         facts: Mapping[str, FilterFacts],
+        counting: frozenset[EventType],
     ) -> None:
         self._chain = chain
         self._readers = readers
         self._catalog = catalog
         self._facts = {" ".join(written.split()): fact for written, fact in facts.items()}
+        self._counting = counting
         self._drafts: list[dict[str, _Draft]] = []
         self._protocols: list[frozenset[str]] = []
         self._periods: list[set[int]] = []
@@ -314,6 +330,8 @@ class _Planner:
             available = reader.available(wish, published)
             draft.types |= available
             draft.wanted |= {one for one in available if one.is_by_stack and one != self._timer}
+        for draft in [*drafts.values()]:
+            drafts[""].wanted |= draft.wanted & self._counting
         return drafts
 
     def _follow(self, drafts: dict[str, _Draft], reads: list[int]) -> None:
@@ -322,7 +340,7 @@ class _Planner:
             published = self._readers[publisher].publishes
             named_for = self._drafts[publisher]
             packets = {
-                one for draft in named_for.values() for one in draft.wanted if has_packet(one)
+                one for draft in named_for.values() for one in draft.wanted if one.has_packet
             }
             for expression, draft in drafts.items():
                 if expression and draft.types & published:
@@ -430,9 +448,15 @@ def _module_causes(
     """Pairs of a producer and the subscription that needs it. Packets need no module."""
     numbers = {number for bit in nf.bits for number in bit.types}
     return [
-        (one.producer, short_name(named, catalog))
+        (source.producer, short_name(named, catalog))
         for handler in nf.manifest.handlers
         for named in map(catalog.resolve, handler.types)
         for one in catalog.delivered(named)
-        if one.number in numbers and one.producer in modules
+        if one.number in numbers
+        for source in (catalog.bases(one) if one.is_derived else (one,))
+        if source.producer in modules
     ]
+
+
+def _types_wanted(nfs: Sequence[PlannedNF], catalog: Catalog) -> set[EventType]:
+    return {catalog.by_number(number) for nf in nfs for bit in nf.bits for number in bit.wanted}

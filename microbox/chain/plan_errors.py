@@ -12,7 +12,6 @@ from microbox.chain.subscriptions import (
     TIMER,
     Reader,
     Wish,
-    has_packet,
     publishers_in_front,
 )
 from microbox.channel.messages import HandlerDeclaration
@@ -165,7 +164,7 @@ class _Check:
                 wish.written,
                 "nobody asked for a timer; expected @every(SECONDS) above the handler",
             )
-        if handler.filter and not has_packet(wish.type):
+        if handler.filter and not wish.type.has_packet:
             return self._at_handler(
                 handler,
                 handler.filter,

@@ -63,6 +63,35 @@ def string_position(source: Path, function: str, text: str, line: int) -> tuple[
     return min(found, key=lambda place: abs(place[0] - line), default=(line, 1))
 
 
+def text_position(source: Path, text: str, line: int) -> tuple[int, int]:
+    """Where `text` stands among a module's texts, nearest to `line`: its first character.
+
+    Line and column from 1; (line, 1) where it cannot be found (the text may be computed).
+    """
+    try:
+        content = source.read_text(encoding="utf-8")
+        tree = ast.parse(content)
+    except (OSError, SyntaxError, ValueError):
+        return line, 1
+    lines = content.splitlines()
+    found = [
+        _inside_quotes(lines, node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and node.value == text
+    ]
+    return min(found, key=lambda place: abs(place[0] - line), default=(line, 1))
+
+
+def _inside_quotes(lines: list[str], node: ast.Constant) -> tuple[int, int]:
+    """The first character behind the prefix and the quotes, columns counted in characters."""
+    line = lines[node.lineno - 1]
+    before = line.encode()[: node.col_offset].decode()
+    literal = line[len(before) :].lstrip("rRbBfFuU")
+    prefix = len(line) - len(before) - len(literal)
+    quotes = 3 if literal[:3] in ('"""', "'''") else 1
+    return node.lineno, len(before) + prefix + quotes + 1
+
+
 def _is_same(value: object, text: str) -> bool:
     """Filters are kept with single spaces, however they were written."""
     return isinstance(value, str) and value.split() == text.split()

@@ -14,11 +14,6 @@ END_OF_INPUT = "system.end_of_input"
 CHECKPOINT = "system.checkpoint"
 
 
-def has_packet(event_type: EventType) -> bool:
-    """True where a filter can match such an event: timers and system events have no packet."""
-    return not event_type.name.startswith((TIMER, "system"))
-
-
 def short_name(one: EventType, catalog: Catalog) -> str:
     """As people write it: the shortest end of two words or more that means just this type."""
     labels = one.name.split(".")
@@ -87,7 +82,7 @@ class Reader:
     def _can_come(self, one: EventType, wish: Wish) -> bool:
         if one.name == TIMER and not self.manifest.timers:
             return False
-        return has_packet(one) or not wish.filter
+        return one.has_packet or not wish.filter
 
     def from_nfs(self, wish: Wish, published: Iterable[EventType]) -> set[EventType]:
         """The part of `available` that NFs publish."""

@@ -11,6 +11,7 @@ from microbox.chain.document import Document, Location
 from microbox.chain.errors import describe_value, did_you_mean, one_of
 from microbox.chain.model import (
     ChainFile,
+    EventSettings,
     HostSettings,
     LogSettings,
     LogsSettings,
@@ -33,6 +34,9 @@ _ENTRIES = {
     "hosts": "a mapping such as {network: 10.0.0.0/8, policy: linux}",
 }
 """What an entry of a list is."""
+
+
+_NAMED = 2  # labels of an entry of `events`
 
 
 def validate(given: Mapping[str, Any], document: Document) -> None:
@@ -100,6 +104,8 @@ def _hint_for(fault: Mapping[str, Any], expected: str) -> str:
 
 def _models_along(location: Location) -> type[BaseModel] | None:
     """The model of the mapping at `location`."""
+    if location[:1] == ("events",):
+        return EventSettings if len(location) == _NAMED else None
     return _SECTIONS.get(".".join(part for part in location if isinstance(part, str)))
 
 
@@ -112,6 +118,10 @@ def _description(location: Location) -> str:
     if not location:
         return "another value"
     *parent, name = location
+    if tuple(parent) == ("events",):
+        return "a condition, or a mapping such as {when: source_port == 80}"
+    if location[:1] == ("events",) and parent[-1] == "counters":
+        parent, name = parent[:-1], "counters"
     if isinstance(name, int):
         return _ENTRIES.get(str(parent[-1]), "another value")
     model = _models_along(tuple(parent))

@@ -62,12 +62,26 @@ class TimerDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class TypeDeclaration:
-    """An event type of the user's own: `fields` extend the parent's payload."""
+    """An event type of the user's own: `fields` extend the parent's payload. With `when` it is
+    derived: the stack publishes it for those of its parent's events that fit."""
 
     name: str  # full dotted name
     fields: dict[str, str] = field(default_factory=dict)  # name → u8 u16 u32 u64 i64 f64 text
     doc: str = ""
-    producer: str = "user"  # an NF; "module_NAME": a user's module of the stack
+    producer: str = "user"  # an NF; "module_NAME": a user's module; "condition": it is derived
+    when: str = ""
+    counters: dict[str, str] = field(default_factory=dict)  # of a flow: name → what is counted
+    at_most: int = 0  # times on a flow; 0: any number
+    line: int = 0  # in the NF's file
+
+    @property
+    def condition(self) -> str:
+        """When it is published, for people, on one line; "" where it is not derived."""
+        said = " ".join(self.when.split())
+        if self.counters:
+            pairs = (f"{name}: {' '.join(one.split())}" for name, one in self.counters.items())
+            said += f"; counting {', '.join(pairs)}"
+        return said + (f"; at most {self.at_most} a flow" if self.at_most else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +182,18 @@ class ModuleFile:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerDerivedType:
+    """A type that the stack derives (struct mb_derived_type)."""
+
+    type: int
+    parent: int  # a derived type further up the list; 0: none
+    bases: list[int]  # types of the stack's own
+    program: bytes
+    step_count: int
+    counters: int
+
+
+@dataclass(frozen=True, slots=True)
 class StartWorker:
     """Open the capture, make log and counters."""
 
@@ -179,6 +205,7 @@ class StartWorker:
     settings: dict[str, int]  # fields of struct mb_stack_config
     hosts: list[HostNetwork]
     modules: list[ModuleFile] = field(default_factory=list)  # in the order in which they run
+    derived: list[WorkerDerivedType] = field(default_factory=list)  # parents before children
 
 
 @dataclass(frozen=True, slots=True)

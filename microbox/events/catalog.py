@@ -16,6 +16,7 @@ from typing import Protocol
 
 TYPES_MAX = 512  # MB_TYPES_MAX
 TEXTS_MAX = 30  # MB_TEXTS_MAX
+DERIVED = "condition"  # the producer of types that the stack derives
 USER_FIELD_TYPES = ("u8", "u16", "u32", "u64", "i64", "f64", "text")
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
@@ -54,7 +55,12 @@ class TypeDeclaration(Protocol):
 
     @property
     def producer(self) -> str:
-        """Who publishes it: "user", an NF; "module_NAME", a user's module of the stack."""
+        """Who publishes it: "user", an NF; "module_NAME", a user's module of the stack; DERIVED,
+        the stack, for those of its parent's events that fit `condition`."""
+
+    @property
+    def condition(self) -> str:
+        """Of a derived type: when, in words. Else ""."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class EventType:
     doc: str
     fields: tuple[Field, ...] = field(repr=False)  # inherited ones first
     own_fields: tuple[Field, ...] = field(default=(), repr=False)  # declared by a user, here
+    condition: str = ""  # of a derived type: which of its parent's events it is
 
     @property
     def is_abstract(self) -> bool:
@@ -114,9 +121,20 @@ class EventType:
         return _name_behind("module_", self.producer)
 
     @property
+    def is_derived(self) -> bool:
+        """True where the stack publishes it behind those events of its parent that fit a user's
+        condition."""
+        return self.producer == DERIVED
+
+    @property
     def is_built_in(self) -> bool:
         """False for types that users declare."""
-        return self.producer != "user" and not self.module
+        return self.producer not in ("user", DERIVED) and not self.module
+
+    @property
+    def has_packet(self) -> bool:
+        """False for timers and system events."""
+        return not self.name.startswith(("timer", "system"))
 
     @property
     def struct(self) -> str:
@@ -221,28 +239,45 @@ class Catalog:
         """What a subscription to a type brings, by number: the type, and all types below it.
 
         One exception: a type that the stack publishes (`tcp.data`) does not bring what NFs publish
-        below it (`http.request`). Those events are made of some that the subscriber has got
-        already, and whether there are any depends on the rest of the chain. They come where they
-        are named, or a type above them that nobody publishes (`http`, `tcp`, `event`).
+        below it (`http.request`), nor what users derive from it. Those events are made of some that
+        the subscriber has got already, and whether there are any depends on the rest of the chain.
+        They come where they are named, or a type above them that nobody publishes (`http`, `tcp`,
+        `event`).
         """
         below = self.descendants(to)
-        return tuple(one for one in below if one.is_by_stack) if to.is_by_stack else below
+        if not to.is_by_stack:
+            return below
+        return tuple(one for one in below if one is to or (one.is_by_stack and not one.is_derived))
+
+    def full_name(self, name: str) -> str:
+        """The full name of a type to be declared, whose parent's name may be shortened.
+
+        Raises UnknownEventType where it has no parent.
+        """
+        parent, _, label = name.rpartition(".")
+        return f"{self.resolve(parent).name}.{label}" if parent else name
+
+    def bases(self, of: EventType) -> tuple[EventType, ...]:
+        """The types of the stack's own whose events a derived type is found among."""
+        above = next(one for one in of.ancestors() if not one.is_derived)
+        below = self.delivered(above)
+        return tuple(one for one in below if one.is_by_stack and _can_be_base(one))
 
     def with_user_types(self, declarations: Iterable[TypeDeclaration]) -> Catalog:
         """A catalog that has the users' types too, numbered in the order given.
 
         A declaration that repeats an earlier one word by word is the same type: so every NF can
-        declare what it reads. Raises DeclarationError.
+        declare what it reads. One without fields and condition may repeat that of a derived type.
+        Raises DeclarationError.
         """
         types = list(self.types)
         names = dict(self.by_name)
-        declared: dict[str, tuple[tuple[str, str], ...]] = {}
+        declared: dict[str, TypeDeclaration] = {}
         for one in declarations:
-            fields = tuple(one.fields.items())
-            if declared.get(one.name) == fields:
+            if one.name in declared and _is_same(one, declared[one.name]):
                 continue
             self._check_declaration(one, names, declared)
-            declared[one.name] = fields
+            declared[one.name] = one
             added = _user_type(len(types), one, names)
             types.append(added)
             names[one.name] = added
@@ -260,7 +295,8 @@ class Catalog:
                 "dots, the parent's first, as in 'tcp.data.smtp'"
             )
         if one.name in declared:
-            raise DeclarationError(f"event type '{one.name}' is declared twice, with other fields")
+            what = "conditions" if one.condition else "fields"
+            raise DeclarationError(f"event type '{one.name}' is declared twice, with other {what}")
         if one.name in names:
             raise DeclarationError(f"event type '{one.name}' exists already")
         if len(names) >= TYPES_MAX:
@@ -270,6 +306,8 @@ class Catalog:
             near = difflib.get_close_matches(parent, names, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ": declare it first"
             raise DeclarationError(f"event type '{one.name}' has no parent '{parent}'{hint}")
+        if one.condition:
+            _check_derivation(one, names[parent])
         texts = [*(each.c_type for each in names[parent].fields), *one.fields.values()]
         if sum(kind in ("text", "struct mb_text") for kind in texts) > TEXTS_MAX:
             raise DeclarationError(f"'{one.name}' has more than {TEXTS_MAX} texts")
@@ -293,17 +331,41 @@ def _name_behind(kind: str, producer: str) -> str:
 def _user_type(number: int, one: TypeDeclaration, names: Mapping[str, EventType]) -> EventType:
     parent = names[one.name.rpartition(".")[0]]
     own = tuple(Field(name, kind, (name,), "", one.name) for name, kind in one.fields.items())
-    payload = one.name if own else parent.payload
     return EventType(
-        number,
-        one.name,
-        parent,
-        payload,
-        one.producer,
-        one.doc,
-        parent.fields + own,
+        number=number,
+        name=one.name,
+        parent=parent,
+        payload=one.name if own else parent.payload,
+        producer=one.producer,
+        doc=one.doc,
+        fields=parent.fields + own,
         own_fields=own,
+        condition=one.condition,
     )
+
+
+def _is_same(one: TypeDeclaration, earlier: TypeDeclaration) -> bool:
+    is_bare = not one.fields and not one.condition
+    if is_bare and earlier.condition:
+        return True
+    return (list(one.fields.items()), one.condition) == (
+        list(earlier.fields.items()),
+        earlier.condition,
+    )
+
+
+def _can_be_base(one: EventType) -> bool:
+    return one.has_packet and not one.is_derived
+
+
+def _check_derivation(one: TypeDeclaration, parent: EventType) -> None:
+    if one.fields:
+        raise DeclarationError(f"'{one.name}' has a condition: it has its parent's fields alone")
+    if not parent.has_packet or not (parent.is_by_stack or parent.is_abstract):
+        raise DeclarationError(
+            f"'{one.name}' cannot be filtered in the stack: its parent '{parent.name}' is not what "
+            "the stack publishes about packets"
+        )
 
 
 # --- reading the tables ---

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from microbox.events.catalog import Catalog, UnknownEventType
+from microbox.nf.derived import DerivedEvent
 from microbox.nf.errors import DefinitionError
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -59,7 +60,7 @@ class MarkedHandler:
     takes_event: bool
 
 
-def on(*types: str, filter: str = "") -> Callable[[Handler], Handler]:
+def on(*types: str | DerivedEvent, filter: str = "") -> Callable[[Handler], Handler]:
     """Calls the method once for each event of these types and all types below them.
 
         @on("tcp.start", filter="tcp dst port 23")
@@ -70,7 +71,7 @@ def on(*types: str, filter: str = "") -> Callable[[Handler], Handler]:
     return _subscribing("@on", types, filter, batch=False)
 
 
-def on_batch(*types: str, filter: str = "") -> Callable[[Handler], Handler]:
+def on_batch(*types: str | DerivedEvent, filter: str = "") -> Callable[[Handler], Handler]:
     """Calls the method with a `Batch` of such events: numpy columns over shared memory."""
     return _subscribing("@on_batch", types, filter, batch=True)
 
@@ -93,6 +94,7 @@ def every(seconds: float) -> Callable[[Handler], Handler]:
 def _subscribing(
     decorator: str, types: tuple[Any, ...], filter: Any, *, batch: bool
 ) -> Callable[[Handler], Handler]:
+    types = tuple(one.name if isinstance(one, DerivedEvent) else one for one in types)
     if not types or any(not isinstance(one, str) for one in types):
         wrong = next((one for one in types if not isinstance(one, str)), None)
         came = f", not {_shown(wrong)}" if types else ""

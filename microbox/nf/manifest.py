@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -14,6 +15,7 @@ from microbox.channel.messages import (
     TypeDeclaration,
 )
 from microbox.events.catalog import (
+    DERIVED,
     Catalog,
     DeclarationError,
     EventType,
@@ -21,6 +23,7 @@ from microbox.events.catalog import (
     built_in,
 )
 from microbox.nf.decorators import Subscription, Timer, check_types, handlers_of
+from microbox.nf.derived import derived_by
 from microbox.nf.errors import DefinitionError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.parameters import declared_by
@@ -75,10 +78,34 @@ def manifest_of(owner: type[NetworkFunction]) -> Manifest:
 
 
 def declarations_of(owner: type[NetworkFunction]) -> list[TypeDeclaration]:
-    """The types that the class declares, by their full names."""
-    return [
+    """The types that the class declares, by their full names. Raises DefinitionError."""
+    return _derived_by(owner) + [
         TypeDeclaration(_full_name(name), dict(fields)) for name, fields in owner.declares.items()
     ]
+
+
+def _derived_by(owner: type[NetworkFunction]) -> list[TypeDeclaration]:
+    """Those with a condition, each of which may be the parent of later ones."""
+    found: list[TypeDeclaration] = []
+    catalog = built_in()
+    for one in derived_by(owner):
+        try:
+            declaration = TypeDeclaration(
+                name=catalog.full_name(one.name),
+                doc=one.doc,
+                producer=DERIVED,
+                when=one.when,
+                counters=dict(one.counters),
+                at_most=one.at_most,
+                line=one.line,
+            )
+            catalog = built_in().with_user_types([*found, declaration])
+        except (UnknownEventType, DeclarationError) as error:
+            place = f"{Path(_file_of(owner)).name}:{one.line}"
+            message = f"{owner.__name__}: event '{one.name}' ({place}): {error}"
+            raise DefinitionError(message) from None
+        found.append(declaration)
+    return found
 
 
 def is_inline(owner: type[NetworkFunction]) -> bool:

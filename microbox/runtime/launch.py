@@ -263,6 +263,7 @@ class Launcher:
                     settings=plan.settings,
                     hosts=plan.hosts,
                     modules=plan.worker_modules(),
+                    derived=plan.derived,
                 ),
                 [capture, *outputs],
             )

@@ -28,6 +28,7 @@ from microbox.channel.messages import (
     Stop,
     Subscribe,
     WorkerAreas,
+    WorkerDerivedType,
 )
 
 SLICE_NS = 20_000_000
@@ -157,6 +158,8 @@ def _worker(start: StartWorker, source: Any, sink: Sink, modules: Any) -> Iterat
     hosts = host_rows(start.hosts)  # read at the end of _connect: it has to live until then
     config.stack.hosts, config.stack.host_count = hosts, len(hosts)
     config.stack.modules, config.stack.module_count = modules, len(modules)
+    derived, programs = derived_rows(start.derived)  # likewise
+    config.stack.derived, config.stack.derived_count = derived, len(derived)
     config.stack.link_type = lib.mb_source_link_type(source)
     config.log_slots = start.log_slots
     config.packet_limit = start.packet_limit
@@ -168,6 +171,19 @@ def _worker(start: StartWorker, source: Any, sink: Sink, modules: Any) -> Iterat
         yield worker
     finally:
         lib.mb_worker_destroy(worker)
+        del programs
+
+
+def derived_rows(types: list[WorkerDerivedType]) -> tuple[Any, list[Any]]:
+    """The derived types as an array for the stack, and the programs that it points to."""
+    rows = ffi.new("struct mb_derived_type[]", len(types))
+    programs = [ffi.new("uint8_t[]", each.program) for each in types]
+    for row, each, program in zip(rows, types, programs, strict=True):
+        row.type, row.parent, row.counters = each.type, each.parent, each.counters
+        row.program, row.program_size = program, len(each.program)
+        row.step_count = each.step_count
+        _set_bits(row.bases, each.bases)
+    return rows, programs
 
 
 def host_rows(networks: list[HostNetwork]) -> Any:

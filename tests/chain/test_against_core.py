@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from microbox._core import ffi, lib
+from microbox.chain.conditions.compiler import COUNTERS_MAX
+from microbox.chain.derived import DERIVED_MAX
 from microbox.chain.model import CHECKSUMS, LOG_SLOTS_MIN, OVERLAP_POLICIES, StackSettings
 from microbox.chain.plan import MODULES, area_size
 from microbox.chain.plan_errors import BITS_MAX, BITS_PER_NF_MAX, NFS_MAX
@@ -23,6 +25,11 @@ def test_limits_are_those_of_the_layout() -> None:
     assert bits == BITS_PER_NF_MAX
 
 
+def test_limits_of_derived_types_are_those_of_the_stack() -> None:
+    assert DERIVED_MAX == lib.MB_DERIVED_MAX
+    assert COUNTERS_MAX == lib.MB_CONDITION_COUNTERS_MAX
+
+
 def test_settings_are_the_fields_of_the_stacks_configuration() -> None:
     fields = {name for name, _ in ffi.typeof("struct mb_stack_config").fields}
     assert set(StackSettings().as_settings()) == fields - {
@@ -32,6 +39,9 @@ def test_settings_are_the_fields_of_the_stacks_configuration() -> None:
         "host_count",
         "modules",
         "module_count",
+        "derived",
+        "derived_count",
+        "command_delay",
     }
     assert {f"MB_OVERLAP_{name.upper()}": value for name, value in OVERLAP_POLICIES.items()} == {
         name: value

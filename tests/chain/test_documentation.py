@@ -1,4 +1,4 @@
-"""What docs/guide/chains.md says is so."""
+"""What docs/guide says of chains is so."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from microbox.chain.load import load_chain
 from microbox.chain.model import (
     ENTRY_KEYS,
     ChainFile,
+    EventSettings,
     ForceSettings,
     HostSettings,
     LogSettings,
@@ -19,8 +20,14 @@ from microbox.chain.model import (
     StackSettings,
 )
 
-PAGE = Path(__file__).parents[2] / "docs" / "guide" / "chains.md"
-EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+GUIDE = Path(__file__).parents[2] / "docs" / "guide"
+EXAMPLES = [
+    example
+    for page in ("chains.md", "conditions.md")
+    for example in re.findall(
+        r"^```yaml\n(.*?)^```", (GUIDE / page).read_text(), re.MULTILINE | re.DOTALL
+    )
+]
 
 
 @pytest.fixture
@@ -40,6 +47,7 @@ def test_an_example_can_be_loaded(folder: Path, number: int) -> None:
 def test_every_key_is_shown() -> None:
     models = (
         ChainFile,
+        EventSettings,
         StackSettings,
         HostSettings,
         ForceSettings,

@@ -26,6 +26,7 @@ class Declaration:
     fields: dict[str, str] = field(default_factory=dict)
     doc: str = ""
     producer: str = "user"
+    condition: str = ""
 
 
 @pytest.mark.parametrize(

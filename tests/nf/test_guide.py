@@ -1,4 +1,4 @@
-"""The examples of docs/guide/writing-an-nf.md run."""
+"""The examples of docs/guide that are NFs run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from microbox.testing import run_nf
 from tests.nf.conftest import MakeCapture, connection
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = re.findall(
-    r"^```python\n(.*?)^```", (ROOT / "docs/guide/writing-an-nf.md").read_text(), re.M | re.S
-)
+EXAMPLES = [
+    example
+    for page in ("conditions.md", "writing-an-nf.md")
+    for example in re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/guide" / page).read_text(), re.M | re.S
+    )
+]
 
 
 def example(name: str, folder: Path) -> Any:
@@ -51,6 +55,19 @@ def test_greetings_are_published(capture: MakeCapture, tmp_path: Path) -> None:
     path = capture(connection([b"SSH-2.0-x\r\n", b"more\n"]))
     (greeting,) = run_nf(example("Greetings", tmp_path), path).published
     assert (greeting.line, greeting.length) == ("SSH-2.0-x", 10)
+
+
+def test_requests_are_filtered_in_the_stack(capture: MakeCapture, tmp_path: Path) -> None:
+    path = capture(connection([b"GET / HTTP/1.1\r\n", b"PUT ", b"GET "]))
+    result = run_nf(example("Gets", tmp_path), path)
+    assert len(result.alerts) == 1
+    assert result.counters["conditions_run"] == 3
+
+
+def test_a_handshake_is_slow_by_its_age(capture: MakeCapture, tmp_path: Path) -> None:
+    result = run_nf(example("SlowHandshakes", tmp_path), capture(connection([b"x"])))
+    assert result.counters["conditions_run"] == 1
+    assert len(result.alerts) == 0
 
 
 def test_the_last_example_is_a_test_that_passes(
