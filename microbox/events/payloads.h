@@ -123,6 +123,17 @@ struct mb_icmp_message {
     uint8_t reserved[10];
 };
 
+/* An ICMP error about the flow: anybody may have sent it. The entry's direction is that of the
+ * packet that it quotes, which is the entry's data. */
+struct mb_icmp_error {
+    struct mb_flow flow;
+    uint8_t message_type;
+    uint8_t code;
+    uint8_t reserved[2];
+    uint32_t mtu;             /* what would have fit, where the packet was too big; 0: not said */
+    uint32_t sequence_number; /* of the quoted segment; TCP */
+};
+
 struct mb_timer {
     uint64_t period; /* nanoseconds */
     uint64_t missed; /* firings left out since the last one */
@@ -147,6 +158,7 @@ union mb_payload {
     struct mb_tcp_gap tcp_gap;
     struct mb_tcp_anomaly tcp_anomaly;
     struct mb_icmp_message icmp_message;
+    struct mb_icmp_error icmp_error;
     struct mb_timer timer;
     struct mb_end_of_input end_of_input;
     struct mb_nf_exited nf_exited;

@@ -70,6 +70,7 @@ struct mb_decoded {
     uint8_t icmp_type;
     uint8_t icmp_code;
     bool is_fragment;     /* the first one, or a later one */
+    bool is_icmp_error;   /* the payload is what it quotes */
     uint8_t bad_checksum; /* enum mb_reason: the outermost that is wrong, where they are verified */
     bool checksum_is_partial; /* left to the network card of the machine that captured */
     uint8_t tunnel;           /* enum mb_tunnel: the innermost one */

@@ -60,11 +60,7 @@ void mb_decode_ipv4(struct mb_decoded *decoded, struct mb_rest *rest) {
     decoded->network_length = mb_rest_captured(rest);
     decoded->ttl = mb_ipv4_ttl(header);
     decoded->tuple.ip_version = 4;
-    /* ::ffff:a.b.c.d */
-    memset(decoded->tuple.source + 10, 0xff, 2);
-    memset(decoded->tuple.destination + 10, 0xff, 2);
-    memcpy(decoded->tuple.source + 12, header + MB_IPV4_SOURCE, 4);
-    memcpy(decoded->tuple.destination + 12, header + MB_IPV4_DESTINATION, 4);
+    mb_ipv4_addresses(header, decoded->tuple.source, decoded->tuple.destination);
     mb_verify_ipv4(decoded, rest);
     rest->at += header_length;
 

@@ -67,6 +67,12 @@ static void decode_icmp(struct mb_decoded *decoded, struct mb_rest *rest) {
         decoded->tuple.source_port = decoded->icmp_identifier;
         decoded->tuple.destination_port = decoded->icmp_identifier;
         header_length = MB_ICMP_ECHO_SIZE;
+    } else if (mb_icmp_is_error(message, decoded->tuple.ip_version)) {
+        reason = mb_icmp_error_check(message, mb_rest_captured(rest));
+        if (reason != MB_REASON_NONE)
+            return mb_malformed(decoded, reason);
+        decoded->is_icmp_error = true;
+        header_length = MB_ICMP_ERROR_SIZE;
     }
     mb_verify_icmp(decoded, rest);
     decoded->transport = MB_TRANSPORT_ICMP;

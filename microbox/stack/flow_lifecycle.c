@@ -208,19 +208,15 @@ static bool begins_no_flow(struct mb_stack *stack, const struct mb_decoded *pack
     return true;
 }
 
-static uint64_t hash_with_domain(const struct mb_decoded *packet) {
-    return packet->hash ^ packet->domain * UINT64_C(0x9e3779b97f4a7c15);
-}
-
 /* Refused until it was silent for as long as a connection may take to open. */
 static void remember_refused(struct mb_stack *stack, const struct mb_decoded *packet) {
-    mb_refused_flows_add(&stack->refused, hash_with_domain(packet),
+    mb_refused_flows_add(&stack->refused, packet->hash,
                          stack->table.now + stack->config.tcp_opening_timeout);
 }
 
 static bool was_refused(const struct mb_stack *stack, const struct mb_decoded *packet) {
     return stack->refused.slots != NULL &&
-           mb_refused_flows_has(&stack->refused, hash_with_domain(packet), stack->table.now);
+           mb_refused_flows_has(&stack->refused, packet->hash, stack->table.now);
 }
 
 /* There is no room for the packet's flow. False: what is to become of the packet is settled. */

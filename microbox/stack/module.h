@@ -20,6 +20,7 @@
 #include "microbox/stack/decode.h"
 #include "microbox/stack/flow.h"
 
+struct mb_icmp_quote; /* icmp_error.h */
 struct mb_stack;
 
 /* Bits of flow.modules, and the order in which hooks run. Users' modules take the bits behind. */
@@ -63,6 +64,11 @@ struct mb_module {
     /* A packet of the flow; `direction` 0 from the originator. */
     void (*packet)(struct mb_stack *stack, struct mb_flow_entry *flow,
                    const struct mb_decoded *packet, unsigned direction);
+    /* An ICMP error that quotes a packet of the flow, sent in `direction`: anybody may have sent
+     * it. NULL: the module does not care. */
+    void (*icmp_error)(struct mb_stack *stack, struct mb_flow_entry *flow,
+                       const struct mb_decoded *packet, const struct mb_icmp_quote *quote,
+                       unsigned direction);
     /* The flow ends; publishes what is still held, and the end. A user's may have none. */
     void (*end)(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason);
 

@@ -2,6 +2,7 @@
 
 #include "microbox/stack/core.h"
 #include "microbox/stack/flow_lifecycle.h"
+#include "microbox/stack/icmp_error.h"
 #include "microbox/stack/module_services.h"
 #include "microbox/stack/modules/modules.h"
 
@@ -355,7 +356,9 @@ static void publish_packet(struct mb_stack *stack, const struct mb_decoded *pack
     entry->snapshot = flow->snapshot;
 }
 
-static void handle_without_flow(struct mb_stack *stack, const struct mb_decoded *packet) {
+/* Who wants the packet by its own headers, whatever flow it speaks of. */
+static void publish_by_itself(struct mb_stack *stack, const struct mb_decoded *packet,
+                              const struct mb_flow_entry *flow, unsigned direction) {
     const struct mb_subscriptions *subscriptions = &stack->subscriptions;
     const uint64_t *wanted = subscriptions->type_mask[packet->type];
     uint64_t who[2] = {subscriptions->unfiltered[0], subscriptions->unfiltered[1]};
@@ -366,7 +369,11 @@ static void handle_without_flow(struct mb_stack *stack, const struct mb_decoded 
         if (stack->commands != NULL)
             who[half] &= ~stack->commands->off_at_first[half];
     }
-    publish_packet(stack, packet, who, NULL, 0);
+    publish_packet(stack, packet, who, flow, direction);
+}
+
+static void handle_without_flow(struct mb_stack *stack, const struct mb_decoded *packet) {
+    publish_by_itself(stack, packet, NULL, 0);
 }
 
 static void run_modules(struct mb_stack *stack, struct mb_flow_entry *flow,
@@ -394,6 +401,26 @@ static void handle_refused(struct mb_stack *stack, const struct mb_flow_entry *f
     publish_packet(stack, packet, who, flow, direction);
 }
 
+/* An ICMP error belongs to the flow that it speaks of, and travels against the packet that it
+ * quotes. False: it speaks of none that is known, and is a message like others. */
+static bool handle_icmp_error(struct mb_stack *stack, const struct mb_decoded *packet,
+                              struct mb_handled *handled) {
+    struct mb_icmp_quote quote;
+    unsigned direction;
+    struct mb_flow_entry *flow = mb_icmp_error_find(stack, packet, &quote, &direction);
+    if (flow == NULL)
+        return false;
+    handled->flow = flow->number;
+    handled->flow_slot = mb_flow_slot(stack, flow);
+    if (mb_flow_is_refused(flow)) {
+        handle_refused(stack, flow, packet, flow->mask[direction], 1 - direction);
+        return true;
+    }
+    publish_by_itself(stack, packet, flow, 1 - direction);
+    mb_icmp_error_tell(stack, flow, packet, &quote, direction);
+    return true;
+}
+
 static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *packet,
                              struct mb_handled *handled) {
     unsigned direction;
@@ -417,6 +444,18 @@ static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *pa
     run_modules(stack, flow, packet, direction);
     if (packet->transport == MB_TRANSPORT_TCP && !(flow->modules & MB_MODULE_TCP_MONITOR))
         mb_tcp_pass_by(&stack->table, flow, packet, direction);
+}
+
+static void find_place(struct mb_stack *stack, const struct mb_decoded *packet,
+                       struct mb_handled *handled) {
+    if (packet->transport == MB_TRANSPORT_NONE)
+        return handle_without_flow(stack, packet);
+    if (packet->is_icmp_error && handle_icmp_error(stack, packet, handled))
+        return;
+    if (stack->tracked >> packet->transport & 1)
+        handle_with_flow(stack, packet, handled);
+    else
+        handle_without_flow(stack, packet);
 }
 
 static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
@@ -446,10 +485,7 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     if (stack->subscriptions.packet_filter_count != 0)
         stack->counters.filters_run +=
             mb_subscriptions_of_packet(&stack->subscriptions, packet, stack->cause.bits);
-    if (packet->transport != MB_TRANSPORT_NONE && stack->tracked >> packet->transport & 1)
-        handle_with_flow(stack, packet, handled);
-    else
-        handle_without_flow(stack, packet);
+    find_place(stack, packet, handled);
     mb_flows_expire(stack, handled->first);
     if (mb_held_longest_wait(&stack->held) != NULL)
         mb_tcp_stream_expire(stack, handled->first);

@@ -39,7 +39,7 @@ def test_a_type_brings_all_published_types_below_it_and_no_abstract_ones(
     plan: Planner, nf: NF
 ) -> None:
     bit = plan(nf("udp", on=["udp"])).nfs[0].bits[0]
-    assert bit.types == numbers("udp.start", "udp.datagram", "udp.end", END)
+    assert bit.types == numbers("udp.start", "udp.datagram", "udp.icmp_error", "udp.end", END)
 
 
 def test_each_distinct_filter_has_a_bit_and_the_first_bit_has_none(plan: Planner, nf: NF) -> None:

@@ -1,4 +1,5 @@
 #include "microbox/stack/core.h"
+#include "microbox/stack/icmp_error.h"
 #include "microbox/stack/modules/modules.h"
 
 static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
@@ -17,6 +18,12 @@ static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
     payload->sequence_number = message->icmp_sequence_number;
 }
 
+static void icmp_error(struct mb_stack *stack, struct mb_flow_entry *flow,
+                       const struct mb_decoded *error, const struct mb_icmp_quote *quote,
+                       unsigned direction) {
+    mb_icmp_error_publish(stack, flow, MB_TYPE_ICMP_ERROR, error, quote, direction);
+}
+
 static void end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason) {
     mb_publish_end(stack, flow, MB_TYPE_ICMP_END, reason);
 }
@@ -26,5 +33,6 @@ const struct mb_module mb_module_icmp = {
     .bit = MB_MODULE_ICMP,
     .transport = MB_TRANSPORT_ICMP,
     .packet = packet,
+    .icmp_error = icmp_error,
     .end = end,
 };

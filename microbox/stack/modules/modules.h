@@ -17,6 +17,13 @@ extern const struct mb_module mb_module_flow;
 bool mb_tcp_begins_anew(const struct mb_flow_entry *flow, const struct mb_decoded *packet,
                         unsigned direction);
 
+/* An ICMP error about the connection, and whether it quotes what was sent and not acknowledged. */
+void mb_tcp_icmp_error(struct mb_stack *stack, struct mb_flow_entry *flow,
+                       const struct mb_decoded *packet, const struct mb_icmp_quote *quote,
+                       unsigned direction);
+bool mb_tcp_icmp_error_is_credible(const struct mb_flow_entry *flow, unsigned direction,
+                                   uint32_t sequence_number);
+
 /* Lets go of what tcp.stream holds for one side, without publishing it. */
 void mb_tcp_stream_release(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction);
 

@@ -435,5 +435,6 @@ const struct mb_module mb_module_tcp_monitor = {
     .bit = MB_MODULE_TCP_MONITOR,
     .transport = MB_TRANSPORT_TCP,
     .packet = packet,
+    .icmp_error = mb_tcp_icmp_error,
     .end = end,
 };

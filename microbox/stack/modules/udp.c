@@ -1,4 +1,5 @@
 #include "microbox/stack/core.h"
+#include "microbox/stack/icmp_error.h"
 #include "microbox/stack/modules/modules.h"
 
 static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
@@ -12,6 +13,12 @@ static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
     entry->data_length = datagram->payload_captured;
 }
 
+static void icmp_error(struct mb_stack *stack, struct mb_flow_entry *flow,
+                       const struct mb_decoded *error, const struct mb_icmp_quote *quote,
+                       unsigned direction) {
+    mb_icmp_error_publish(stack, flow, MB_TYPE_UDP_ICMP_ERROR, error, quote, direction);
+}
+
 static void end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason) {
     mb_publish_end(stack, flow, MB_TYPE_UDP_END, reason);
 }
@@ -21,5 +28,6 @@ const struct mb_module mb_module_udp = {
     .bit = MB_MODULE_UDP,
     .transport = MB_TRANSPORT_UDP,
     .packet = packet,
+    .icmp_error = icmp_error,
     .end = end,
 };

@@ -57,4 +57,13 @@ static inline uint32_t mb_ipv4_fragment_offset(const uint8_t *header) {
     return (mb_read_16(header + MB_IPV4_FRAGMENT) & 0x1fffu) * 8;
 }
 
+/* Written ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2) into 16 zero bytes each. */
+static inline void mb_ipv4_addresses(const uint8_t *header, uint8_t source[16],
+                                     uint8_t destination[16]) {
+    memset(source + 10, 0xff, 2);
+    memset(destination + 10, 0xff, 2);
+    memcpy(source + 12, header + MB_IPV4_SOURCE, 4);
+    memcpy(destination + 12, header + MB_IPV4_DESTINATION, 4);
+}
+
 #endif
