@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from microbox._core import ffi, lib
 from microbox.chain.additions import next_addition
-from microbox.chain.model import Chain, ChainNF
+from microbox.chain.model import Chain, ChainNF, StackSettings
 from microbox.chain.plan import Plan, PlannedNF, make_plan
 from microbox.chain.sources import built_in_source, is_path
 from microbox.channel.channel import Channel, ChannelClosed
@@ -41,7 +41,6 @@ from microbox.channel.messages import (
     Problem,
     StartWorker,
     Stop,
-    Subscribe,
     WorkerAreas,
 )
 from microbox.events.catalog import built_in
@@ -123,12 +122,17 @@ class Unit:
 
 
 def run_nf(
-    nf: ANY_NF | Sequence[ANY_NF], capture: str | Path, *, on_error: str = "stop", **parameters: Any
+    nf: ANY_NF | Sequence[ANY_NF],
+    capture: str | Path,
+    *,
+    on_error: str = "stop",
+    stack: Mapping[str, Any] | None = None,
+    **parameters: Any,
 ) -> Result:
     """Runs an NF over a capture; a list of NFs as a chain, whose last one is under test.
 
-    `parameters` are those of the NF under test. Parsers that it needs are added. Raises RunFailed
-    when a handler raises, unless `on_error` is "skip".
+    `parameters` are those of the NF under test. Parsers that it needs are added. `stack`: settings
+    as in a chain file. Raises RunFailed when a handler raises, unless `on_error` is "skip".
     """
     listed = [nf] if isinstance(nf, str | Path | type) else list(nf)
     units = [unit_of(one, {}) for one in listed[:-1]]
@@ -136,8 +140,11 @@ def run_nf(
     units.append(tested)
     if any(manifest_of(unit.owner).publishes for unit in units):
         units.append(observer_of(units))
-    with ExitStack() as stack:
-        return _Run(Path(capture), units, tested, on_error, stack).result()
+    settings = StackSettings.model_validate(stack or {})
+    with ExitStack() as opened:
+        return _Run(
+            Path(capture), units, tested, opened, on_error=on_error, settings=settings
+        ).result()
 
 
 def unit_of(nf: ANY_NF, parameters: Mapping[str, Any]) -> Unit:
@@ -184,12 +191,20 @@ def observer_of(units: Iterable[Unit]) -> Unit:
 class _Run:
     """One run; everything that it opens is closed by `stack`."""
 
-    def __init__(
-        self, capture: Path, units: list[Unit], tested: Unit, on_error: str, stack: ExitStack
+    def __init__(  # noqa: PLR0913 (what a run is, put together once)
+        self,
+        capture: Path,
+        units: list[Unit],
+        tested: Unit,
+        stack: ExitStack,
+        *,
+        on_error: str,
+        settings: StackSettings,
     ) -> None:
         self._units = units
         self._tested = tested
         self._on_error = on_error
+        self._settings = settings
         self._stack = stack
         self._capture = capture
         self._problems: list[Problem] = []
@@ -198,11 +213,17 @@ class _Run:
         self._logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="microbox-")))
 
     def _make_plan(self) -> Plan:
-        chain = Chain("run_nf", self._capture, None, (), log_slots=LOG_SLOTS)
         place = 0
         while True:
-            entries = tuple(unit.entry for unit in self._units)
-            chain = Chain(chain.file, chain.input, None, entries, log_slots=LOG_SLOTS)
+            chain = Chain(
+                "run_nf",
+                self._capture,
+                None,
+                tuple(unit.entry for unit in self._units),
+                settings=self._settings.as_settings(),
+                log_slots=LOG_SLOTS,
+                hosts=self._settings.host_networks(),
+            )
             manifests = [manifest_of(unit.owner) for unit in self._units]
             addition = next_addition(chain, manifests, built_in())
             if addition is None:
@@ -276,7 +297,7 @@ class _Run:
             reader.map_pool(pool, areas.pool_size)
             for neighbour in neighbours(self._plan, planned):
                 reader.map_neighbour(neighbour, readers[neighbour.index].area_fd)
-        worker.send(Subscribe(self._plan.worker_subscriptions(), self._plan.worker_timers()))
+        worker.send(self._plan.subscribe())
         for unit, planned, reader in zip(self._units, self._plan.nfs, readers, strict=True):
             self._make_runner(unit, planned, reader)
         return areas
@@ -289,6 +310,7 @@ class _Run:
             planned.cut,
             self._plan.user_types,
             self._plan.names,
+            self._plan.command_delay(planned),
         )
 
     def _reader(self, planned: PlannedNF) -> Reader:
@@ -368,7 +390,8 @@ class _Run:
     def _gathered(self, done: Done, output: int) -> Result:
         runner, function = self._tested.runner, self._tested.function
         assert runner is not None and function is not None and runner.records is not None
-        seen: list[Published] = getattr(self._units[-1].function, "seen", [])
+        last = self._units[-1]
+        seen: list[Published] = [] if last is self._tested else getattr(last.function, "seen", [])
         return Result(
             nf=function,
             alerts=[one for one in seen if one.name == "alert"],

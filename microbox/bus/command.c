@@ -9,6 +9,7 @@
  */
 #include "microbox/bus/atomic.h"
 #include "microbox/bus/reader_private.h"
+#include "microbox/events/event_types.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -79,12 +80,21 @@ static uint32_t switched_off(const struct mb_reader *reader, uint64_t flow, unsi
     return off;
 }
 
+/* Who wants either side gets the end of a flow. */
+static bool has_no_direction(uint16_t type) {
+    return type == MB_TYPE_TCP_END || type == MB_TYPE_UDP_END || type == MB_TYPE_ICMP_END ||
+           type == MB_TYPE_FLOW_END;
+}
+
 uint32_t mb_reader_still_wanted(const struct mb_reader *reader, const struct mb_entry *entry,
                                 uint64_t at, uint32_t bits) {
     if (reader->commands == NULL || reader->commands->head == 0 || entry->flow == 0)
         return bits;
-    const unsigned side = entry->flags & MB_FROM_RESPONDER;
-    return bits & ~switched_off(reader, entry->flow, side, mb_reader_entry(reader, at)->packet);
+    const uint64_t packet = mb_reader_entry(reader, at)->packet;
+    uint32_t off = switched_off(reader, entry->flow, entry->flags & MB_FROM_RESPONDER, packet);
+    if (off != 0 && has_no_direction(entry->type))
+        off &= switched_off(reader, entry->flow, 1, packet);
+    return bits & ~off;
 }
 
 uint32_t mb_reader_wanted(const struct mb_reader *reader, const struct mb_delivery *delivery) {
@@ -97,6 +107,21 @@ static bool is_possible(const struct mb_reader *reader, enum mb_command_kind kin
         return false;
     return subscriptions != 0 && (subscriptions & ~reader->own_subscriptions) == 0 && sides != 0 &&
            sides <= BOTH_SIDES;
+}
+
+/* Nothing is left that could bring an event of the flow. What other NFs publish about it is not the
+ * stack's to leave out. */
+static bool is_farewell(const struct mb_reader *reader, enum mb_command_kind kind,
+                        uint32_t subscriptions, unsigned sides) {
+    return kind == MB_COMMAND_UNSUBSCRIBE && sides == BOTH_SIDES &&
+           (reader->delivering & ~subscriptions) == 0;
+}
+
+static bool reads_nfs(const struct mb_reader *reader) {
+    for (uint32_t i = 0; i < reader->peers; i++)
+        if (reader->peer[i].publishes)
+            return true;
+    return false;
 }
 
 static void put(struct mb_reader *reader, const struct mb_command *command) {
@@ -131,5 +156,7 @@ int mb_reader_command(struct mb_reader *reader, const struct mb_delivery *cause,
                     .kind = (uint16_t)kind,
                     .sides = (uint16_t)sides,
                 });
+    if (reads_nfs(reader) && is_farewell(reader, kind, subscriptions, sides))
+        mb_reader_leave(reader, cause->entry->flow);
     return 0;
 }

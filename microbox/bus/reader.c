@@ -15,6 +15,13 @@ enum { SUBSCRIPTIONS_MAX = 32, NO_SUBSCRIPTION = 255, PREFETCH_AHEAD = 8 };
 
 /* --- making and mapping --- */
 
+static bool delivers(const uint64_t types[8]) {
+    uint64_t any = 0;
+    for (unsigned i = 0; i < 8; i++)
+        any |= types[i];
+    return any != 0;
+}
+
 static bool learn_subscriptions(struct mb_reader *reader, const struct mb_reader_config *config) {
     memset(reader->subscription_of_bit, NO_SUBSCRIPTION, sizeof reader->subscription_of_bit);
     for (uint32_t k = 0; k < config->subscriptions; k++) {
@@ -27,6 +34,8 @@ static bool learn_subscriptions(struct mb_reader *reader, const struct mb_reader
         for (uint32_t type = 0; type < MB_TYPES_MAX; type++)
             if (config->types[k][type / 64] >> type % 64 & 1)
                 reader->subscriptions_of_type[type] |= UINT32_C(1) << k;
+        if (delivers(config->types[k]))
+            reader->delivering |= UINT32_C(1) << k;
     }
     return true;
 }

@@ -55,6 +55,7 @@ struct mb_reader {
 
     uint64_t bits[2];           /* own, all subscriptions */
     uint32_t own_subscriptions; /* bit k: there is a k-th one */
+    uint32_t delivering;        /* bit k: the k-th one delivers some type */
     uint8_t subscription_of_bit[MB_SUBSCRIPTIONS_MAX];
     uint32_t subscriptions_of_type[MB_TYPES_MAX]; /* which deliver it */
 
@@ -144,6 +145,9 @@ bool mb_reader_is_dropped(const struct mb_reader *reader, const struct mb_entry 
                           int publisher, int dropped_by);
 /* True where this NF's own verdict on the flow keeps the event from it. */
 bool mb_reader_is_settled(struct mb_reader *reader, const struct mb_entry *entry, uint64_t at);
+
+/* No later event of the flow is delivered, those of other NFs included. */
+void mb_reader_leave(struct mb_reader *reader, uint64_t flow);
 
 /* batch.c */
 

@@ -121,6 +121,11 @@ static void settle_deliveries(struct mb_reader *reader, uint64_t flow, uint64_t 
     }
 }
 
+void mb_reader_leave(struct mb_reader *reader, uint64_t flow) {
+    if (mb_flow_set_find(&reader->judged_flows, flow) == MB_FLOW_UNKNOWN)
+        remember(reader, &reader->judged_flows, flow, MB_PASS_FLOW);
+}
+
 static bool may_judge(const struct mb_reader *reader, uint64_t sequence, enum mb_verdict verdict) {
     return (unsigned)verdict < MB_VERDICTS && sequence >= reader->cursor && sequence < reader->next;
 }

@@ -187,6 +187,10 @@ class StackSettings(Section):
     modules: list[Annotated[str, Field(min_length=1)]] = Field(
         default=[], description="a list of paths of shared objects such as ./response_time.so"
     )
+    command_delay: Annotated[int, Field(ge=1, le=1 << 20)] = Field(
+        default=8192,
+        description="after how many packets a command of an NF takes effect, 1 to 1048576",
+    )
     checksums: Literal["off", "event", "drop"] = Field(
         default="off", description="off, event or drop"
     )

@@ -4,7 +4,9 @@ Pure functions: no process is started, no file but the NFs' sources is read (for
 error). What is derived here, and from what:
 
 bits      One per NF and distinct filter; the first has no filter and always exists, since timers
-          and system events come on it.
+          and system events come on it. One more per filter and type that can be switched on and off
+          for a flow. Where an NF switches, those behind it that read what it publishes follow each
+          of its bits with one of their own, which is switched together with it.
 wanted    What the worker sets a bit for. First, what the bit delivers of the stack's types. Second,
           where an NF j reads what an NF i publishes, all that i is named for, under i's filters: so
           an entry that names i names j, and i may keep its own entries until j has passed. By
@@ -34,7 +36,8 @@ from microbox.chain.derived import (
 )
 from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.filters import FilterFacts, FilterJudge, judge_filter
-from microbox.chain.model import Chain, ChainModule, ChainNF
+from microbox.chain.model import Chain, ChainNF
+from microbox.chain.module_needs import ModuleNeed, modules_of, needed_modules
 from microbox.chain.plan_errors import check_plan_inputs, limit_errors
 from microbox.chain.protocols import protocols_of
 from microbox.chain.subscriptions import (
@@ -49,12 +52,15 @@ from microbox.chain.user_types import user_catalog
 from microbox.channel.messages import (
     AreaShape,
     Bit,
+    HandlerDeclaration,
     HostNetwork,
     Manifest,
     ModuleFile,
+    Subscribe,
     TypeDeclaration,
     WorkerDerivedType,
     WorkerSubscription,
+    WorkerSwitch,
     WorkerTimer,
 )
 from microbox.events.catalog import Catalog, EventType
@@ -63,20 +69,15 @@ OWN_SLOTS = 16_384  # of a publisher's own log
 RING_BYTES = 4 << 20  # of its data ring: a payload may have a quarter of it
 BATCH_CUT = 4096  # log positions that batches end at
 FOLLOWERS_MAX = 8  # bits of one NF that only follow publishers
+SEVERAL = -1  # what a bit follows that follows more than one, and is never switched
+COMMANDS_PER_PACKET = 4
+COMMAND_SLOTS_MIN = 4096
 
 _PAGE = 4096
 _ENTRY_SIZE = 192  # MB_ENTRY_SIZE
 _NF_ENTRY_SIZE = 256  # MB_NF_ENTRY_SIZE
 _COUNTER_PAGES = 2
-
-# producer → module of the stack as users write it, and the modules that it builds on
-MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "tcp_monitor": ("tcp.monitor", ()),
-    "tcp_stream": ("tcp.stream", ("tcp_monitor",)),
-    "udp": ("udp", ()),
-    "icmp": ("icmp", ()),
-    "flow": ("flow", ()),
-}
+_COMMAND_SIZE = 32  # sizeof struct mb_command
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,6 @@ class PlannedNF:
     def is_inline(self) -> bool:
         """True where it may drop packets."""
         return self.manifest.is_inline
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleNeed:
-    """A module of the stack, and who causes it to run: NF and type as its handler names it."""
-
-    name: str
-    because: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -166,6 +159,34 @@ class Plan:
             for period in periods
         ]
 
+    def modules_of(self, handler: HandlerDeclaration) -> dict[str, list[str]]:
+        """The modules that a flow runs for this handler, by transport."""
+        return modules_of(handler, self.catalog, self.chain.modules)
+
+    def worker_switches(self) -> list[WorkerSwitch]:
+        """What NFs may switch on and off for a flow, each with the bits that follow it."""
+        return [
+            WorkerSwitch(nf.index, k, [bit.bit, *self._followers(bit.bit)], bit.initially)
+            for nf in self.nfs
+            for k, bit in enumerate(nf.bits)
+            if bit.may_switch
+        ]
+
+    def _followers(self, bit: int) -> list[int]:
+        """Bits of later NFs that follow this one, and those that follow them."""
+        found = {bit}
+        for nf in self.nfs:
+            found.update(each.bit for each in nf.bits if each.follows in found)
+        return sorted(found - {bit})
+
+    def subscribe(self) -> Subscribe:
+        """All that the worker is told of what NFs want."""
+        return Subscribe(self.worker_subscriptions(), self.worker_timers(), self.worker_switches())
+
+    def command_delay(self, nf: PlannedNF) -> int:
+        """Packets until a command of the NF takes effect; 0: it gives none."""
+        return self.settings["command_delay"] if nf.manifest.commands else 0
+
     def memory(self) -> dict[str, int]:
         """Bytes of shared memory by holder: the log, then each NF's area."""
         sizes = {"log": _PAGE + self.log_slots * _ENTRY_SIZE}
@@ -178,7 +199,8 @@ def area_size(shape: AreaShape) -> int:
     """Bytes of an NF's area (mb_nf_area_size)."""
     verdicts = shape.log_slots if shape.is_inline else 0
     own = shape.own_slots * _NF_ENTRY_SIZE + shape.ring_bytes
-    return (1 + _COUNTER_PAGES) * _PAGE + verdicts + own
+    commands = shape.command_slots * _COMMAND_SIZE
+    return (1 + _COUNTER_PAGES) * _PAGE + verdicts + own + commands
 
 
 def make_plan(
@@ -210,7 +232,9 @@ def make_plan(
         nfs=nfs,
         user_types=user_types,
         catalog=catalog,
-        modules=needed_modules(nfs, catalog, chain.modules),
+        modules=needed_modules(
+            [(nf.name, nf.manifest, nf.bits) for nf in nfs], catalog, chain.modules
+        ),
         log_slots=chain.log_slots,
         settings=dict(chain.settings),
         hosts=list(chain.hosts),
@@ -237,6 +261,16 @@ def _judged_filters(manifests: Iterable[Manifest], judge: FilterJudge) -> dict[s
     return {expression: judge(expression) for expression in sorted(filters)}
 
 
+@dataclass(frozen=True, slots=True)
+class _BitKey:
+    """What tells one bit of an NF from its others."""
+
+    filter: str = ""
+    switch: str = ""  # the type that it is switched by, "": only with all others
+    initially: bool = True
+    follows: int | None = None  # the bit that it follows; SEVERAL
+
+
 @dataclass
 class _Draft:
     """A bit that is being worked out."""
@@ -259,7 +293,9 @@ class _Planner:
         self._catalog = catalog
         self._facts = {" ".join(written.split()): fact for written, fact in facts.items()}
         self._counting = counting
-        self._drafts: list[dict[str, _Draft]] = []
+        self._drafts: list[dict[_BitKey, _Draft]] = []
+        self._bits: list[dict[_BitKey, Bit]] = []
+        self._is_switched: list[bool] = []  # bits of it change while a flow lives
         self._protocols: list[frozenset[str]] = []
         self._periods: list[set[int]] = []
         self._next_bit = 0
@@ -281,8 +317,10 @@ class _Planner:
         drafts = self._own_drafts(index, reader)
         delivered = {one for draft in drafts.values() for one in draft.types}
         reads = [one.index for one in front if self._readers[one.index].publishes & delivered]
-        self._follow(drafts, reads)
+        self._is_switched.append(manifest.commands or any(self._is_switched[i] for i in reads))
+        self._follow(drafts, reads, is_switched=self._is_switched[index])
         self._drafts.append(drafts)
+        self._bits.append({key: self._bit(key, draft, manifest) for key, draft in drafts.items()})
         self._periods.append(
             {timer.period for timer in manifest.timers}.union(*(self._periods[i] for i in reads))
         )
@@ -297,13 +335,14 @@ class _Planner:
             source=str(nf.source),
             parameters=nf.parameters,
             manifest=manifest,
-            bits=[self._bit(expression, draft) for expression, draft in drafts.items()],
+            bits=list(self._bits[index].values()),
             periods=sorted(self._periods[index]),
             shape=AreaShape(
                 log_slots=self._chain.log_slots,
                 own_slots=OWN_SLOTS if reader.publishes else 0,
                 ring_bytes=RING_BYTES if reader.publishes else 0,
                 is_inline=manifest.is_inline,
+                command_slots=_command_slots(self._chain) if manifest.commands else 0,
             ),
             barrier=sorted(because),
             barrier_because=because,
@@ -314,45 +353,69 @@ class _Planner:
             on_error=nf.on_error,
             fails_closed=manifest.is_inline and nf.on_failure != "open",
             written=nf.written or nf.name,
-            filters={one: self._facts[one] for one in drafts if one},
+            filters={key.filter: self._facts[key.filter] for key in drafts if key.filter},
         )
 
-    def _own_drafts(self, index: int, reader: Reader) -> dict[str, _Draft]:
-        """By filter, "" first: what the handlers get."""
+    def _own_drafts(self, index: int, reader: Reader) -> dict[_BitKey, _Draft]:
+        """What the handlers get: first what has no filter and cannot be switched."""
         published = publishers_in_front(self._readers, index)
-        drafts = {"": _Draft(types={self._end}, wanted={self._end})}
+        plain = _Draft(types={self._end}, wanted={self._end})
+        drafts = {_BitKey(): plain}
         if reader.manifest.timers:
-            drafts[""].types.add(self._timer)
+            plain.types.add(self._timer)
         if any(handler.batch for handler in reader.manifest.handlers):
-            drafts[""].wanted.add(self._checkpoint)
+            plain.wanted.add(self._checkpoint)
         for wish in reader.wishes:
-            draft = drafts.setdefault(wish.filter, _Draft())
+            switch = wish.type.name if wish.handler.switch else ""
+            key = _BitKey(wish.filter, switch, wish.handler.initially)
+            draft = drafts.setdefault(key, _Draft())
             available = reader.available(wish, published)
             draft.types |= available
             draft.wanted |= {one for one in available if one.is_by_stack and one != self._timer}
         for draft in [*drafts.values()]:
-            drafts[""].wanted |= draft.wanted & self._counting
+            plain.wanted |= draft.wanted & self._counting
         return drafts
 
-    def _follow(self, drafts: dict[str, _Draft], reads: list[int]) -> None:
+    def _follow(
+        self, drafts: dict[_BitKey, _Draft], reads: list[int], *, is_switched: bool
+    ) -> None:
         """What the module's docstring says under `wanted`, second and third."""
+        own = list(drafts.items())
         for publisher in reads:
             published = self._readers[publisher].publishes
             named_for = self._drafts[publisher]
             packets = {
                 one for draft in named_for.values() for one in draft.wanted if one.has_packet
             }
-            for expression, draft in drafts.items():
-                if expression and draft.types & published:
+            for key, draft in own:
+                if (key.filter or key.switch) and draft.types & published:
                     draft.wanted |= packets
-            for expression, followed in named_for.items():
-                drafts.setdefault(expression, _Draft()).wanted |= followed.wanted
-        _fold_followers(drafts)
+            for key, followed in named_for.items():
+                follower = self._follower(publisher, key, is_switched=is_switched)
+                drafts.setdefault(follower, _Draft()).wanted |= followed.wanted
+        _fold_followers(drafts, _BitKey(follows=SEVERAL) if is_switched else _BitKey())
 
-    def _bit(self, expression: str, draft: _Draft) -> Bit:
+    def _follower(self, publisher: int, key: _BitKey, *, is_switched: bool) -> _BitKey:
+        """The bit that follows a publisher's bit. Where nothing is ever switched the own bit with
+        that filter does; else it is a bit of its own, which nobody switches but the publisher."""
+        if not is_switched:
+            return _BitKey(key.filter)
+        follows = self._bits[publisher][key].bit if self._is_switched[publisher] else SEVERAL
+        return _BitKey(key.filter, follows=follows)
+
+    def _bit(self, key: _BitKey, draft: _Draft, manifest: Manifest) -> Bit:
         bit = self._next_bit
         self._next_bit += 1
-        return Bit(bit, expression, _numbers(draft.types), _numbers(draft.wanted))
+        return Bit(
+            bit,
+            key.filter,
+            _numbers(draft.types),
+            _numbers(draft.wanted),
+            switch=key.switch,
+            initially=key.initially,
+            may_switch=manifest.commands and key.follows is None,
+            follows=key.follows,
+        )
 
     def _protocols_read(self, delivered: set[EventType], reads: list[int]) -> frozenset[str]:
         own = (protocols_of(one.name) for one in delivered if one.is_by_stack)
@@ -388,13 +451,19 @@ class _Planner:
         return [short_name(one, self._catalog) for one in ordered]
 
 
-def _fold_followers(drafts: dict[str, _Draft]) -> None:
+def _fold_followers(drafts: dict[_BitKey, _Draft], into: _BitKey) -> None:
     """Bits are few: an NF that follows many filters is named regardless of them instead."""
-    followers = [expression for expression, draft in drafts.items() if not draft.types]
+    followers = [key for key, draft in drafts.items() if not draft.types]
     if len(followers) <= FOLLOWERS_MAX:
         return
-    for expression in followers:
-        drafts[""].wanted |= drafts.pop(expression).wanted
+    wanted = {one for key in followers for one in drafts.pop(key).wanted}
+    drafts.setdefault(into, _Draft()).wanted |= wanted
+
+
+def _command_slots(chain: Chain) -> int:
+    """Room for four commands for each packet that may lie between cause and effect."""
+    least = max(COMMANDS_PER_PACKET * chain.settings["command_delay"], COMMAND_SLOTS_MIN)
+    return 1 << (least - 1).bit_length()
 
 
 def _numbers(types: Iterable[EventType]) -> list[int]:
@@ -415,47 +484,6 @@ def _closed(nf: PlannedNF) -> PlannedNF:
     """The gate waits for a publisher that fails closed as for an NF that judges, though it lets
     everything pass while it lives."""
     return replace(nf, fails_closed=True, shape=replace(nf.shape, is_inline=True))
-
-
-def needed_modules(
-    nfs: Sequence[PlannedNF], catalog: Catalog, users: Sequence[ChainModule] = ()
-) -> list[ModuleNeed]:
-    """The stack's modules in the order in which they run, with the subscriptions behind each."""
-    modules = MODULES | {f"module_{one.name}": (one.name, _needs_of(one)) for one in users}
-    causes: dict[str, list[tuple[str, str]]] = {producer: [] for producer in modules}
-    for nf in nfs:
-        for producer, written in _module_causes(nf, catalog, modules):
-            for needed in (*modules[producer][1], producer):
-                if (nf.name, written) not in causes[needed]:
-                    causes[needed].append((nf.name, written))
-    return [
-        ModuleNeed(modules[producer][0], tuple(because))
-        for producer, because in causes.items()
-        if because
-    ]
-
-
-def _needs_of(module: ChainModule) -> tuple[str, ...]:
-    """Producers of the built-in modules that a user's builds on."""
-    direct = [one for bit, one in enumerate(MODULES) if module.needs >> bit & 1]
-    below = [needed for one in direct for needed in MODULES[one][1]]
-    return tuple(dict.fromkeys([*below, *direct]))
-
-
-def _module_causes(
-    nf: PlannedNF, catalog: Catalog, modules: Mapping[str, object]
-) -> list[tuple[str, str]]:
-    """Pairs of a producer and the subscription that needs it. Packets need no module."""
-    numbers = {number for bit in nf.bits for number in bit.types}
-    return [
-        (source.producer, short_name(named, catalog))
-        for handler in nf.manifest.handlers
-        for named in map(catalog.resolve, handler.types)
-        for one in catalog.delivered(named)
-        if one.number in numbers
-        for source in (catalog.bases(one) if one.is_derived else (one,))
-        if source.producer in modules
-    ]
 
 
 def _types_wanted(nfs: Sequence[PlannedNF], catalog: Catalog) -> set[EventType]:

@@ -49,6 +49,8 @@ class HandlerDeclaration:
     filter: str = ""
     batch: bool = False
     line: int = 0
+    switch: bool = False  # can be switched on and off for a flow
+    initially: bool = True  # whether it is on in a new flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Manifest:
     publishes: list[str]  # names of types that it publishes, `alert` included
     declares: list[TypeDeclaration]
     is_inline: bool  # may drop
+    commands: bool = False  # unsubscribes from flows and subscribes to them
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,11 @@ class Bit:
         default_factory=list
     )  # types that the worker sets this bit for: those
     # of `types` that the stack publishes, and those that a followed publisher reads
+    switch: str = ""  # full name of the type that it is switched by; "": only with all others
+    initially: bool = True  # whether it is set in a new flow
+    may_switch: bool = False  # the NF may switch it
+    follows: int | None = None  # the bit of the publisher that it follows, and is switched with;
+    # -1: it follows several, and is never switched
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,7 @@ class AreaShape:
     own_slots: int
     ring_bytes: int
     is_inline: bool
+    command_slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +163,7 @@ class Configure:
     cut: int  # 0: no batches
     user_types: list[TypeDeclaration]  # numbered from the count of built-in types on
     names: list[str]  # of all NFs, by index
+    command_delay: int = 0  # packets until a command takes effect; 0: it gives none
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,12 +258,23 @@ class WorkerTimer:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerSwitch:
+    """A subscription that its NF may switch on and off for a flow (struct mb_switch)."""
+
+    nf: int
+    subscription: int  # the NF's k-th
+    bits: list[int]  # that go with it
+    initially: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Subscribe:
-    """All subscriptions and timers of all NFs."""
+    """All subscriptions and timers of all NFs, and what of it may be switched."""
 
     kind = "subscribe"
     subscriptions: list[WorkerSubscription]
     timers: list[WorkerTimer]
+    switches: list[WorkerSwitch] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+TRANSPORTS = {"tcp": "TCP", "udp": "UDP", "icmp": "ICMP", "other": "other protocols"}
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
     from microbox.chain.plan import Plan, PlannedNF
-    from microbox.events.catalog import Catalog
+    from microbox.channel.messages import HandlerDeclaration
 
 
 def check(
@@ -112,6 +114,7 @@ def _nf_as_json(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
         "stage": nf.stage,
         "added_because": nf.added_because,
         "inline": nf.is_inline,
+        "commands": nf.manifest.commands,
         "fails_closed": nf.fails_closed,
         "on_error": nf.on_error,
         "parameters": nf.parameters,
@@ -122,6 +125,8 @@ def _nf_as_json(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
                 "filter": handler.filter,
                 "per_flow": nf.filters[handler.filter].is_per_flow if handler.filter else None,
                 "batch": handler.batch,
+                "switch": _switch_as_json(plan, handler),
+                "modules": plan.modules_of(handler),
             }
             for handler in nf.manifest.handlers
             if handler.handler.isidentifier()  # not the runtime's own
@@ -135,6 +140,13 @@ def _nf_as_json(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
         ],
         "bits": [bit.bit for bit in nf.bits],
     }
+
+
+def _switch_as_json(plan: Plan, handler: HandlerDeclaration) -> dict[str, Any] | None:
+    """Whether it can be switched for a flow: what it is in a new one, and when a switch acts."""
+    if not handler.switch:
+        return None
+    return {"initially": handler.initially, "after_packets": plan.settings["command_delay"]}
 
 
 def _print_plan(plan: Plan) -> None:
@@ -199,7 +211,7 @@ def _nfs(plan: Plan) -> Table:
     table = _grid(None, 10, None)
     for nf in plan.nfs:
         first = True
-        for label, text in _facts(nf, plan.catalog):
+        for label, text in _facts(nf, plan):
             table.add_row(f"[cyan]{nf.name}[/cyan]" if first else "", f"[dim]{label}[/dim]", text)
             first = False
     return table
@@ -212,7 +224,7 @@ def _is_built_in(nf: PlannedNF) -> bool:
     return nf.source in map(str, built_in)
 
 
-def _facts(nf: PlannedNF, catalog: Catalog) -> list[tuple[str, str]]:
+def _facts(nf: PlannedNF, plan: Plan) -> list[tuple[str, str]]:
     """Label and text of each line about an NF."""
     from rich.markup import escape
 
@@ -222,8 +234,10 @@ def _facts(nf: PlannedNF, catalog: Catalog) -> list[tuple[str, str]]:
     if nf.added_because:
         facts.append(("added", f"since {escape(nf.added_because)}"))
     facts += [("reads", escape(text)) for text in _subscriptions(nf)]
+    facts += [("modules", escape(text)) for text in _modules_of(nf, plan)]
     facts += [("timer", f"every {_duration(one.period)}") for one in nf.manifest.timers]
     if nf.manifest.publishes:
+        catalog = plan.catalog
         names = (short_name(catalog.resolve(one), catalog) for one in nf.manifest.publishes)
         facts.append(("publishes", ", ".join(names)))
     if nf.is_inline:
@@ -231,6 +245,8 @@ def _facts(nf: PlannedNF, catalog: Catalog) -> list[tuple[str, str]]:
         facts.append(("inline", f"may drop packets; should it die, {closed}"))
     elif nf.fails_closed:
         facts.append(("closed", "an inline NF depends on it: should it die, nothing passes"))
+    if nf.manifest.commands:
+        facts.append(("commands", _commands(plan)))
     if nf.on_error == "skip":
         facts.append(("on_error", "an event whose handler raises is skipped"))
     return facts
@@ -247,8 +263,36 @@ def _subscriptions(nf: PlannedNF) -> list[str]:
             per = "flow" if nf.filters[handler.filter].is_per_flow else "packet"
             condition = f"  where {handler.filter}  (decided once a {per})"
         condition += "  in batches" if handler.batch else ""
+        condition += _switch(handler)
         lines.setdefault(condition, []).extend(handler.types)
     return [", ".join(dict.fromkeys(types)) + condition for condition, types in lines.items()]
+
+
+def _modules_of(nf: PlannedNF, plan: Plan) -> list[str]:
+    """Which modules each subscription switches on in a flow, by transport."""
+    lines: dict[str, list[str]] = {}
+    for handler in nf.manifest.handlers:
+        if not handler.handler.isidentifier():
+            continue  # the runtime's own
+        for transport, modules in plan.modules_of(handler).items():
+            line = f"{' + '.join(modules)} in flows of {TRANSPORTS[transport]}"
+            lines.setdefault(line, []).extend(handler.types)
+    return [f"{', '.join(dict.fromkeys(types))}: {line}" for line, types in lines.items()]
+
+
+def _switch(handler: HandlerDeclaration) -> str:
+    if not handler.switch:
+        return ""
+    until = "until unsubscribed from" if handler.initially else "from a subscription on"
+    return f"  (switched for each flow: {until})"
+
+
+def _commands(plan: Plan) -> str:
+    delay = plan.settings["command_delay"]
+    return (
+        f"leaves flows and comes back: the stack obeys {delay:,} packets later, and is never "
+        "further ahead of it"
+    )
 
 
 def _duration(period: int) -> str:

@@ -28,6 +28,8 @@ class Subscription:
     types: tuple[str, ...]
     filter: str
     batch: bool
+    switch: bool = False
+    initially: bool = True
 
     @property
     def decorator(self) -> str:
@@ -60,15 +62,22 @@ class MarkedHandler:
     takes_event: bool
 
 
-def on(*types: str | DerivedEvent, filter: str = "") -> Callable[[Handler], Handler]:
+def on(
+    *types: str | DerivedEvent, filter: str = "", switch: bool = False, initially: bool = True
+) -> Callable[[Handler], Handler]:
     """Calls the method once for each event of these types and all types below them.
 
         @on("tcp.start", filter="tcp dst port 23")
         def refuse(self, event): ...
 
-    `filter` is in libpcap's syntax.
+    `filter` is in libpcap's syntax. `switch=True`: the handler can be switched off and on again for
+    one flow, `event.flow.unsubscribe("tcp.data")`. `initially=False`: likewise, and it is off until
+    `event.flow.subscribe("tcp.data")`.
     """
-    return _subscribing("@on", types, filter, batch=False)
+    for name, value in (("switch", switch), ("initially", initially)):
+        if not isinstance(value, bool):
+            raise DefinitionError(f"@on's {name} is True or False, not {_shown(value)}")
+    return _subscribing("@on", types, filter, switch=switch or not initially, initially=initially)
 
 
 def on_batch(*types: str | DerivedEvent, filter: str = "") -> Callable[[Handler], Handler]:
@@ -92,7 +101,7 @@ def every(seconds: float) -> Callable[[Handler], Handler]:
 
 
 def _subscribing(
-    decorator: str, types: tuple[Any, ...], filter: Any, *, batch: bool
+    decorator: str, types: tuple[Any, ...], filter: Any, **options: bool
 ) -> Callable[[Handler], Handler]:
     types = tuple(one.name if isinstance(one, DerivedEvent) else one for one in types)
     if not types or any(not isinstance(one, str) for one in types):
@@ -106,7 +115,7 @@ def _subscribing(
             f"{decorator}'s filter is a str in libpcap's syntax, not {_shown(filter)}: "
             'write filter="tcp port 80"'
         )
-    return _marking(Subscription(types, " ".join(filter.split()), batch))
+    return _marking(Subscription(types, " ".join(filter.split()), **{"batch": False, **options}))
 
 
 def _marking(mark: Mark) -> Callable[[Handler], Handler]:

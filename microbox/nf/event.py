@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from enum import IntEnum
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from microbox._core import ffi
 from microbox.events.catalog import Catalog, EventType, Field, Reason
@@ -58,6 +58,16 @@ class Cause(NamedTuple):
     sequence: int
 
 
+class FlowSwitches(Protocol):
+    """Switches an NF's subscriptions for the flow of the event that is being handled."""
+
+    def unsubscribe(self, types: tuple[str, ...], side: str | None) -> None:
+        """As Flow.unsubscribe."""
+
+    def subscribe(self, types: tuple[str, ...], side: str | None) -> None:
+        """As Flow.subscribe."""
+
+
 class Deliveries:
     """What the events of one runner have in common: the deliveries of the last poll and which of
     them is being handled, the frame pool, the states of flows, the views that the handler was
@@ -73,6 +83,7 @@ class Deliveries:
         "pool",
         "pool_size",
         "states",
+        "switches",
         "views",
     )
 
@@ -87,6 +98,7 @@ class Deliveries:
         self.flow_state = flow_state
         self.keeps_states = False
         self.states: dict[int, Any] = {}
+        self.switches: FlowSwitches | None = None
         self.views: list[tuple[Any, memoryview]] = []
 
     def view(self, pointer: Any, length: int) -> memoryview:
@@ -275,6 +287,31 @@ class Flow:
         flow = self._deliveries.entry.flow
         self._deliveries.state_of(flow)
         self._deliveries.states[flow] = value
+
+    def unsubscribe(self, *types: str, side: str | None = None) -> None:
+        """This NF wants no more events of the flow: none at all, or none of these types.
+
+        None comes from the next event on. Types are those of handlers with `switch=True`; `side`,
+        "originator" or "responder", means what that side sends. The stack does no more than others
+        need, some packets later (`stack.command_delay`).
+        """
+        self._switches.unsubscribe(types, side)
+
+    def subscribe(self, *types: str, side: str | None = None) -> None:
+        """This NF wants events of these types (again), of handlers with `switch=True` or
+        `initially=False`.
+
+        They come from the packet on that is `stack.command_delay` packets after this one. A byte
+        stream is picked up where it is then; `offset` counts what was left out.
+        """
+        self._switches.subscribe(types, side)
+
+    @property
+    def _switches(self) -> FlowSwitches:
+        switches = self._deliveries.switches
+        if switches is None:
+            raise UsageError("events are subscribed to by an NF that runs in a chain")
+        return switches
 
     def __str__(self) -> str:
         """As 10.0.0.1:1234 → 10.0.0.2:80 TCP."""

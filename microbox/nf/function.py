@@ -54,6 +54,10 @@ class NetworkFunction:
     inline: ClassVar[bool | None] = None
     """Whether it may drop packets. None: it may if its code mentions DROP or DROP_FLOW."""
 
+    commands: ClassVar[bool | None] = None
+    """Whether it unsubscribes from flows. None: if its code says `unsubscribe` or `subscribe`, or a
+    handler can be switched."""
+
     flow_state: ClassVar[Callable[[], Any] | None] = None
     """Makes the object that `event.flow.state` is at its first use in a flow: a class, say."""
 

@@ -22,7 +22,14 @@ from microbox.events.catalog import (
     UnknownEventType,
     built_in,
 )
-from microbox.nf.decorators import Subscription, Timer, check_types, handlers_of
+from microbox.nf.decorators import (
+    MarkedHandler,
+    Subscription,
+    Timer,
+    check_types,
+    handlers_of,
+    where,
+)
 from microbox.nf.derived import derived_by
 from microbox.nf.errors import DefinitionError
 from microbox.nf.function import NetworkFunction
@@ -48,10 +55,23 @@ def check_class(owner: type[NetworkFunction]) -> None:
     check_types(owner, handlers, catalog)
     for name in _publishes(owner):
         _check_published(owner, name, catalog)
-    if owner.inline not in (None, True, False):
-        raise DefinitionError(
-            f"{owner.__name__}.inline is True, False or None, not {owner.inline!r}"
-        )
+    for name in ("inline", "commands"):
+        value = getattr(owner, name)
+        if value not in (None, True, False):
+            raise DefinitionError(f"{owner.__name__}.{name} is True, False or None, not {value!r}")
+    _check_commands(owner, handlers)
+
+
+def _check_commands(owner: type[NetworkFunction], handlers: list[MarkedHandler]) -> None:
+    """The worker waits for who gives commands, who takes batches waits for the worker."""
+    if not gives_commands(owner):
+        return
+    for one in handlers:
+        if isinstance(one.mark, Subscription) and one.mark.batch:
+            raise DefinitionError(
+                f"{where(owner, one.name)}: an NF that unsubscribes from flows takes no batches: "
+                "write @on, or commands = False in the class where it does not"
+            )
 
 
 def manifest_of(owner: type[NetworkFunction]) -> Manifest:
@@ -74,6 +94,7 @@ def manifest_of(owner: type[NetworkFunction]) -> Manifest:
         publishes=[catalog.resolve(name).name for name in _publishes(owner)],
         declares=declarations_of(owner),
         is_inline=is_inline(owner),
+        commands=gives_commands(owner),
     )
 
 
@@ -117,6 +138,17 @@ def is_inline(owner: type[NetworkFunction]) -> bool:
     modules = (inspect.getmodule(base) for base in _own_classes(owner))
     values = (value for module in modules for value in vars(module).values())
     return any(value is DROP or value is DROP_FLOW for value in values)
+
+
+def gives_commands(owner: type[NetworkFunction]) -> bool:
+    """As the class says; else whether its code speaks of (un)subscribing, or a handler can be
+    switched."""
+    if owner.commands is not None:
+        return owner.commands
+    if names_in_code(owner) & {"unsubscribe", "subscribe"}:
+        return True
+    marks = (one.mark for one in handlers_of(owner))
+    return any(isinstance(mark, Subscription) and mark.switch for mark in marks)
 
 
 def needs_flow_ends(owner: type[NetworkFunction]) -> bool:
@@ -202,7 +234,9 @@ def _full_name(name: str) -> str:
 
 
 def _handler(name: str, mark: Subscription, line: int) -> HandlerDeclaration:
-    return HandlerDeclaration(name, list(mark.types), mark.filter, mark.batch, line)
+    return HandlerDeclaration(
+        name, list(mark.types), mark.filter, mark.batch, line, mark.switch, mark.initially
+    )
 
 
 def _flow_state_handlers(

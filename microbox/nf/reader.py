@@ -38,6 +38,7 @@ def geometry_of(shape: AreaShape) -> dict[str, Any]:
         "own_slots": shape.own_slots,
         "ring_bytes": shape.ring_bytes,
         "is_inline": shape.is_inline,
+        "command_slots": shape.command_slots,
     }
 
 
@@ -53,6 +54,7 @@ class Reader:
         config.geometry = geometry_of(configure.shape)
         config.subscriptions = len(bits)
         config.cut = configure.cut
+        config.command_delay = configure.command_delay
         config.wait_policy = lib.mb_wait_policy_default()
         self._describe_bits(config, bits)
         error = ffi.new("int *")
@@ -141,6 +143,14 @@ class Reader:
     def judge(self, delivery: Any, verdict: Verdict) -> None:
         """The verdict on a delivery (struct mb_delivery *) of the last poll."""
         lib.mb_reader_judge_delivery(self._reader, delivery, int(verdict))
+
+    def command(self, cause: Any, kind: int, subscriptions: int, sides: int) -> None:
+        """Tells the stack what is wanted of the flow of the delivery `cause`."""
+        result = lib.mb_reader_command(self._reader, cause, kind, subscriptions, sides)
+        if result == -errno.ENOBUFS:
+            raise UsageError("too many commands about flows: more than four a packet")
+        if result < 0:
+            raise UsageError(f"a command about the flow is refused: {os.strerror(-result)}")
 
     def set_position(self, at: int) -> None:
         """Publications are made from position `at` of the worker's log."""

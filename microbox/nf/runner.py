@@ -36,6 +36,7 @@ from microbox.nf.manifest import (
 from microbox.nf.publication import Packer
 from microbox.nf.reader import BusError, Reader, set_of
 from microbox.nf.records import RecordLog
+from microbox.nf.switches import Switches
 from microbox.nf.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -68,10 +69,10 @@ class Call(NamedTuple):
 
 
 class Route(NamedTuple):
-    """Which deliveries a call is for: one type, on one of the reader's subscriptions."""
+    """Which deliveries a call is for: one type, on some of the reader's subscriptions."""
 
     type: int
-    bit: int
+    bits: int
     call: Call
 
 
@@ -115,10 +116,12 @@ class Runner:
             for name in STREAM_TYPES
             for one in catalog.descendants(catalog.resolve(name))
         )
+        self._ends = frozenset(catalog.resolve(name).number for name in flow_ends(catalog))
         self._publishes = {catalog.resolve(name) for name in manifest_of(self._owner).publishes}
         self._packers: dict[EventType, Packer] = {}
         self._raised: Counter[str] = Counter()
-        self._left_flows: set[int] = set()  # judged DROP_FLOW or PASS_FLOW in this poll
+        self._left: dict[int, list[int]] = {}  # in this poll, by flow: the subscriptions that are
+        # still wanted of each side, after DROP_FLOW, PASS_FLOW and what was unsubscribed from
         self._ended_flows: list[int] = []  # in this poll
         self._past_flows: list[int] = []  # in the poll before
         self._end_seen = False
@@ -128,6 +131,10 @@ class Runner:
             deliveries.pool = ffi.from_buffer("uint8_t[]", reader.pool)
             deliveries.pool_size = len(reader.pool)
         self._deliveries = deliveries
+        self._switches = Switches(
+            self._owner, configure.bits, catalog, self._command, left=self._left
+        )
+        deliveries.switches = self
         self._keys = ffi.new("uint64_t[]", len(reader.deliveries))
         self._entries = ffi.new("struct mb_entry *[]", len(reader.deliveries))
         self._routes: list[Route] = []
@@ -147,31 +154,47 @@ class Runner:
             elif one.mark.batch:
                 self._add_batch(one, one.mark)
             else:
-                types = self._types_of(one.mark.types)
+                types = self._subscribed(one.mark)
                 self._asked_for.update(each.number for each in types)
-                self._add_calls(getattr(self._function, one.name), types, one.mark.filter, one.name)
+                self._add_calls(getattr(self._function, one.name), types, one.name)
         if self._deliveries.keeps_states:
             ends = self._types_of(flow_ends(self._catalog))
-            self._add_calls(self._note_end, ends, "", FLOW_STATE_HANDLER)
+            self._add_calls(self._note_end, self._unfiltered(ends), FLOW_STATE_HANDLER)
 
     def _types_of(self, names: Any) -> list[EventType]:
         found = (self._catalog.delivered(self._catalog.resolve(name)) for name in names)
         return sorted({one for some in found for one in some}, key=lambda one: one.number)
 
-    def _bit_of(self, expression: str) -> int:
-        """Which of the reader's subscriptions this filter is, as a mask."""
+    def _bit_of(self, expression: str, switch: str = "", initially: bool = True) -> int:
+        """Which of the reader's subscriptions this is, as a mask."""
         for k, bit in enumerate(self._configure.bits):
-            if bit.filter == expression:
+            if bit.follows is None and (bit.filter, bit.switch, bit.initially) == (
+                expression,
+                switch,
+                initially,
+            ):
                 return 1 << k
         raise UsageError(f"the plan has no bit for the filter '{expression}'")
 
+    def _subscribed(self, mark: Subscription) -> dict[EventType, int]:
+        """The types of a handler, with the reader's subscriptions that bring them."""
+        found: dict[EventType, int] = {}
+        for name in mark.types:
+            switch = self._catalog.resolve(name).name if mark.switch else ""
+            bit = self._bit_of(mark.filter, switch, mark.initially)
+            for one in self._types_of([name]):
+                found[one] = found.get(one, 0) | bit
+        return found
+
+    def _unfiltered(self, types: list[EventType]) -> dict[EventType, int]:
+        return dict.fromkeys(types, self._bit_of(""))
+
     def _add_calls(
-        self, function: Callable[[Event], Any], types: list[EventType], filter: str, name: str
+        self, function: Callable[[Event], Any], types: Mapping[EventType, int], name: str
     ) -> None:
-        bit = self._bit_of(filter)
-        for one in types:
+        for one in sorted(types, key=lambda one: one.number):
             call = Call(function, event_class(one)(self._deliveries), name)
-            self._routes.append(Route(one.number, bit, call))
+            self._routes.append(Route(one.number, types[one], call))
 
     def _add_timer(self, one: MarkedHandler, mark: Timer) -> None:
         method = getattr(self._function, one.name)
@@ -183,7 +206,7 @@ class Runner:
 
         timers = self._types_of(["timer"])
         self._asked_for.update(each.number for each in timers)
-        self._add_calls(fire, timers, "", one.name)
+        self._add_calls(fire, self._unfiltered(timers), one.name)
 
     def _add_batch(self, one: MarkedHandler, mark: Subscription) -> None:
         from microbox.nf.batch import BatchSelector
@@ -246,9 +269,11 @@ class Runner:
         published about the last packet of a flow may come one poll later."""
         for flow in self._past_flows:
             self._deliveries.states.pop(flow, None)
-        self._past_flows = [*self._ended_flows, *self._left_flows]
+        own = self._switches.own
+        left = (flow for flow, wanted in self._left.items() if not (wanted[0] | wanted[1]) & own)
+        self._past_flows = [*self._ended_flows, *left]
         self._ended_flows.clear()
-        self._left_flows.clear()
+        self._left.clear()
 
     def _show(self, index: int) -> None:
         """Points all events at one delivery."""
@@ -258,7 +283,7 @@ class Runner:
     def _call_handlers(self, keys: list[int], entries: list[Any], start: int) -> int:
         """The inner loop, a stretch of it. Returns the index to go on from: past the stretch, or
         past an event that went wrong. Raises HandlerFailed."""
-        deliveries, table, left = self._deliveries, self._table, self._left_flows
+        deliveries, table, left = self._deliveries, self._table, self._left
         views = deliveries.views
         index, handled, ended = start, 0, len(self._ended_flows)
         end = min(start + STRETCH, len(keys))
@@ -267,9 +292,9 @@ class Runner:
             for index in range(start, end):
                 entry = entries[index]
                 key = keys[index]
-                calls = table[key] if key in table else self._calls_of(key)
                 if left and entry.flow in left:
-                    continue
+                    key = self._still_wanted(key, entry)
+                calls = table[key] if key in table else self._calls_of(key)
                 deliveries.entry = entry
                 deliveries.index = index
                 for call in calls:
@@ -289,11 +314,19 @@ class Runner:
             self._reader.counters.handled += handled - (len(self._ended_flows) - ended)
         return end
 
+    def _still_wanted(self, key: int, entry: Any) -> int:
+        """The key without the subscriptions that its flow was left on in this poll."""
+        sides = self._left[entry.flow]
+        wanted = sides[entry.flags & lib.MB_FROM_RESPONDER]
+        if entry.type in self._ends:  # who wants either side gets the end
+            wanted |= sides[1]
+        return key & int(wanted << 16 | 0xFFFF)
+
     def _calls_of(self, key: int) -> tuple[Call, ...]:
         """What a key leads to, looked up from then on."""
         number, bits = key & 0xFFFF, key >> 16
         calls = tuple(
-            route.call for route in self._routes if route.type == number and route.bit & bits
+            route.call for route in self._routes if route.type == number and route.bits & bits
         )
         self._table[key] = calls
         return calls
@@ -368,7 +401,7 @@ class Runner:
         if verdict is Verdict.PASS:
             return
         if verdict in LEAVES and entry.flow:
-            self._left_flows.add(entry.flow)
+            self._left[entry.flow] = [0, 0]
         self._reader.judge(self._deliveries.array + self._deliveries.index, verdict)
 
     def _judge_batch(self, verdicts: Any, batch: Batch, name: str) -> None:
@@ -384,6 +417,20 @@ class Runner:
             if number:
                 batch[index]
                 self._judge(Verdict(number), name)
+
+    # --- commands ---
+
+    def unsubscribe(self, types: tuple[str, ...], side: str | None) -> None:
+        """See Flow.unsubscribe."""
+        self._switches.unsubscribe(self._deliveries.entry.flow, types, side)
+
+    def subscribe(self, types: tuple[str, ...], side: str | None) -> None:
+        """See Flow.subscribe."""
+        self._switches.subscribe(self._deliveries.entry.flow, types, side)
+
+    def _command(self, kind: int, subscriptions: int, sides: int) -> None:
+        cause = self._deliveries.array + self._deliveries.index
+        self._reader.command(cause, kind, subscriptions, sides)
 
     # --- the end, and what goes wrong ---
 

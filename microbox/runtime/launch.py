@@ -32,7 +32,6 @@ from microbox.channel.messages import (
     Neighbour,
     Ready,
     StartWorker,
-    Subscribe,
     WorkerAreas,
 )
 from microbox.events.catalog import built_in
@@ -220,6 +219,7 @@ class Launcher:
                 cut=nf.cut,
                 user_types=plan.user_types,
                 names=plan.names,
+                command_delay=plan.command_delay(nf),
             )
         )
         _, fds = await child.expect(Area, self._options.patience.start, "making its shared memory")
@@ -232,7 +232,7 @@ class Launcher:
         worker_areas, (log, counters, pool) = await self._start_worker(plan, worker)
         for nf, area in zip(plan.nfs, areas, strict=True):
             await worker.send(Attach(nf.index, nf.shape, nf.fails_closed), [area])
-        await worker.send(Subscribe(plan.worker_subscriptions(), plan.worker_timers()))
+        await worker.send(plan.subscribe())
         mapping = (Map(worker_areas.pool_size), [log, pool])
         introductions: list[list[tuple[Message, list[int]]]] = [
             [mapping, *((each, [areas[each.index]]) for each in neighbours(plan, nf))]

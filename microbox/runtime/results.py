@@ -199,6 +199,7 @@ def _balances(
         _entries(worker, running.plan.catalog),
         *_passed(running, worker),
         *_handled(counters, nfs),
+        *_commands(worker, counters),
         *_records(nfs),
     ]
 
@@ -260,6 +261,24 @@ def _handled(counters: list[NFCounters], nfs: list[NFReport]) -> Iterator[Balanc
             parts = [Term(nf.handled, "returned"), Term(raised, "that raised", is_loss=True)]
             total = Term(nf.handled + raised, "calls")
             yield Balance(f"handlers of {nf.name}", total, parts)
+
+
+def _commands(worker: WorkerCounters, counters: list[NFCounters]) -> Iterator[Balance]:
+    """What NFs said about flows, and what became of it."""
+    sent = sum(nf.values["commands"] for nf in counters)
+    values = worker.values
+    if not sent and not values["commands_refused"]:
+        return
+    changes = values["module_changes"]
+    parts = [
+        Term(
+            values["commands_obeyed"],
+            f"that took effect, which changed what a flow's modules do {changes:,} times",
+        ),
+        Term(values["commands_late"], "that came when their flow or the input had ended"),
+        Term(values["commands_refused"], "that were not sound", is_loss=True),
+    ]
+    yield Balance("commands", Term(sent, "about flows"), parts)
 
 
 def _records(nfs: list[NFReport]) -> Iterator[Balance]:

@@ -29,6 +29,7 @@ from microbox.channel.messages import (
     Subscribe,
     WorkerAreas,
     WorkerDerivedType,
+    WorkerSwitch,
 )
 
 SLICE_NS = 20_000_000
@@ -246,7 +247,7 @@ def _attach(worker: Any, message: Attach, area: int) -> None:
         message.fails_closed,
         shape.own_slots,
         shape.ring_bytes,
-        0,
+        shape.command_slots,
     )
     os.close(area)
     if status != 0:
@@ -268,6 +269,19 @@ def _subscribe(worker: Any, message: Subscribe) -> None:
         worker, subscriptions, len(subscriptions), timers, len(timers), error
     )
     if status != 0:
+        raise WorkerError(_text(error))
+    if message.switches:
+        _accept_commands(worker, message.switches)
+
+
+def _accept_commands(worker: Any, switches: list[WorkerSwitch]) -> None:
+    rows = ffi.new("struct mb_switch[]", len(switches))
+    for row, each in zip(rows, switches, strict=True):
+        row.nf, row.subscription = each.nf, each.subscription
+        row.is_off_at_first = not each.initially
+        _set_bits(row.mask, each.bits)
+    error = ffi.new("char[]", lib.MB_ERROR_SIZE)
+    if lib.mb_worker_accept_commands(worker, rows, len(rows), error) != 0:
         raise WorkerError(_text(error))
 
 

@@ -34,6 +34,8 @@ class HandMade:
     publishes: Sequence[str] = ()
     declares: dict[str, dict[str, str]] = field(default_factory=dict)
     inline: bool = False
+    commands: bool = False
+    switch: dict[str, bool] = field(default_factory=dict)  # type name → whether it is on at first
     parameters: Sequence[ParameterDeclaration] = ()
     given: dict[str, Any] = field(default_factory=dict)
     on_failure: str | None = None
@@ -47,6 +49,10 @@ class HandMade:
             for number, (name, expression) in enumerate(pairs)
         ]
         handlers += [HandlerDeclaration("batch", [one], "", batch=True) for one in self.batch]
+        handlers += [
+            HandlerDeclaration("switched", [one], switch=True, initially=initially)
+            for one, initially in self.switch.items()
+        ]
         return Manifest(
             class_name=self.name.title(),
             file=f"{self.name}.py",
@@ -57,6 +63,7 @@ class HandMade:
             publishes=list(self.publishes),
             declares=[TypeDeclaration(name, fields) for name, fields in self.declares.items()],
             is_inline=self.inline,
+            commands=self.commands or bool(self.switch),
         )
 
 

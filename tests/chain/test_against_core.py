@@ -6,7 +6,8 @@ from microbox._core import ffi, lib
 from microbox.chain.conditions.compiler import COUNTERS_MAX
 from microbox.chain.derived import DERIVED_MAX
 from microbox.chain.model import CHECKSUMS, LOG_SLOTS_MIN, OVERLAP_POLICIES, StackSettings
-from microbox.chain.plan import MODULES, area_size
+from microbox.chain.module_needs import MODULES
+from microbox.chain.plan import area_size
 from microbox.chain.plan_errors import BITS_MAX, BITS_PER_NF_MAX, NFS_MAX
 from microbox.chain.protocols import EVERYTHING, protocols_of
 from microbox.channel.messages import AreaShape

@@ -75,8 +75,11 @@ def test_the_plan_for_programs(microbox: Microbox, write: Write) -> None:
             "filter": "tcp dst port 23",
             "per_flow": True,
             "batch": False,
+            "switch": None,
+            "modules": {"tcp": ["tcp.monitor"]},
         }
     ]
+    assert not block["commands"]
     http_log = next(nf for nf in plan["nfs"] if nf["name"] == "http_log")
     assert http_log["reads"] == ["http_parser"]
     assert {
@@ -85,6 +88,48 @@ def test_the_plan_for_programs(microbox: Microbox, write: Write) -> None:
         "because": ["http_parser: tcp.data", "http_parser: tcp.gap"],
     } in (plan["modules"])
     assert sum(plan["memory"].values()) > 12 << 20
+
+
+SWITCHING = """\
+    from microbox import NetworkFunction, on
+
+
+    class Switching(NetworkFunction):
+        @on("tcp.data", "udp.datagram", initially=False)
+        def read(self, event):
+            event.flow.unsubscribe()
+
+        @on("tcp.start", switch=True)
+        def start_of(self, event):
+            event.flow.subscribe("tcp.data", "udp.datagram")
+    """
+
+
+def test_what_can_be_switched_for_a_flow_is_explained(microbox: Microbox, write: Write) -> None:
+    write("switching.py", SWITCHING)
+    write(
+        "chain.yaml",
+        "input: sample.pcap\nchain: [./switching.py]\nstack: {command_delay: 500}\n",
+    )
+    ran = microbox("check", "chain.yaml")
+    assert (ran.status, ran.err) == (0, "")
+    shown = " ".join(ran.out.split())
+    for part in (
+        "tcp.data, udp.datagram (switched for each flow: from a subscription on)",
+        "tcp.start (switched for each flow: until unsubscribed from)",
+        "tcp.data, udp.datagram: tcp.monitor + tcp.stream in flows of TCP",
+        "tcp.data, udp.datagram: udp in flows of UDP",
+        "tcp.start: tcp.monitor in flows of TCP",
+        "the stack obeys 500 packets later, and is never further ahead of it",
+    ):
+        assert part in shown
+
+    (nf,) = microbox("check", "chain.yaml", "--json").json["nfs"]
+    assert nf["commands"]
+    read, start = nf["subscriptions"]
+    assert read["switch"] == {"initially": False, "after_packets": 500}
+    assert read["modules"] == {"tcp": ["tcp.monitor", "tcp.stream"], "udp": ["udp"]}
+    assert start["switch"] == {"initially": True, "after_packets": 500}
 
 
 def test_another_capture_in_place_of_the_files(microbox: Microbox, write: Write) -> None:

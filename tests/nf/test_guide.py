@@ -11,7 +11,7 @@ import pytest
 
 from microbox.nf.load import load_class
 from microbox.testing import run_nf
-from tests.nf.conftest import MakeCapture, connection
+from tests.nf.conftest import ACK, MakeCapture, connection, tcp
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [
@@ -49,6 +49,16 @@ def test_words_are_seen_and_the_flow_is_left(capture: MakeCapture, tmp_path: Pat
     assert len(run_nf(owner, path).alerts) == 1
     assert not run_nf(owner, path, limit=3).alerts
     assert not run_nf(owner, path, word="secret").alerts
+
+
+def test_banners_are_written_and_the_rest_is_left(capture: MakeCapture, tmp_path: Path) -> None:
+    banner = [tcp(ACK, 501, 101, b"220 ready\r\n", back=True)]
+    banner += [tcp(ACK, 512 + n, 101, b"x", back=True) for n in range(50)]
+    frames = connection([])
+    path = capture([*frames[:3], *banner, *frames[3:]])
+    result = run_nf(example("Banners", tmp_path), path, stack={"command_delay": 8})
+    assert result.records[0]["banner"] == "220 ready"
+    assert result.counters["stream_bytes"] == 11 + 7
 
 
 def test_greetings_are_published(capture: MakeCapture, tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""What may be switched on and off for a flow, and what goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from microbox.chain.plan import Plan
+from microbox.channel.messages import WorkerSwitch
+from tests.chain.conftest import HandMade
+
+Planner = Callable[..., Plan]
+NF = type[HandMade]
+
+
+def test_nothing_is_switched_where_nobody_gives_commands(plan: Planner, nf: NF) -> None:
+    made = plan(nf("ids", on=["tcp.data"]))
+    assert made.worker_switches() == []
+    assert made.command_delay(made.nfs[0]) == 0
+    assert made.nfs[0].shape.command_slots == 0
+
+
+def test_all_that_an_nf_with_commands_gets_can_be_left(plan: Planner, nf: NF) -> None:
+    made = plan(
+        nf("other", on=["tcp"]), nf("ids", on=["tcp.data", ("tcp", "port 80")], commands=True)
+    )
+    assert made.worker_switches() == [
+        WorkerSwitch(1, 0, [1], initially=True),
+        WorkerSwitch(1, 1, [2], initially=True),
+    ]
+
+
+def test_what_is_switched_by_itself_has_a_bit_of_its_own(plan: Planner, nf: NF) -> None:
+    made = plan(nf("ids", on=["tcp.data"], switch={"tcp.data": True, "tcp.gap": False}))
+    bits = made.nfs[0].bits
+    assert [(bit.switch, bit.initially) for bit in bits] == [
+        ("", True),
+        ("flow.tcp.data", True),
+        ("flow.tcp.gap", False),
+    ]
+    assert [one.initially for one in made.worker_switches()] == [True, True, False]
+
+
+def test_who_reads_a_publisher_with_commands_is_switched_with_it(plan: Planner, nf: NF) -> None:
+    made = plan(
+        nf("parser", on=["tcp.data"], publishes=["http.request"], commands=True),
+        nf("ids", on=["http.request"], publishes=["alert"]),
+        nf("log", on=["alert"]),
+    )
+    parser, ids, log = (one.bits for one in made.nfs)
+    follower = next(bit for bit in ids if bit.follows == parser[0].bit)
+    assert follower.wanted == parser[0].wanted
+    assert follower.types == []
+    after = next(bit for bit in log if bit.follows == follower.bit)
+    assert made.worker_switches() == [
+        WorkerSwitch(0, 0, [parser[0].bit, follower.bit, after.bit], initially=True)
+    ]
+
+
+def test_who_leaves_a_flow_goes_on_following_those_in_front(plan: Planner, nf: NF) -> None:
+    """Or a publisher would free what the reader has not passed yet."""
+    made = plan(
+        nf("parser", on=["tcp.data"], publishes=["http.request"]),
+        nf("log", on=["http.request", "tcp.start"], commands=True),
+    )
+    parser, log = (one.bits for one in made.nfs)
+    switched = {bit for one in made.worker_switches() for bit in one.bits}
+    follower = next(bit for bit in log if set(bit.wanted) >= set(parser[0].wanted))
+    assert follower.bit not in switched
+    assert {bit.bit for bit in log if bit.types} == switched
+
+
+def test_the_ring_has_room_for_four_commands_a_packet(plan: Planner, nf: NF) -> None:
+    made = plan(nf("ids", on=["tcp.data"], commands=True))
+    assert made.command_delay(made.nfs[0]) == 8192
+    assert made.nfs[0].shape.command_slots == 4 * 8192
+    assert made.memory()["ids"] == 3 * 4096 + 4 * 8192 * 32
