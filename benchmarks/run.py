@@ -33,6 +33,7 @@ class Sample:
     unit: str
     what: str = ""
     goal: float | None = None
+    most: float | None = None
     reference: float | None = None
     reference_name: str = ""
     goal_ratio: float | None = None
@@ -50,6 +51,7 @@ class Result:
     lowest: float
     highest: float
     goal: float | None
+    most: float | None
     ratio: float | None
     reference_name: str
     goal_ratio: float | None
@@ -58,8 +60,9 @@ class Result:
     def is_reached(self) -> bool:
         """True where no goal is missed."""
         value_is = self.goal is None or self.value >= self.goal
+        small_is = self.most is None or self.value <= self.most
         ratio_is = self.goal_ratio is None or self.ratio is None or self.ratio >= self.goal_ratio
-        return value_is and ratio_is
+        return value_is and small_is and ratio_is
 
 
 def programs(build: Path) -> Iterator[list[str]]:
@@ -101,6 +104,7 @@ def summed_up(samples: list[Sample]) -> Result:
         lowest=min(values),
         highest=max(values),
         goal=first.goal,
+        most=first.most,
         ratio=statistics.median(ratios) if ratios else None,
         reference_name=first.reference_name,
         goal_ratio=first.goal_ratio,
@@ -134,11 +138,18 @@ def table(results: list[Result]) -> Table:
             result.what,
             f"{result.value:,.2f} {result.unit}",
             f"{result.lowest:,.2f} - {result.highest:,.2f}",
-            "" if result.goal is None else f"{result.goal:,.2f}",
+            aim(result),
             beside(result),
             style=style,
         )
     return shown
+
+
+def aim(result: Result) -> str:
+    """What the value should reach, or stay under. A goal of 0 is none."""
+    if result.most is not None:
+        return f"at most {result.most:,.0f}"
+    return f"{result.goal:,.2f}" if result.goal else ""
 
 
 def beside(result: Result) -> str:
