@@ -140,6 +140,7 @@ class NFPages:
         geometry.log_slots = log_slots
         geometry.own_slots = shape.own_slots
         geometry.ring_bytes = shape.ring_bytes
+        geometry.command_slots = shape.command_slots
         geometry.is_inline = shape.is_inline
         self._area = MappedArea(fd, lib.mb_nf_area_size(geometry))
         parts = lib.mb_nf_area_parts(self._area.base, geometry)

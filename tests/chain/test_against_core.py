@@ -42,7 +42,6 @@ def test_settings_are_the_fields_of_the_stacks_configuration() -> None:
         "module_count",
         "derived",
         "derived_count",
-        "command_delay",
     }
     assert {f"MB_OVERLAP_{name.upper()}": value for name, value in OVERLAP_POLICIES.items()} == {
         name: value
@@ -61,6 +60,7 @@ def test_an_area_is_as_large_as_the_bus_makes_it() -> None:
         AreaShape(65536, 0, 0, is_inline=False),
         AreaShape(65536, 0, 0, is_inline=True),
         AreaShape(4096, 16384, 4 << 20, is_inline=True),
+        AreaShape(4096, 16384, 4 << 20, is_inline=True, command_slots=8192),
     ):
         geometry = ffi.new(
             "struct mb_nf_geometry *",
@@ -68,6 +68,7 @@ def test_an_area_is_as_large_as_the_bus_makes_it() -> None:
                 "log_slots": shape.log_slots,
                 "own_slots": shape.own_slots,
                 "ring_bytes": shape.ring_bytes,
+                "command_slots": shape.command_slots,
                 "is_inline": shape.is_inline,
             },
         )
