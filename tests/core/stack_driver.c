@@ -5,6 +5,7 @@
  */
 #include "microbox/events/event_types.h"
 #include "microbox/stack/counters.h"
+#include "microbox/stack/partition.h"
 #include "microbox/stack/stack.h"
 
 #include <stdlib.h>
@@ -65,6 +66,8 @@ EXPORTED int stack_driver_open(struct stack_driver *driver, const struct mb_stac
 EXPORTED void stack_driver_close(struct stack_driver *driver);
 EXPORTED int stack_driver_send(struct stack_driver *driver, const uint8_t *bytes,
                                const struct mb_frame *frames, size_t count, size_t batch);
+EXPORTED void stack_driver_share_out(const uint8_t *bytes, const struct mb_frame *frames,
+                                     size_t count, uint32_t workers, uint32_t *worker);
 EXPORTED int stack_driver_finish(struct stack_driver *driver);
 EXPORTED uint64_t stack_driver_count(const struct stack_driver *driver);
 EXPORTED const struct mb_entry *stack_driver_entries(const struct stack_driver *driver);
@@ -216,6 +219,14 @@ int stack_driver_send(struct stack_driver *driver, const uint8_t *bytes,
         done += now;
     }
     return 0;
+}
+
+/* Which worker each frame is for. */
+void stack_driver_share_out(const uint8_t *bytes, const struct mb_frame *frames, size_t count,
+                            uint32_t workers, uint32_t *worker) {
+    const struct mb_partition partition = {.key = {3, 4}, .workers = workers};
+    for (size_t i = 0; i < count; i++)
+        worker[i] = mb_partition_worker(&partition, &frames[i], bytes + frames[i].offset);
 }
 
 int stack_driver_finish(struct stack_driver *driver) {

@@ -17,6 +17,7 @@
 from stack_driver.cases import cases
 from stack_driver.conversation import Endpoint, client_and_server
 from stack_driver.entries import Entry
+from stack_driver.hosts import Hosts
 from stack_driver.packets import (
     ACK,
     CWR,
@@ -29,7 +30,7 @@ from stack_driver.packets import (
     WRONG,
     Frame,
 )
-from stack_driver.stack import MILLISECOND, SECOND, START, Stack, Subscription, Timer, run
+from stack_driver.stack import MILLISECOND, SECOND, START, Packed, Stack, Subscription, Timer, run
 
 __all__ = [
     "ACK",
@@ -47,6 +48,8 @@ __all__ = [
     "Endpoint",
     "Entry",
     "Frame",
+    "Hosts",
+    "Packed",
     "Stack",
     "Subscription",
     "Timer",

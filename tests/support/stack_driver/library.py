@@ -30,6 +30,8 @@ DECLARATIONS = """
     void stack_driver_close(void *driver);
     int stack_driver_send(void *driver, const uint8_t *bytes, const uint8_t *frames, size_t count,
                           size_t batch);
+    void stack_driver_share_out(const uint8_t *bytes, const uint8_t *frames, size_t count,
+                                uint32_t workers, uint32_t *worker);
     int stack_driver_finish(void *driver);
     uint64_t stack_driver_count(void *driver);
     uint8_t *stack_driver_entries(void *driver);

@@ -15,6 +15,7 @@ from microbox._core import ffi as core
 from microbox._core import lib as core_library
 from microbox.events.catalog import Catalog, built_in
 from stack_driver.entries import Decoder, Entry
+from stack_driver.hosts import Hosts, host_networks
 from stack_driver.library import ffi, load
 from stack_driver.packets import Frame, Layer, Packet
 
@@ -24,6 +25,17 @@ START = 1_700_000_000 * SECOND  # time of the first packet, nanoseconds since th
 
 AnyFrame = bytes | Frame | Packet | Layer
 _FRAME = struct.Struct("<QQIII4x")
+# The padding has a name, since numpy leaves out what has none where arrays are joined.
+_RECORD = np.dtype(
+    [
+        ("offset", "u8"),
+        ("time", "u8"),
+        ("length", "u4"),
+        ("wire_length", "u4"),
+        ("link_type", "u4"),
+        ("padding", "u4"),
+    ]
+)
 _ENTRY_SIZE = core.sizeof("struct mb_entry")
 
 # Small, so that thousands of stacks a second are feasible; a fixed key, so that runs are alike.
@@ -86,6 +98,60 @@ def _number(pointer: Any) -> int:
     return int(core.cast("uintptr_t", pointer))
 
 
+@dataclass(frozen=True)
+class Packed:
+    """Many frames as the stack takes them: their bytes, and where each lies in them and when it
+    came (an array of struct mb_frame)."""
+
+    data: bytes
+    records: np.ndarray[Any, Any]
+
+    @classmethod
+    def of_rows(cls, rows: np.ndarray[Any, Any], time: int) -> Packed:
+        """Frames of one length, a row of bytes each, all at the same time."""
+        count, length = rows.shape
+        records = np.zeros(count, _RECORD)
+        records["offset"] = np.arange(count) * length
+        records["time"] = time
+        records["length"] = records["wire_length"] = length
+        records["link_type"] = 1
+        return cls(np.ascontiguousarray(rows, "u1").tobytes(), records)
+
+    @classmethod
+    def of_frames(cls, frames: Iterable[Frame]) -> Packed:
+        """Frames that all have a time."""
+        taken = list(frames)
+        records = np.zeros(len(taken), _RECORD)
+        lengths = np.array([len(one.data) for one in taken], "u8")
+        records["offset"] = np.cumsum(lengths) - lengths
+        records["time"] = [one.time or 0 for one in taken]
+        records["length"] = lengths
+        records["wire_length"] = np.maximum(lengths, [one.wire_length for one in taken])
+        records["link_type"] = [one.link_type for one in taken]
+        return cls(b"".join(one.data for one in taken), records)
+
+    def __add__(self, other: Packed) -> Packed:
+        moved = other.records.copy()
+        moved["offset"] += len(self.data)
+        return Packed(self.data + other.data, np.concatenate([self.records, moved]))
+
+    def workers(self, count: int) -> np.ndarray[Any, Any]:
+        """Which of `count` workers each frame is for."""
+        worker = np.zeros(len(self.records), "u4")
+        load().stack_driver_share_out(
+            ffi.from_buffer(self.data),
+            ffi.from_buffer(self.records.tobytes()),
+            len(self.records),
+            count,
+            ffi.cast("uint32_t *", worker.ctypes.data),
+        )
+        return worker
+
+    def only(self, chosen: np.ndarray[Any, Any]) -> Packed:
+        """The frames for which `chosen` is true."""
+        return Packed(self.data, self.records[chosen])
+
+
 class Stack:
     """One C stack. Keywords beside the named ones are fields of struct mb_stack_config; enums by
     number or by what follows their prefix (checksums="drop")."""
@@ -99,6 +165,7 @@ class Stack:
         *,
         batch: int = 256,
         catalog: Catalog | None = None,
+        hosts: Sequence[Hosts] = (),
         **config: Any,
     ) -> None:
         self._library = load()
@@ -113,6 +180,9 @@ class Stack:
         self.spacing = MILLISECOND  # between packets that name no time of their own
         self.packets = 0
         self._config = core.new("struct mb_stack_config *", _with_enums(DEFAULTS | config))
+        self._hosts = host_networks(hosts)
+        self._config.hosts = self._hosts
+        self._config.host_count = len(hosts)
         wanted = tuple(subscriptions)
         self._wanted, self._kept = _subscriptions(self._decoder, wanted)
         self._timers = _timers(timers)
@@ -170,17 +240,13 @@ class Stack:
             self.time += self.spacing
         self._send(b"".join(parts), b"".join(records), len(frames))
 
-    def flood(self, frames: np.ndarray[Any, Any]) -> None:
+    def send_packed(self, frames: Packed) -> None:
+        """Hands over frames that were packed before, at their own times."""
+        self._send(frames.data, frames.records.tobytes(), len(frames.records))
+
+    def flood(self, rows: np.ndarray[Any, Any]) -> None:
         """Hands over many frames of one length, a row each, all at the same time."""
-        count, length = frames.shape
-        records = np.zeros(
-            count, [("at", "u8"), ("time", "u8"), ("length", "u4"), ("wire", "u4"), ("link", "u8")]
-        )
-        records["at"] = np.arange(count) * length
-        records["time"] = self.time
-        records["length"] = records["wire"] = length
-        records["link"] = 1
-        self._send(np.ascontiguousarray(frames, "u1").tobytes(), records.tobytes(), count)
+        self.send_packed(Packed.of_rows(rows, self.time))
 
     def _send(self, data: bytes, records: bytes, count: int) -> None:
         self.packets += count
@@ -261,10 +327,9 @@ class Stack:
     def counters(self) -> SimpleNamespace:
         """The rows of counters.def."""
         counters = self._counters()
-        names = [name for name, one in core.typeof("struct mb_stack_counters").fields]
-        return SimpleNamespace(
-            **{name: getattr(counters, name) for name in names if not name.endswith(_ARRAYS)}
-        )
+        fields = core.typeof("struct mb_stack_counters").fields
+        rows = [name for name, one in fields if one.type.kind == "primitive"]
+        return SimpleNamespace(**{name: getattr(counters, name) for name in rows})
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -291,9 +356,6 @@ class Stack:
             return self._counted
         address = self._library.stack_driver_counters(self._driver)
         return core.cast("struct mb_stack_counters *", address)
-
-
-_ARRAYS = ("by_type", "by_reason")
 
 
 @functools.cache

@@ -1,0 +1,25 @@
+/*
+ * Which worker a frame is for, where flows are shared out over several.
+ *
+ * By the outermost pair of IP addresses, without ports: so both directions of a flow, all fragments
+ * of its packets (only the first one has ports), and all that one tunnel carries meet in one
+ * worker. An ICMP error goes by the pair that it quotes, to the flow that it is about. What is not
+ * IP goes to worker 0.
+ */
+#ifndef MICROBOX_STACK_PARTITION_H
+#define MICROBOX_STACK_PARTITION_H
+
+#include "microbox/io/source.h"
+
+#include <stdint.h>
+
+struct mb_partition {
+    uint64_t key[2];  /* of the hash: the same for all who share out one input */
+    uint32_t workers; /* at least 1 */
+};
+
+/* A number below `workers`. `bytes`: the frame, `frame->length` of them. */
+uint32_t mb_partition_worker(const struct mb_partition *partition, const struct mb_frame *frame,
+                             const uint8_t *bytes);
+
+#endif
