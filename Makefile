@@ -3,8 +3,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check nightly bench fuzz coverage docs format clean \
-	check-style check-types sanitized check-core check-threads check-python
+.PHONY: help demo test check evasion evasion-list nightly bench fuzz coverage docs format \
+	clean check-style check-types sanitized check-core check-threads check-python
 
 # A target of `make fuzz` runs for so long; also SECONDS=60.
 FUZZ_SECONDS ?= $(if $(filter command line,$(origin SECONDS)),$(SECONDS),30)
@@ -18,7 +18,7 @@ bin := .venv/bin
 export PATH := $(CURDIR)/$(bin):$(PATH)
 
 C_FILES = $(shell find microbox tests fuzz benchmarks examples -name '*.[ch]')
-CORE_TESTS := $(addprefix tests/,differential faults ffi nf nfs runtime stack)
+CORE_TESTS := $(addprefix tests/,differential evasion faults ffi nf nfs runtime stack)
 SANITIZED := build/sanitize
 COVERED := build/coverage
 
@@ -65,6 +65,15 @@ check-threads:
 check-python: sanitized
 	@tools/sanitized --preload $(SANITIZED)/site pytest -p no:cacheprovider $(CORE_TESTS) $(PYTEST_ARGUMENTS)
 
+evasion: ## published attacks on passive stacks (docs/evasion.md)
+	@tools/setup test
+	@tools/build build/test -Dbenchmarks=false -Dwerror=false
+	@pytest tests/evasion $(PYTEST_ARGUMENTS)
+
+evasion-list:
+	@tools/setup test
+	@PYTHONPATH=tests/support:tests/evasion python -P -m attacks && echo "docs/evasion.md"
+
 # What chance decides, with many more throws; every capture of the corpus; long fuzzing.
 nightly: export MICROBOX_CASES = $(NIGHTLY_CASES)
 nightly: export MICROBOX_NIGHTLY = 1
@@ -72,7 +81,7 @@ nightly: ## the property tests with 100,000 cases each, every capture 100 times,
 	@tools/setup test
 	@tools/build build/test -Dbenchmarks=false -Dwerror=false
 	@meson test -C build/test --no-rebuild --quiet --print-errorlogs --timeout-multiplier 20
-	@pytest --timeout=0 $(PYTEST_ARGUMENTS) tests/stack tests/differential
+	@pytest --timeout=0 $(PYTEST_ARGUMENTS) tests/stack tests/evasion tests/differential
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=$(NIGHTLY_FUZZ_SECONDS)
 
 bench: ## measure: medians of several runs, beside what was aimed at

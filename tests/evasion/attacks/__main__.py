@@ -1,0 +1,5 @@
+"""Writes docs/evasion.md."""
+
+from attacks import LIST, listing
+
+LIST.write_text(listing())
