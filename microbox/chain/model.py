@@ -38,6 +38,8 @@ CAP_POLICIES = {  # enum mb_cap_policy
     "bypass": 3,
     "pass": 4,
 }
+JUDGEMENTS = {"ignore": 1, "report": 2, "refuse": 3}  # enum mb_judgement
+URGENT_POLICIES = {"inline": 0, "out_of_band": 1, "drop": 2}  # enum mb_urgent_policy
 CHECKSUMS = {"off": 0, "event": 1, "drop": 2}  # enum mb_checksums
 FLOW_KEY_PARTS = {"vlan": 1, "tunnel": 2}  # enum mb_flow_key_ignores
 _INSTANCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -125,6 +127,27 @@ class ForceSettings(Section):
         return {**settings, "force_seed": self.seed}
 
 
+_NO_NUMBERS = {"flow_key", "force", "hosts", "midstream", "modules", "suspicious"}
+Judgement = Literal["ignore", "report", "refuse"]
+_JUDGEMENT = "ignore, report or refuse"
+
+
+class SuspiciousSettings(Section):
+    """`stack.suspicious`: what becomes of segments that receivers may not see, or not take."""
+
+    bad_checksum: Judgement = Field(default="report", description=_JUDGEMENT)
+    low_ttl: Judgement = Field(default="report", description=_JUDGEMENT)
+    unexpected_signature: Judgement = Field(default="refuse", description=_JUDGEMENT)
+    old_timestamp: Judgement = Field(default="refuse", description=_JUDGEMENT)
+    old_acknowledgment: Judgement = Field(default="refuse", description=_JUDGEMENT)
+    unsent_acknowledgment: Judgement = Field(default="report", description=_JUDGEMENT)
+    beyond_window: Judgement = Field(default="report", description=_JUDGEMENT)
+
+    def as_settings(self) -> dict[str, int]:
+        """Fields of struct mb_stack_config."""
+        return {kind: JUDGEMENTS[judgement] for kind, judgement in self.model_dump().items()}
+
+
 class StackSettings(Section):
     """`stack`: limits and timeouts of the µStack (struct mb_stack_config)."""
 
@@ -166,6 +189,9 @@ class StackSettings(Section):
     tcp_closed_timeout: Duration = Field(
         default=240_000_000_000, description="a duration with its unit, such as 240s or 4m"
     )
+    tcp_reset_timeout: Duration = Field(
+        default=2_000_000_000, description="a duration with its unit, such as 2s or 500ms"
+    )
     udp_timeout: Duration = Field(
         default=120_000_000_000, description="a duration with its unit, such as 120s or 2m"
     )
@@ -193,6 +219,13 @@ class StackSettings(Section):
     )
     checksums: Literal["off", "event", "drop"] = Field(
         default="off", description="off, event or drop"
+    )
+    suspicious: SuspiciousSettings = Field(
+        default=SuspiciousSettings(), description="a mapping such as {low_ttl: refuse}"
+    )
+    midstream: bool = Field(default=True, description="true or false")
+    urgent: Literal["inline", "out_of_band", "drop"] = Field(
+        default="inline", description="inline, out_of_band or drop"
     )
     hosts: Annotated[tuple[HostSettings, ...], Field(max_length=HOST_NETWORKS_MAX)] = Field(
         default=(),
@@ -222,16 +255,17 @@ class StackSettings(Section):
 
     def as_settings(self) -> dict[str, int]:
         """The fields of struct mb_stack_config that are numbers."""
-        settings: dict[str, Any] = self.model_dump(
-            exclude={"flow_key", "force", "hosts", "modules"}
-        )
+        settings: dict[str, Any] = self.model_dump(exclude=_NO_NUMBERS)
         for cap in ("flows", "held", "fragments"):
             settings[f"{cap}_at_cap"] = CAP_POLICIES[settings[f"{cap}_at_cap"]]
         settings.update(self.force.as_settings())
+        settings.update(self.suspicious.as_settings())
         settings["checksums"] = CHECKSUMS[self.checksums]
         settings["flow_key_ignores"] = sum(
             bit for part, bit in FLOW_KEY_PARTS.items() if part not in self.flow_key
         )
+        settings["urgent"] = URGENT_POLICIES[self.urgent]
+        settings["needs_handshake"] = int(not self.midstream)
         return settings
 
     def host_networks(self) -> tuple[HostNetwork, ...]:

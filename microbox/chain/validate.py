@@ -17,12 +17,14 @@ from microbox.chain.model import (
     LogsSettings,
     NetworkFunctionEntry,
     StackSettings,
+    SuspiciousSettings,
 )
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "": ChainFile,
     "stack": StackSettings,
     "stack.hosts": HostSettings,
+    "stack.suspicious": SuspiciousSettings,
     "log": LogSettings,
     "logs": LogsSettings,
     "chain": NetworkFunctionEntry,

@@ -10,12 +10,14 @@
 #include "microbox/events/payloads.h"
 #include "microbox/stack/hosts.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Which timeout applies, and so which list the flow is in. */
 enum mb_timeout_class {
     MB_TIMEOUT_CLOSED,  /* TCP after its end: kept so that late segments start no flow */
+    MB_TIMEOUT_RESET,   /* TCP after a RST, while it may show that it goes on */
     MB_TIMEOUT_OPENING, /* TCP, handshake not complete */
     /* Packets of one direction only, so far. Anybody can send such from any source address, and
      * who does must not push out a flow whose both ends are there. */
@@ -45,18 +47,41 @@ enum mb_tcp_mark {
     MB_TCP_SYN_SEEN = 1 << 1,
     MB_TCP_FIN_SEEN = 1 << 2,
     MB_TCP_FIN_ACKNOWLEDGED = 1 << 3,
-    MB_TCP_ACK_SEEN = 1 << 4, /* the snapshot's `acknowledged` is known */
-    MB_TCP_TIMED = 1 << 5,    /* a segment's round trip is being measured */
+    MB_TCP_ACK_SEEN = 1 << 4,    /* the snapshot's `acknowledged` is known */
+    MB_TCP_TIMED = 1 << 5,       /* a segment's round trip is being measured */
+    MB_TCP_RST_SEEN = 1 << 6,    /* one that was believed */
+    MB_TCP_URGENT = 1 << 7,      /* `urgent` is known */
+    MB_TCP_TIMESTAMPED = 1 << 8, /* `timestamp` is known */
+    MB_TCP_FIN_AHEAD = 1 << 9,   /* a FIN behind a hole: `fin` is known, and not believed yet */
+    MB_TCP_FIN_DUE = 1 << 10,    /* the segment in hand bears the side's FIN */
+    MB_TCP_SYN_MOVED = 1 << 11,  /* several SYN/ACKs, and nobody has answered one yet */
+    MB_TCP_CLAIMED = 1 << 12,    /* has acknowledged what was not sent: the flow's `claimed` */
 };
 
 /* What tcp.monitor knows of one side beyond the snapshot. */
 struct mb_tcp_side {
-    uint32_t initial;  /* sequence number of the first byte of the stream: the one after SYN */
-    uint32_t fin;      /* sequence number of FIN */
-    uint32_t timed;    /* sequence number whose acknowledgement ends the measurement */
-    uint32_t timed_at; /* packet time in microseconds, low 32 bits */
-    uint16_t marks;    /* enum mb_tcp_mark */
-    uint16_t reserved[7];
+    uint32_t initial;       /* sequence number of the first byte of the stream: the one after SYN */
+    uint32_t fin;           /* sequence number of FIN */
+    uint32_t timed;         /* sequence number whose acknowledgement ends the measurement */
+    uint32_t timed_at;      /* packet time in microseconds, low 32 bits */
+    uint16_t marks;         /* enum mb_tcp_mark */
+    uint16_t timestamp_age; /* when `timestamp` was taken, in 2^37 ns of packet time */
+    uint32_t timestamp;     /* TS.Recent of the receiver (RFC 7323) */
+    uint32_t urgent;        /* sequence number of the last urgent byte */
+    uint16_t window_max;    /* largest one offered but in SYN, unscaled */
+    uint8_t ttl_least;      /* a lower one stands out */
+    uint8_t options;        /* of its SYN: enum mb_tcp_option_seen */
+};
+
+/* A SYN inside an open connection. When the other side answers it, the next flow begins with it. */
+struct mb_tcp_pending_syn {
+    uint32_t sequence_number;
+    uint32_t end; /* behind the data that it bears */
+    uint16_t window;
+    uint8_t window_scale;
+    uint8_t options; /* enum mb_tcp_option_seen */
+    uint8_t from;    /* 1 + direction; 0: none */
+    uint8_t reserved[3];
 };
 
 /* What tcp.stream knows of one side. */
@@ -101,8 +126,15 @@ struct mb_flow_entry {
 
     uint64_t started;                   /* packet time of the first packet */
     struct mb_host_profile receiver[2]; /* by direction: of the host that its packets go to */
-    uint8_t reserved[48];
+    struct mb_tcp_pending_syn pending_syn;
+    uint32_t claimed[2]; /* by direction: acknowledged, but not seen to be sent by the other */
+    uint8_t reserved[24];
 };
+
+/* A RST was believed: the end comes, unless the flow goes on. */
+static inline bool mb_flow_is_reset(const struct mb_flow_entry *flow) {
+    return (flow->tcp[0].marks | flow->tcp[1].marks) & MB_TCP_RST_SEEN;
+}
 
 _Static_assert(sizeof(struct mb_tcp_side) == 32 && sizeof(struct mb_stream_side) == 32,
                "both sides of a module share a cache line");

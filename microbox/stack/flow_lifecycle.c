@@ -95,6 +95,8 @@ void mb_flow_end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t rea
     if (flow->epoch != stack->subscriptions.epoch)
         mb_flow_work_out_modules(stack, flow);
     flow->marks |= MB_FLOW_ENDED;
+    if (mb_flow_is_reset(flow))
+        reason = MB_REASON_END_RST;
     mb_count_reason(stack, reason);
     if (reason == MB_REASON_END_EVICTED)
         stack->counters.flows_evicted++;
@@ -133,6 +135,16 @@ void mb_flow_give_up(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t
     mb_flow_remove(&stack->table, flow);
 }
 
+/* Nothing came after a RST that would have shown that it was not taken. The flow is kept, so that
+ * late segments start no other. */
+static void retire(struct mb_stack *stack, struct mb_flow_entry *flow) {
+    const struct mb_cause packet = stack->cause;
+    mb_set_apart(stack);
+    mb_flow_end(stack, flow, MB_REASON_END_RST);
+    stack->cause = packet;
+    mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_CLOSED);
+}
+
 /* Both sides said FIN and only the last acknowledgement is missing: that is no silence. */
 static uint8_t timeout_reason(const struct mb_flow_entry *flow) {
     return flow->tcp[0].marks & flow->tcp[1].marks & MB_TCP_FIN_SEEN ? MB_REASON_END_FIN
@@ -156,7 +168,10 @@ void mb_flows_expire(struct mb_stack *stack, uint64_t first_entry) {
             uint64_t used = stack->log->next - first_entry;
             if (used + mb_flow_entries_to_end(stack, flow) > MB_ENTRIES_PER_PACKET)
                 return;
-            mb_flow_give_up(stack, flow, timeout_reason(flow));
+            if (timeout_class == MB_TIMEOUT_RESET)
+                retire(stack, flow);
+            else
+                mb_flow_give_up(stack, flow, timeout_reason(flow));
         }
     }
 }
@@ -280,21 +295,48 @@ static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_
     return flow;
 }
 
+/* The packet belongs to no flow that is known. */
+static struct mb_flow_entry *pick_up_flow(struct mb_stack *stack, const struct mb_decoded *packet,
+                                          unsigned *direction) {
+    if (stack->config.needs_handshake && packet->transport == MB_TRANSPORT_TCP &&
+        !(packet->tcp_flags & (MB_TCP_SYN | MB_TCP_RST))) {
+        mb_count_reason(stack, MB_REASON_TCP_MIDSTREAM);
+        return NULL;
+    }
+    return start_flow(stack, packet, direction);
+}
+
+/* A new connection on the five-tuple of `flow`. Where it was opened by a SYN that `flow` keeps in
+ * mind, it begins with that one. */
+static struct mb_flow_entry *follow_up(struct mb_stack *stack, struct mb_flow_entry *flow,
+                                       const struct mb_decoded *packet, unsigned *direction) {
+    struct mb_tcp_pending_syn syn = {0};
+    if (mb_tcp_answers_pending_syn(flow, packet, *direction))
+        syn = flow->pending_syn;
+    mb_flow_give_up(stack, flow, MB_REASON_END_REUSED);
+    struct mb_flow_entry *next = start_flow(stack, packet, direction);
+    if (next != NULL)
+        next->pending_syn = syn;
+    return next;
+}
+
 struct mb_flow_entry *mb_flow_of_packet(struct mb_stack *stack, const struct mb_decoded *packet,
                                         unsigned *direction) {
     struct mb_flow_entry *flow =
         mb_flow_find(&stack->table, &packet->tuple, packet->domain, packet->hash, direction);
     if (flow == NULL)
-        return start_flow(stack, packet, direction);
+        return pick_up_flow(stack, packet, direction);
     if (mb_flow_is_overdue(&stack->table, flow)) {
-        mb_flow_give_up(stack, flow, timeout_reason(flow));
-        return start_flow(stack, packet, direction);
+        if (flow->timeout_class != MB_TIMEOUT_RESET) {
+            mb_flow_give_up(stack, flow, timeout_reason(flow));
+            return pick_up_flow(stack, packet, direction);
+        }
+        retire(stack, flow);
     }
-    if (packet->transport == MB_TRANSPORT_TCP && packet->tcp_flags & MB_TCP_SYN &&
-        mb_tcp_begins_anew(flow, packet, *direction)) {
-        mb_flow_give_up(stack, flow, MB_REASON_END_REUSED);
-        return start_flow(stack, packet, direction);
-    }
+    if (packet->transport == MB_TRANSPORT_TCP &&
+        (packet->tcp_flags & MB_TCP_SYN || flow->marks & MB_FLOW_ENDED) &&
+        mb_tcp_begins_anew(flow, packet, *direction))
+        return follow_up(stack, flow, packet, direction);
     mb_flow_touch(&stack->table, flow);
     return flow;
 }

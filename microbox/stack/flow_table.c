@@ -276,13 +276,10 @@ struct mb_flow_entry *mb_flow_overdue(struct mb_flow_table *table,
 
 /* Flows of a lower rank go first; of the same rank, the one that was queued first. */
 static const uint8_t eviction_rank[MB_TIMEOUT_CLASSES] = {
-    [MB_TIMEOUT_CLOSED] = 0,
-    [MB_TIMEOUT_OPENING] = 1,
-    [MB_TIMEOUT_TCP_UNANSWERED] = 1,
-    [MB_TIMEOUT_UDP_UNANSWERED] = 1,
-    [MB_TIMEOUT_ICMP_UNANSWERED] = 1,
-    [MB_TIMEOUT_OPEN] = 2,
-    [MB_TIMEOUT_UDP] = 2,
+    [MB_TIMEOUT_CLOSED] = 0,         [MB_TIMEOUT_RESET] = 1,
+    [MB_TIMEOUT_OPENING] = 1,        [MB_TIMEOUT_TCP_UNANSWERED] = 1,
+    [MB_TIMEOUT_UDP_UNANSWERED] = 1, [MB_TIMEOUT_ICMP_UNANSWERED] = 1,
+    [MB_TIMEOUT_OPEN] = 2,           [MB_TIMEOUT_UDP] = 2,
     [MB_TIMEOUT_ICMP] = 2,
 };
 
@@ -337,13 +334,10 @@ struct mb_flow_entry *mb_flow_to_evict(struct mb_flow_table *table, uint64_t has
 /* --- unanswered flows --- */
 
 static const uint8_t class_when_answered[MB_TIMEOUT_CLASSES] = {
-    [MB_TIMEOUT_CLOSED] = MB_TIMEOUT_CLOSED,
-    [MB_TIMEOUT_OPENING] = MB_TIMEOUT_OPENING,
-    [MB_TIMEOUT_TCP_UNANSWERED] = MB_TIMEOUT_OPEN,
-    [MB_TIMEOUT_UDP_UNANSWERED] = MB_TIMEOUT_UDP,
-    [MB_TIMEOUT_ICMP_UNANSWERED] = MB_TIMEOUT_ICMP,
-    [MB_TIMEOUT_OPEN] = MB_TIMEOUT_OPEN,
-    [MB_TIMEOUT_UDP] = MB_TIMEOUT_UDP,
+    [MB_TIMEOUT_CLOSED] = MB_TIMEOUT_CLOSED,      [MB_TIMEOUT_RESET] = MB_TIMEOUT_RESET,
+    [MB_TIMEOUT_OPENING] = MB_TIMEOUT_OPENING,    [MB_TIMEOUT_TCP_UNANSWERED] = MB_TIMEOUT_OPEN,
+    [MB_TIMEOUT_UDP_UNANSWERED] = MB_TIMEOUT_UDP, [MB_TIMEOUT_ICMP_UNANSWERED] = MB_TIMEOUT_ICMP,
+    [MB_TIMEOUT_OPEN] = MB_TIMEOUT_OPEN,          [MB_TIMEOUT_UDP] = MB_TIMEOUT_UDP,
     [MB_TIMEOUT_ICMP] = MB_TIMEOUT_ICMP,
 };
 

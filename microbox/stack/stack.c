@@ -36,6 +36,7 @@ static void fill_defaults(struct mb_stack_config *config) {
         or_default(config->tcp_unanswered_timeout, UINT64_C(7440) * SECOND);
     config->tcp_opening_timeout = or_default(config->tcp_opening_timeout, UINT64_C(240) * SECOND);
     config->tcp_closed_timeout = or_default(config->tcp_closed_timeout, UINT64_C(240) * SECOND);
+    config->tcp_reset_timeout = or_default(config->tcp_reset_timeout, UINT64_C(2) * SECOND);
     config->udp_timeout = or_default(config->udp_timeout, UINT64_C(120) * SECOND);
     config->udp_unanswered_timeout =
         or_default(config->udp_unanswered_timeout, UINT64_C(120) * SECOND);
@@ -46,6 +47,23 @@ static void fill_defaults(struct mb_stack_config *config) {
     config->tunnels_max = (uint32_t)or_default(config->tunnels_max, 4);
     if (config->tunnels_max > MB_TUNNELS_DEPTH_MAX)
         config->tunnels_max = MB_TUNNELS_DEPTH_MAX;
+}
+
+static void judge_by_default(enum mb_judgement *judgement, enum mb_judgement fallback) {
+    if (*judgement == MB_JUDGEMENT_DEFAULT)
+        *judgement = fallback;
+}
+
+/* Refused by default is what no receiver of today takes; what a lossy or lopsided capture shows of
+ * good connections too is told. */
+static void fill_judgements(struct mb_stack_config *config) {
+    judge_by_default(&config->bad_checksum, MB_JUDGEMENT_REPORT);
+    judge_by_default(&config->low_ttl, MB_JUDGEMENT_REPORT);
+    judge_by_default(&config->unexpected_signature, MB_JUDGEMENT_REFUSE);
+    judge_by_default(&config->old_timestamp, MB_JUDGEMENT_REFUSE);
+    judge_by_default(&config->old_acknowledgment, MB_JUDGEMENT_REFUSE);
+    judge_by_default(&config->unsent_acknowledgment, MB_JUDGEMENT_REPORT);
+    judge_by_default(&config->beyond_window, MB_JUDGEMENT_REPORT);
 }
 
 static int choose_key(struct mb_stack_config *config) {
@@ -59,6 +77,7 @@ static void set_timeouts(struct mb_stack *stack) {
     const struct mb_stack_config *config = &stack->config;
     const uint64_t timeouts[MB_TIMEOUT_CLASSES] = {
         [MB_TIMEOUT_CLOSED] = config->tcp_closed_timeout,
+        [MB_TIMEOUT_RESET] = config->tcp_reset_timeout,
         [MB_TIMEOUT_OPENING] = config->tcp_opening_timeout,
         [MB_TIMEOUT_TCP_UNANSWERED] = config->tcp_unanswered_timeout,
         [MB_TIMEOUT_UDP_UNANSWERED] = config->udp_unanswered_timeout,
@@ -192,6 +211,7 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
     stack->log = log;
     stack->checkpoint = MB_CHECKPOINT_PACKETS;
     fill_defaults(&stack->config);
+    fill_judgements(&stack->config);
     stack->services = mb_module_services;
     if (mb_module_set_create(&stack->modules, config->modules, config->module_count,
                              (size_t)stack->config.flows_max + 1, error) != 0 ||

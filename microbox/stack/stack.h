@@ -52,6 +52,21 @@ enum mb_checksums {
     MB_CHECKSUMS_DROP   /* packet.malformed: it belongs to no flow, as a receiver would drop it */
 };
 
+/* What becomes of a segment that its receiver may never see, or not take. */
+enum mb_judgement {
+    MB_JUDGEMENT_DEFAULT,
+    MB_JUDGEMENT_IGNORE, /* neither told nor refused */
+    MB_JUDGEMENT_REPORT, /* told, and taken all the same */
+    MB_JUDGEMENT_REFUSE  /* told; it changes nothing and gives no bytes */
+};
+
+/* What becomes of the byte that the urgent pointer names (RFC 6093). */
+enum mb_urgent_policy {
+    MB_URGENT_INLINE,      /* a byte of the stream */
+    MB_URGENT_OUT_OF_BAND, /* no byte of the stream, as programs see it that ask for nothing else */
+    MB_URGENT_DROP
+};
+
 struct mb_loaded_module;
 
 /* An event type that users derive from the stack's own: it is published right behind each event of
@@ -83,6 +98,7 @@ struct mb_stack_config {
     uint64_t tcp_unanswered_timeout;  /* open, but seen from one side only; default 7440 s */
     uint64_t tcp_opening_timeout;     /* handshake not complete; default 240 s */
     uint64_t tcp_closed_timeout;      /* after FIN or RST; default 240 s */
+    uint64_t tcp_reset_timeout;       /* from a RST to the end that it brings; default 2 s */
     uint64_t udp_timeout;             /* and other protocols; default 120 s */
     uint64_t udp_unanswered_timeout;  /* default 120 s */
     uint64_t icmp_timeout;            /* default 60 s */
@@ -102,6 +118,16 @@ struct mb_stack_config {
     uint32_t tunnels_max;      /* packets in packets that are followed; default 4, at most 16 */
     uint32_t flow_key_ignores; /* enum mb_flow_key_ignores: VLANs and tunnels tell flows apart where
                                   their bit is not set */
+    /* Judgements of segments, by kind (modules/tcp_suspicion.c). */
+    enum mb_judgement bad_checksum; /* known where checksums are looked at; default: report */
+    enum mb_judgement low_ttl;      /* default: report */
+    enum mb_judgement unexpected_signature;  /* default: refuse */
+    enum mb_judgement old_timestamp;         /* default: refuse */
+    enum mb_judgement old_acknowledgment;    /* default: refuse */
+    enum mb_judgement unsent_acknowledgment; /* default: report */
+    enum mb_judgement beyond_window;         /* default: report */
+    bool needs_handshake;                    /* connections are not picked up in the middle */
+    enum mb_urgent_policy urgent;
     const struct mb_host_network *hosts; /* read when the stack is made, the caller's */
     uint32_t host_count;
     const struct mb_derived_type *derived; /* likewise; a parent stands above its children */

@@ -5,7 +5,14 @@ from __future__ import annotations
 from microbox._core import ffi, lib
 from microbox.chain.conditions.compiler import COUNTERS_MAX
 from microbox.chain.derived import DERIVED_MAX
-from microbox.chain.model import CHECKSUMS, LOG_SLOTS_MIN, OVERLAP_POLICIES, StackSettings
+from microbox.chain.model import (
+    CHECKSUMS,
+    JUDGEMENTS,
+    LOG_SLOTS_MIN,
+    OVERLAP_POLICIES,
+    URGENT_POLICIES,
+    StackSettings,
+)
 from microbox.chain.module_needs import MODULES
 from microbox.chain.plan import area_size
 from microbox.chain.plan_errors import BITS_MAX, BITS_PER_NF_MAX, NFS_MAX
@@ -47,6 +54,16 @@ def test_settings_are_the_fields_of_the_stacks_configuration() -> None:
         name: value
         for value, name in ffi.typeof("enum mb_overlap_policy").elements.items()
         if name != "MB_OVERLAP_POLICIES"
+    }
+    assert JUDGEMENTS == {
+        "ignore": lib.MB_JUDGEMENT_IGNORE,
+        "report": lib.MB_JUDGEMENT_REPORT,
+        "refuse": lib.MB_JUDGEMENT_REFUSE,
+    }
+    assert URGENT_POLICIES == {
+        "inline": lib.MB_URGENT_INLINE,
+        "out_of_band": lib.MB_URGENT_OUT_OF_BAND,
+        "drop": lib.MB_URGENT_DROP,
     }
     assert CHECKSUMS == {
         "off": lib.MB_CHECKSUMS_OFF,

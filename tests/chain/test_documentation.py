@@ -18,6 +18,7 @@ from microbox.chain.model import (
     LogSettings,
     LogsSettings,
     StackSettings,
+    SuspiciousSettings,
 )
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide"
@@ -53,6 +54,7 @@ def test_every_key_is_shown() -> None:
         ForceSettings,
         LogSettings,
         LogsSettings,
+        SuspiciousSettings,
     )
     keys = [key for model in models for key in model.model_fields]
     text = "\n".join(EXAMPLES)

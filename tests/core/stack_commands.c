@@ -294,6 +294,7 @@ static void a_flow_that_has_ended_is_left_alone(void **state) {
     stack_handshake(&fixture.stack);
     say_now(&fixture, MB_COMMAND_UNSUBSCRIBE);
     stack_send(&fixture.stack, 0, RST, 101, 0, NULL);
+    stack_send(&fixture.stack, 1, RST, 301, 0, NULL);
     stack_send(&fixture.stack, 0, SYN, 7000, 0, NULL); /* another flow in its place */
     stack_send(&fixture.stack, 0, ACK, 7001, 1, "new");
     stack_send(&fixture.stack, 0, ACK, 7004, 1, "er");

@@ -80,6 +80,7 @@ static void a_filter_on_one_direction_gets_the_end(void **state) {
     open_for(&stack, &end, 1);
     talk(&stack);
     stack_send(&stack, 0, RST, 105, 0, NULL);
+    stack_send(&stack, 1, RST, 305, 0, NULL);
     assert_int_equal(stack_count(&stack, MB_TYPE_TCP_END), 1);
     stack_close(&stack);
 }

@@ -75,6 +75,9 @@ static void a_reset_ends(void **state) {
     stack_open(&stack);
     stack_handshake(&stack);
     stack_send(&stack, 1, RST, 301, 0, NULL);
+    assert_int_equal(stack_count(&stack, MB_TYPE_TCP_END), 0);
+    stack.time += 3 * SECONDS;
+    stack_udp(&stack, 0, "tick");
     expect_end(&stack, MB_REASON_END_RST);
     stack_close(&stack);
 }
@@ -124,8 +127,9 @@ static void a_new_syn_takes_over(void **state) {
     stack_open(&stack);
     stack_handshake(&stack);
     stack_send(&stack, 0, SYN, 900000, 0, NULL);
+    stack_send(&stack, 1, SYN | ACK, 700000, 900001, NULL);
     expect_end(&stack, MB_REASON_END_REUSED);
-    assert_int_equal(stack_next(&stack, MB_TYPE_TCP_START)->flow, 4);
+    assert_int_equal(stack_next(&stack, MB_TYPE_TCP_START)->flow, 5);
     stack_close(&stack);
 }
 
@@ -153,7 +157,8 @@ static void late_segments_belong_to_the_flow_that_ended(void **state) {
     stack_open(&stack);
     stack_handshake(&stack);
     stack_send(&stack, 1, RST, 301, 0, NULL);
-    stack_send(&stack, 0, ACK, 101, 301, "too late");
+    stack_send(&stack, 0, RST, 101, 0, NULL);
+    stack_send(&stack, 0, ACK, 91, 301, "too late");
     stack_send(&stack, 0, FIN | ACK, 109, 301, NULL);
     assert_int_equal(stack.handled.flow, 1);
     assert_int_equal(stack_count(&stack, MB_TYPE_TCP_START), 1);
@@ -187,6 +192,7 @@ static void a_connection_is_picked_up_in_the_middle(void **state) {
     assert_string_equal(stack_text(&stack, 1), "there");
     assert_int_equal(stack_count(&stack, MB_TYPE_TCP_ESTABLISHED), 0);
     stack_send(&stack, 0, RST, 5005, 0, NULL);
+    stack_finish(&stack);
     expect_states(&stack, stack_next(&stack, MB_TYPE_TCP_END), MB_TCP_CLOSED, MB_TCP_CLOSED);
     stack_close(&stack);
 }
@@ -389,7 +395,8 @@ static void one_packet_publishes_no_more_than_the_log_has_room_for(void **state)
                                        .acknowledgment = 301,
                                        .payload = "bc",
                                        .cut = 1});
-    stack_tcp(&stack, (struct tcp){.from = 1, .flags = RST, .sequence = 301});
+    stack_send(&stack, 0, RST, 102 + 3 * 319 + 2, 0, NULL);
+    stack_send(&stack, 1, RST, 301, 0, NULL);
     uint64_t published = stack.handled.end - stack.handled.first;
     assert_in_range(published, 3 * 320, MB_ENTRIES_PER_PACKET);
     stack_close(&stack);
@@ -515,6 +522,7 @@ static void the_end_of_another_flow_is_apart_from_the_packet(void **state) {
     stack_open(&stack);
     stack_handshake(&stack);
     stack_send(&stack, 0, SYN, 9000, 0, NULL);
+    stack_send(&stack, 1, SYN | ACK, 7000, 9001, NULL);
     const struct mb_entry *end = stack_next(&stack, MB_TYPE_TCP_END);
     assert_int_equal(end->reason, MB_REASON_END_REUSED);
     assert_int_equal(end->flow, 1);

@@ -13,9 +13,15 @@ extern const struct mb_module mb_module_udp;
 extern const struct mb_module mb_module_icmp;
 extern const struct mb_module mb_module_flow;
 
-/* True where the segment opens a new connection on the five-tuple of `flow`. */
-bool mb_tcp_begins_anew(const struct mb_flow_entry *flow, const struct mb_decoded *packet,
+/* True where the segment belongs to a new connection on the five-tuple of `flow`. To be asked of
+ * SYNs, and of all segments where the flow has ended. */
+bool mb_tcp_begins_anew(const struct mb_flow_entry *flow, const struct mb_decoded *segment,
                         unsigned direction);
+
+/* True where the new connection was opened by the SYN that `flow` keeps in mind: the next flow is
+ * to begin with it, and its originator is who sent it. */
+bool mb_tcp_answers_pending_syn(const struct mb_flow_entry *flow, const struct mb_decoded *segment,
+                                unsigned direction);
 
 /* An ICMP error about the connection, and whether it quotes what was sent and not acknowledged. */
 void mb_tcp_icmp_error(struct mb_stack *stack, struct mb_flow_entry *flow,

@@ -2,8 +2,13 @@
 #include "microbox/stack/wire/tcp.h"
 
 void mb_tcp_monitor_pick_up(struct mb_flow_entry *flow) {
-    for (unsigned direction = 0; direction < 2; direction++)
-        flow->tcp[direction].marks &= (uint16_t) ~(MB_TCP_SEEN | MB_TCP_ACK_SEEN | MB_TCP_TIMED);
+    const uint16_t stale = MB_TCP_SEEN | MB_TCP_ACK_SEEN | MB_TCP_TIMED | MB_TCP_TIMESTAMPED |
+                           MB_TCP_SYN_MOVED | MB_TCP_CLAIMED;
+    for (unsigned direction = 0; direction < 2; direction++) {
+        flow->tcp[direction].marks &= (uint16_t)~stale;
+        flow->tcp[direction].ttl_least = 0;
+    }
+    flow->pending_syn.from = 0;
 }
 
 /* Offsets count from the beginning of the stream; what was skipped is less than 4 GiB, or the

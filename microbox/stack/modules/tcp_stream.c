@@ -233,7 +233,7 @@ static void end_side(struct mb_stack *stack, struct mb_flow_entry *flow, unsigne
     const struct mb_tcp_side *tcp = &flow->tcp[direction];
     while (side->held != 0)
         give_up_hole(stack, flow, direction, MB_REASON_GAP_END);
-    if (!side->ready || !(tcp->marks & MB_TCP_FIN_SEEN))
+    if (!side->ready || !(tcp->marks & (MB_TCP_FIN_SEEN | MB_TCP_FIN_AHEAD)))
         return;
     int32_t missing = mb_sequence_distance(side->next, tcp->fin);
     if (missing > 0)
