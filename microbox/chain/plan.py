@@ -187,6 +187,11 @@ class Plan:
         """Packets until a command of the NF takes effect; 0: it gives none."""
         return self.settings["command_delay"] if nf.manifest.commands else 0
 
+    def derived_types(self) -> list[tuple[EventType, bool]]:
+        """All types that have conditions, and whether somebody reads them or what is below."""
+        read = {one.type for one in self.derived}
+        return [(one, one.number in read) for one in self.catalog.types if one.is_derived]
+
     def memory(self) -> dict[str, int]:
         """Bytes of shared memory by holder: the log, then each NF's area."""
         sizes = {"log": _PAGE + self.log_slots * _ENTRY_SIZE}

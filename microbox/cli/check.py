@@ -99,6 +99,10 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
             }
             for one in plan.modules
         ],
+        "derived": [
+            {"name": one.name, "condition": one.condition, "is_read": is_read}
+            for one, is_read in plan.derived_types()
+        ],
         "user_types": [one.name for one in plan.user_types],
         "settings": plan.settings,
         "hosts": [dataclasses.asdict(host) for host in plan.hosts],
@@ -160,6 +164,7 @@ def _print_plan(plan: Plan) -> None:
     sections: list[tuple[str, RenderableType | None]] = [
         ("Stages", _stages(plan)),
         ("Network functions", _nfs(plan)),
+        ("Events filtered in the stack", _derived(plan)),
         ("Stack modules, and who needs them", _modules(plan)),
         ("Shared memory", _memory(plan)),
     ]
@@ -299,6 +304,22 @@ def _duration(period: int) -> str:
     from microbox.chain.units import format_duration
 
     return format_duration(period)
+
+
+def _derived(plan: Plan) -> Table | None:
+    """Types with their conditions."""
+    from rich.markup import escape
+
+    from microbox.chain.subscriptions import short_name
+
+    types = plan.derived_types()
+    if not types:
+        return None
+    table = _grid(None, None)
+    for one, is_read in types:
+        unread = "" if is_read else "  [dim](nobody reads it: it is not looked for)[/dim]"
+        table.add_row(short_name(one, plan.catalog), f"where {escape(one.condition)}{unread}")
+    return table
 
 
 def _modules(plan: Plan) -> Table:

@@ -132,6 +132,7 @@ def as_json(
                 "producer": one.producer,
                 "payload": one.payload,
                 "doc": one.doc,
+                "condition": one.condition,
                 "fields": [
                     {
                         "name": each.name,
@@ -174,6 +175,8 @@ def _line(one: EventType, totals: Mapping[str, int] | None, label: str) -> Any:
     if totals is not None:
         line.append(f"  {totals.get(one.name, 0):,}", style="green")
     line.append(f"  {one.doc}", style="default")
+    if one.is_derived:
+        line.append(f"  where {one.condition}", style="magenta")
     fields = ", ".join(each.name for each in _new_fields(one))
     if fields:
         line.append(f"  {fields}", style="yellow")
@@ -183,11 +186,12 @@ def _line(one: EventType, totals: Mapping[str, int] | None, label: str) -> Any:
 
 
 def _print_type(out: Console, catalog: Catalog, one: EventType, counted: Mapping[str, int]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     out.print(f"[bold cyan]{one.name}[/bold cyan]")
     out.print(one.doc)
-    out.print(f"[dim]published by[/dim] {_who(one)}")
+    out.print(f"[dim]published by[/dim] {escape(_who(one))}")
     if one.fields:
         table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
         for title in ("field", "type", "from", ""):
@@ -204,6 +208,8 @@ def _print_type(out: Console, catalog: Catalog, one: EventType, counted: Mapping
 def _who(one: EventType) -> str:
     if one.is_abstract:
         return "nobody: subscribe to it to get all below it"
+    if one.is_derived:
+        return f"the stack, where {one.condition}"
     if one.parser:
         return f"the parser {one.parser}, which is added when somebody subscribes to it"
     if one.is_by_stack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -228,7 +229,9 @@ def _catalog_of(owner: type[NetworkFunction]) -> Catalog:
 
 
 def _full_name(name: str) -> str:
-    """Users may leave out the leading `flow.`, as everywhere."""
+    """Users may shorten the parent's name; of a parent of their own, the leading `flow.`."""
+    with contextlib.suppress(UnknownEventType):
+        return built_in().full_name(name)
     first = name.split(".", maxsplit=1)[0]
     return f"flow.{name}" if f"flow.{first}" in built_in().by_name else name
 
