@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 from microbox import Event, NetworkFunction, event, on
 
@@ -12,7 +12,11 @@ class Notable(NetworkFunction):
     """Write a line for each event that the chain's conditions let through."""
 
     # Declared in the chain file, under `events:`.
-    declares = {"tcp.data.busy_client": {}, "tcp.start.outsider": {}, "retransmission.early": {}}
+    declares: ClassVar[dict[str, dict[str, str]]] = {
+        "tcp.data.busy_client": {},
+        "tcp.start.outsider": {},
+        "retransmission.early": {},
+    }
 
     slow = event("tcp.established.slow", when="flow.age > 20ms", doc="A slow handshake.")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from microbox.nf.errors import DefinitionError
 
@@ -58,8 +57,7 @@ def event(  # noqa: PLR0913 (a keyword each)
 
 
 def derived_by(owner: type) -> Iterator[DerivedEvent]:
-    """The declarations of a class and its bases, in their order, without those overridden."""
-    values: dict[str, Any] = {}
-    for base in reversed(owner.__mro__):
-        values.update(vars(base))
-    return (one for one in values.values() if isinstance(one, DerivedEvent))
+    """The declarations of a class and its bases, in their order; of two with one name the last."""
+    values = (value for base in reversed(owner.__mro__) for value in vars(base).values())
+    by_name = {one.name: one for one in values if isinstance(one, DerivedEvent)}
+    return iter(by_name.values())

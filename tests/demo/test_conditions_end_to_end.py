@@ -1,4 +1,4 @@
-"""configs/conditions.yaml: the stack finds just the events that the same conditions find in Python."""
+"""configs/conditions.yaml: the stack finds just what the same conditions find in Python."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from microbox._core import lib
@@ -37,7 +37,9 @@ from microbox.chain.conditions.syntax import (
 from microbox.events.catalog import NAME, Catalog, EventType
 
 COUNTERS_MAX = 8  # MB_CONDITION_COUNTERS_MAX
-_MAPPED = bytes(10) + b"\xff\xff"  # of an IPv4 address in IPv6 (RFC 4291 section 2.5.5.2)
+# IPv4 addresses in IPv6 (RFC 4291 section 2.5.5.2). No IPv6 network is meant to hold them.
+_MAPPED_NETWORK = IPv6Network("::ffff:0:0/96")
+_MAPPED = _MAPPED_NETWORK.network_address.packed[:12]
 _ADDRESS_BITS = 128
 
 _EQUALITY = {"==": lib.MB_STEP_EQUAL, "!=": lib.MB_STEP_UNEQUAL}
@@ -373,8 +375,11 @@ class _Compiler:
             return ()
         if needs_host and network.value.num_addresses > 1:
             self.fault(network.offset, f"{network.value} is a network", "did you mean 'in'?")
-        prefix, bits = _prefix(network.value)
-        return (Step(lib.MB_STEP_MATCHES, bits, value.place, constant=prefix),)
+        matches = (_matches(network.value, value.place),)
+        if isinstance(network.value, IPv6Network) and _MAPPED_NETWORK.subnet_of(network.value):
+            is_ipv6 = (_matches(_MAPPED_NETWORK, value.place), Step(lib.MB_STEP_NOT))
+            return _joined(lib.MB_STEP_SKIP_IF_FALSE, (is_ipv6, matches)).steps
+        return matches
 
     # --- data ---
 
@@ -430,12 +435,12 @@ def _joined(skip: int, parts: Iterable[tuple[Step, ...]]) -> _Value:
     return _Value(Kind.TRUTH, steps)
 
 
-def _prefix(network: Network) -> tuple[bytes, int]:
-    """The first bits of all its addresses, IPv4 mapped into IPv6."""
+def _matches(network: Network, place: int) -> Step:
+    """Whether the address at `place` begins as all of the network's, IPv4 mapped into IPv6."""
     address, bits = network.network_address.packed, network.prefixlen
     if isinstance(network, IPv4Network):
         address, bits = _MAPPED + address, _ADDRESS_BITS - 32 + bits
-    return address[: (bits + 7) // 8], bits
+    return Step(lib.MB_STEP_MATCHES, bits, place, constant=address[: (bits + 7) // 8])
 
 
 def _begin(node: Node) -> int:
