@@ -1,5 +1,6 @@
 #include "scenarios.h"
 
+#include "condition_steps.h"
 #include "microbox/bus/log.h"
 #include "microbox/bus/reader.h"
 #include "microbox/events/event_types.h"
@@ -107,12 +108,45 @@ static struct interest everything(void) {
                                                            "ether host 1:2:3:4:5:6", "tcp port 80"};
     struct interest interest = {0};
     for (unsigned i = 0; i < SUBSCRIPTIONS_MAX; i++)
-        want(&interest, filters[i], 0, MB_TYPES_BUILT_IN - 1);
+        want(&interest, filters[i], 0, MB_TYPES_BUILT_IN); /* and a derived one */
     return interest;
 }
 
 static const struct mb_timer_subscription timers[] = {{.period = 1000000, .mask = {1, 0}},
                                                       {.period = 3000000, .mask = {2, 0}}};
+
+/* --- the stack's configuration: something of everything that it keeps --- */
+
+enum { FLOWS = 64, DERIVED_TYPE = MB_TYPES_BUILT_IN, COMMAND_SLOTS = 4096, COMMAND_DELAY = 512 };
+
+static struct mb_stack_config configure(uint32_t link_type) {
+    static const struct mb_host_network hosts[] = {
+        {.prefix_length = 0, .profile = {.segments = MB_OVERLAP_LINUX}},
+        {.prefix_length = 96, .profile = {.fragments = MB_OVERLAP_BSD, .hops = 3}},
+    };
+    static const struct mb_condition_step third_of_its_flow[] = {PUSH(1), COUNT(0), COUNTED(0),
+                                                                 WITH(EQUAL, 3)};
+    static const struct mb_derived_type derived = {
+        .type = DERIVED_TYPE,
+        .counters = 1,
+        .bases = {UINT64_C(1) << MB_TYPE_PACKET_IP_TCP},
+        .program = (const uint8_t *)third_of_its_flow,
+        .program_size = sizeof third_of_its_flow,
+        .step_count = COUNT_OF(third_of_its_flow),
+    };
+    _Static_assert((int)MB_TYPE_PACKET_IP_TCP < 64, "in the first word of a set of types");
+    return (struct mb_stack_config){
+        .flows_max = FLOWS,
+        .held_segments_max = FLOWS,
+        .command_delay = COMMAND_DELAY,
+        .checksums = MB_CHECKSUMS_EVENT,
+        .hosts = hosts,
+        .host_count = COUNT_OF(hosts),
+        .derived = &derived,
+        .derived_count = 1,
+        .link_type = link_type,
+    };
+}
 
 /* --- the stack alone --- */
 
@@ -137,10 +171,7 @@ static bool handle_capture(struct mb_source *source, const struct interest *inte
     const int result = mb_log_create(&log, SLOTS);
     if (result != 0)
         return explain(result, error);
-    const struct mb_stack_config config = {.flows_max = 64,
-                                           .held_segments_max = 64,
-                                           .checksums = MB_CHECKSUMS_EVENT,
-                                           .link_type = mb_source_link_type(source)};
+    const struct mb_stack_config config = configure(mb_source_link_type(source));
     struct mb_stack *stack =
         mb_stack_create(&config, &log, interest->subscription, interest->count, timers, 2, error);
     if (stack != NULL) {
@@ -199,8 +230,13 @@ static bool open_files(struct run *run, const char *file, char error[MB_ERROR_SI
 static bool make_reader(struct run *run, char error[MB_ERROR_SIZE]) {
     struct mb_reader_config config = {
         .log_slots = SLOTS,
-        .geometry = {.log_slots = SLOTS, .own_slots = 16, .ring_bytes = 4096, .is_inline = true},
+        .geometry = {.log_slots = SLOTS,
+                     .own_slots = 16,
+                     .ring_bytes = 4096,
+                     .command_slots = COMMAND_SLOTS,
+                     .is_inline = true},
         .subscriptions = SUBSCRIPTIONS_MAX,
+        .command_delay = COMMAND_DELAY,
         .bit = {0, 1, 2, 3, 4},
     };
     memset(config.types, 0xff, sizeof config.types);
@@ -210,8 +246,8 @@ static bool make_reader(struct run *run, char error[MB_ERROR_SIZE]) {
 }
 
 static bool connect_both(struct run *run, char error[MB_ERROR_SIZE]) {
-    int result =
-        mb_worker_attach(run->worker, 0, mb_reader_area_fd(run->reader), true, false, 16, 4096, 0);
+    int result = mb_worker_attach(run->worker, 0, mb_reader_area_fd(run->reader), true, false, 16,
+                                  4096, COMMAND_SLOTS);
     if (result == 0)
         result = mb_reader_map_log(run->reader, mb_worker_log_fd(run->worker));
     if (result != 0)
@@ -249,9 +285,7 @@ static bool run_worker(struct run *run, const char *file, char error[MB_ERROR_SI
     if (!open_files(run, file, error) || !make_reader(run, error))
         return false;
     const struct mb_worker_config config = {
-        .stack = {.flows_max = 64,
-                  .held_segments_max = 64,
-                  .link_type = mb_source_link_type(run->source)},
+        .stack = configure(mb_source_link_type(run->source)),
         .log_slots = SLOTS,
     };
     run->worker = mb_worker_create(&config, run->source, run->sink, error);
