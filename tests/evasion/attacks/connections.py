@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stack_driver import ACK, FIN, PSH, RST, SYN, WRONG, Endpoint, client_and_server
-from stack_driver.packets import TCP, Ethernet, IPv4, fast_open
+from stack_driver.packets import TCP, Ethernet, IPv4, fast_open, timestamps
 
 from attacks.attack import Right, Scene, attack
 
@@ -42,6 +42,44 @@ def false_syn_with_a_wrong_checksum(scene: Scene) -> Right:
     client, _ = client_and_server()
     scene.send(client.segment(SYN, sequence=0x7777, checksum=WRONG))
     client, server = scene.open()
+    return ask(scene, client, server)
+
+
+@attack(
+    "A SYN inside the connection, with other numbers",
+    source=f"{INTANG} resynchronization; {FRAGROUTER} tcbc-1",
+    answer="RFC 5961 section 4: a SYN does not resynchronize; the connection goes on.",
+)
+def syn_inside(scene: Scene) -> Right:
+    client, server = scene.open()
+    scene.send(client.segment(SYN, sequence=0x7777))
+    right = ask(scene, client, server)
+    return Right(client=right.client, published={"tcp.anomaly.syn_in_established": 1})
+
+
+@attack(
+    "SYNs with other numbers between bytes",
+    source=f"{FRAGROUTER} tcbc-2; Ptacek and Newsham 1998, section 5.4",
+    answer="RFC 5961 section 4: a SYN does not resynchronize; the connection goes on.",
+)
+def syns_between_bytes(scene: Scene) -> Right:
+    client, server = scene.open()
+    for at in range(len(REQUEST)):
+        scene.send(client.data(REQUEST[at : at + 1]))
+        scene.send(client.segment(SYN, sequence=0x7777 + at))
+    scene.send(server.ack())
+    return Right(client=[REQUEST])
+
+
+@attack(
+    "A segment out of the window after a SYN, to desynchronize",
+    source=f"{INTANG} resynchronization and desynchronization",
+    answer="RFC 9293 section 3.10.7.4: neither is acceptable; the connection goes on.",
+)
+def desynchronization(scene: Scene) -> Right:
+    client, server = scene.open()
+    scene.send(client.segment(SYN, sequence=0x7777))
+    scene.send(client.segment(ACK | PSH, JUNK, sequence=0x40000000))
     return ask(scene, client, server)
 
 
@@ -152,6 +190,19 @@ def early_answer(scene: Scene) -> Right:
 
 
 @attack(
+    "Bytes in a SYN that the server does not acknowledge",
+    source="Ptacek and Newsham 1998, section 5.1; Geneva, SYN with data",
+    answer="RFC 9293 section 3.10.7.2: the server did not take them, the client sends them again.",
+)
+def data_in_a_syn(scene: Scene) -> Right:
+    client, server = client_and_server()
+    scene.send(client.syn(JUNK), server.segment(SYN | ACK, sequence=300, acknowledgment=101))
+    server.opened = True
+    scene.send(client.ack())
+    return ask(scene, client, server)
+
+
+@attack(
     "TCP Fast Open: bytes in a SYN that the server acknowledges",
     source="RFC 7413",
     answer="RFC 7413 section 4.2: they are the first bytes of the stream.",
@@ -235,6 +286,33 @@ def false_fin(scene: Scene) -> Right:
     client, server = scene.open()
     scene.send(client.segment(FIN | ACK, at=0, checksum=WRONG))
     return ask(scene, client, server)
+
+
+@attack(
+    "A FIN far beyond the window",
+    source=f"{INTANG} TCB teardown (FIN)",
+    answer="RFC 9293 section 3.10.7.4: it is not acceptable, and the connection goes on.",
+)
+def fin_beyond_the_window(scene: Scene) -> Right:
+    client, server = scene.open()
+    scene.send(client.segment(FIN | ACK, at=1_000_000), server.segment(FIN | ACK, at=1_000_000))
+    right = ask(scene, client, server)
+    return Right(client=right.client, ends=["shutdown"])
+
+
+@attack(
+    "A RST/ACK and a FIN/ACK with old timestamps right after the SYN",
+    source="CVE-2019-18625 (Suricata)",
+    answer="RFC 7323 section 5: the client drops what repeats none of its timestamps.",
+)
+def teardown_with_old_timestamps(scene: Scene) -> Right:
+    client, server = scene.open(client=timestamps(5000), server=timestamps(9000, 5000))
+    client.options, server.options = timestamps(5010, 9000), timestamps(9010, 5010)
+    scene.send(server.ack())
+    scene.send(server.segment(FIN | ACK, at=0, options=timestamps(1, 1)))
+    scene.send(server.segment(RST | ACK, at=0, options=timestamps(1, 1)))
+    right = ask(scene, client, server)
+    return Right(client=right.client, ends=["shutdown"])
 
 
 @attack(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stack_driver import ACK, FIN, PSH, URG, WRONG, Endpoint
+from stack_driver import ACK, FIN, PSH, URG, WRONG, Endpoint, Hosts
+from stack_driver.packets import md5_signature, timestamps
 
 from attacks.attack import Right, Scene, attack
 
@@ -26,6 +27,14 @@ def one_by_one(scene: Scene) -> Right:
     client, server = scene.open()
     scene.send(*bytes_of(client), server.ack())
     return Right(client=[REQUEST])
+
+
+@attack("Bytes one by one, one of them twice", source=f"{FRAGROUTER} tcp-3", answer=IN_ORDER)
+def one_twice(scene: Scene) -> Right:
+    client, server = scene.open()
+    segments = bytes_of(client)
+    scene.send(*segments[:5], segments[2], *segments[5:], server.ack())
+    return Right(client=[REQUEST], published={"tcp.anomaly.retransmission": 1})
 
 
 @attack("Bytes one by one, one of them out of order", source=f"{FRAGROUTER} tcp-8", answer=IN_ORDER)
@@ -86,6 +95,35 @@ def null_segments(scene: Scene) -> Right:
     return Right(client=[REQUEST])
 
 
+def held_overlap(scene: Scene) -> None:
+    """A hole, then two copies of what lies behind it, then the hole's bytes."""
+    client, server = scene.open()
+    scene.send(client.data(JUNK[5:], at=5), client.data(REQUEST[5:], at=5))
+    scene.send(client.data(REQUEST[:5], at=0), server.ack())
+
+
+@attack(
+    "Two copies behind a hole, where the host keeps the first",
+    source=f"{PTACEK}, section 5.3; {INTANG} data reassembly",
+    answer="The policy `first` of the host keeps what came first.",
+    hosts=(Hosts(segments="first"),),
+)
+def held_for_a_host_that_keeps_the_first(scene: Scene) -> Right:
+    held_overlap(scene)
+    return Right(client=[REQUEST[:5] + JUNK[5:]])
+
+
+@attack(
+    "Two copies behind a hole, where the host keeps the last",
+    source=f"{PTACEK}, section 5.3; {INTANG} data reassembly",
+    answer="The policy `last` of the host keeps what came last.",
+    hosts=(Hosts(segments="last"),),
+)
+def held_for_a_host_that_keeps_the_last(scene: Scene) -> Right:
+    held_overlap(scene)
+    return Right(client=[REQUEST])
+
+
 def after_false_data(scene: Scene, false: bytes, client: Endpoint, server: Endpoint) -> Right:
     """What the receiver does not take, then the true bytes in its place."""
     scene.send(false, client.data(REQUEST), server.ack())
@@ -127,6 +165,65 @@ def data_without_flags(scene: Scene) -> Right:
 
 
 @attack(
+    "Data that acknowledges what was never sent, before the true data",
+    source=f"{INTANG} in-order data overlap (bad ACK number)",
+    answer="RFC 5961 section 5: a receiver takes no data with an acknowledgement out of range.",
+)
+def data_with_a_wrong_acknowledgment(scene: Scene) -> Right:
+    client, server = scene.open()
+    false = client.segment(ACK | PSH, JUNK, at=0, acknowledgment=0x40000000)
+    return after_false_data(scene, false, client, server)
+
+
+@attack(
+    "Data with an old timestamp before the true data",
+    source=f"{INTANG} in-order data overlap (PAWS); {PTACEK}, section 5.1",
+    answer="RFC 7323 section 5: the receiver drops it.",
+)
+def data_with_an_old_timestamp(scene: Scene) -> Right:
+    client, server = scene.open(client=timestamps(5000), server=timestamps(9000, 5000))
+    client.options, server.options = timestamps(5010, 9000), timestamps(9010, 5010)
+    scene.send(client.ack())
+    false = client.segment(ACK | PSH, JUNK, at=0, options=timestamps(1, 9000))
+    return after_false_data(scene, false, client, server)
+
+
+@attack(
+    "Data with an MD5 signature that nobody agreed on, before the true data",
+    source=f"{INTANG} in-order data overlap (unsolicited MD5)",
+    answer="RFC 2385: a receiver without a key drops it.",
+)
+def data_with_a_signature(scene: Scene) -> Right:
+    client, server = scene.open()
+    false = client.segment(ACK | PSH, JUNK, at=0, options=md5_signature())
+    return after_false_data(scene, false, client, server)
+
+
+@attack(
+    "Data whose TTL is too low to arrive, before the true data",
+    source=f"{PTACEK}, section 5.1; {INTANG} in-order data overlap (TTL)",
+    answer="RFC 1812: it does not arrive. `hops` of the host says so.",
+    hosts=(Hosts(hops=5),),
+)
+def data_that_does_not_arrive(scene: Scene) -> Right:
+    client, server = scene.open()
+    false = client.segment(ACK | PSH, JUNK, at=0, ttl=3)
+    return after_false_data(scene, false, client, server)
+
+
+@attack(
+    "Data far beyond the window",
+    source=f"{PTACEK}, section 5.1",
+    answer="RFC 9293 section 3.10.7.4: it is not acceptable; nothing waits for the bytes before.",
+)
+def data_beyond_the_window(scene: Scene) -> Right:
+    client, server = scene.open()
+    false = client.segment(ACK | PSH, JUNK, at=1_000_000)
+    scene.send(false, client.data(REQUEST), server.ack())
+    return Right(client=[REQUEST], published={"tcp.anomaly.out_of_window": 1})
+
+
+@attack(
     "A keep-alive with a byte that was acknowledged",
     source="RFC 1122 section 4.2.3.6",
     answer="Its byte lies before the window and is none of the stream.",
@@ -151,6 +248,18 @@ def wrap(scene: Scene) -> Right:
 
 
 @attack(
+    "Data behind a FIN",
+    source=f"{PTACEK}, section 5.4",
+    answer="RFC 9293 section 3.10.7.4: after the FIN nothing of the sender is taken.",
+)
+def data_behind_a_fin(scene: Scene) -> Right:
+    client, server = scene.open()
+    scene.send(client.data(REQUEST), client.fin())
+    scene.send(client.segment(ACK | PSH, JUNK, at=client.sent + 1), server.ack())
+    return Right(client=[REQUEST])
+
+
+@attack(
     "A FIN that comes before the bytes before it",
     source=f"{PTACEK}, section 5.4; Geneva, FIN first",
     answer="RFC 9293: a FIN counts when all before it is there.",
@@ -170,6 +279,20 @@ def fin_before_its_bytes(scene: Scene) -> Right:
 def fin_without_ack(scene: Scene) -> Right:
     client, server = scene.open()
     return after_false_data(scene, client.segment(FIN, at=0), client, server)
+
+
+@attack(
+    "Urgent data amid the stream",
+    source=f"{PTACEK}, section 5.3; CVE-1999-0153 (WinNuke)",
+    answer="RFC 6093: urgent bytes are bytes of the stream; the policy `inline` leaves them there.",
+)
+def urgent_data(scene: Scene) -> Right:
+    client, server = scene.open()
+    scene.send(client.data(REQUEST[:7]))
+    scene.send(client.segment(ACK | URG, REQUEST[7:8], at=7, urgent=1))
+    client.sent = 8
+    scene.send(client.data(REQUEST[8:]), server.ack())
+    return Right(client=[REQUEST], published={"tcp.urgent": 1})
 
 
 @attack(
