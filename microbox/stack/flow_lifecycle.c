@@ -147,6 +147,8 @@ static void retire(struct mb_stack *stack, struct mb_flow_entry *flow) {
 
 /* Both sides said FIN and only the last acknowledgement is missing: that is no silence. */
 static uint8_t timeout_reason(const struct mb_flow_entry *flow) {
+    if (flow->timeout_class == MB_TIMEOUT_RESET)
+        return MB_REASON_END_RST;
     return flow->tcp[0].marks & flow->tcp[1].marks & MB_TCP_FIN_SEEN ? MB_REASON_END_FIN
                                                                      : MB_REASON_END_TIMEOUT;
 }
@@ -157,23 +159,35 @@ uint32_t mb_flow_entries_to_end(const struct mb_stack *stack, const struct mb_fl
     return least + mb_derived_entries_wished(stack->derived, held == 0 ? least : 0);
 }
 
-void mb_flows_expire(struct mb_stack *stack, uint64_t first_entry) {
-    for (unsigned timeout_class = 0; timeout_class < MB_TIMEOUT_CLASSES; timeout_class++) {
-        for (;;) {
-            struct mb_flow_entry *flow =
-                mb_flow_overdue(&stack->table, (enum mb_timeout_class)timeout_class);
-            if (flow == NULL)
-                break;
-            mb_settle(stack);
-            uint64_t used = stack->log->next - first_entry;
-            if (used + mb_flow_entries_to_end(stack, flow) > MB_ENTRIES_PER_PACKET)
-                return;
-            if (timeout_class == MB_TIMEOUT_RESET)
-                retire(stack, flow);
-            else
-                mb_flow_give_up(stack, flow, timeout_reason(flow));
-        }
+/* Flows that one packet may find silent for too long. A step in time makes all of them so: they go
+ * little by little, and who is spoken to before is found to be overdue then. A packet begins one
+ * flow at most, so that the rest does not grow. */
+enum { LOOKS_PER_PACKET = 16 };
+
+static bool expire_one(struct mb_stack *stack, enum mb_timeout_class timeout_class,
+                       uint64_t first_entry, uint32_t *looks) {
+    struct mb_flow_entry *flow = mb_flow_overdue(&stack->table, timeout_class, looks);
+    if (flow == NULL)
+        return false;
+    mb_settle(stack);
+    uint64_t used = stack->log->next - first_entry;
+    if (used + mb_flow_entries_to_end(stack, flow) > MB_ENTRIES_PER_PACKET) {
+        *looks = 0;
+        return false;
     }
+    if (timeout_class == MB_TIMEOUT_RESET)
+        retire(stack, flow);
+    else
+        mb_flow_give_up(stack, flow, timeout_reason(flow));
+    --*looks;
+    return true;
+}
+
+void mb_flows_expire(struct mb_stack *stack, uint64_t first_entry) {
+    uint32_t looks = LOOKS_PER_PACKET;
+    for (unsigned each = 0; each < MB_TIMEOUT_CLASSES && looks != 0; each++)
+        while (looks != 0 && expire_one(stack, (enum mb_timeout_class)each, first_entry, &looks))
+            ;
 }
 
 /* --- finding a packet's flow --- */
@@ -260,6 +274,17 @@ static bool make_room(struct mb_stack *stack, const struct mb_decoded *packet) {
     }
 }
 
+/* One that is overdue keeps no other out, although the packet in hand is the one to find it so. */
+static void give_up_overdue(struct mb_stack *stack) {
+    uint32_t looks = LOOKS_PER_PACKET;
+    for (unsigned each = 0; each < MB_TIMEOUT_CLASSES; each++) {
+        struct mb_flow_entry *flow =
+            mb_flow_overdue(&stack->table, (enum mb_timeout_class)each, &looks);
+        if (flow != NULL)
+            return mb_flow_give_up(stack, flow, timeout_reason(flow));
+    }
+}
+
 static bool has_room(struct mb_stack *stack, const struct mb_decoded *packet) {
     if (was_refused(stack, packet)) {
         remember_refused(stack, packet);
@@ -267,6 +292,8 @@ static bool has_room(struct mb_stack *stack, const struct mb_decoded *packet) {
         mb_refuse_packet(stack, MB_REASON_LIMIT_FLOW_REFUSED);
         return false;
     }
+    if (stack->table.active == stack->table.capacity)
+        give_up_overdue(stack);
     if (!mb_flow_table_is_full(&stack->table, packet->hash) &&
         !mb_cap_is_forced(stack, MB_CAP_FLOWS))
         return true;

@@ -257,9 +257,9 @@ void mb_flow_remove(struct mb_flow_table *table, struct mb_flow_entry *flow) {
 }
 
 struct mb_flow_entry *mb_flow_overdue(struct mb_flow_table *table,
-                                      enum mb_timeout_class timeout_class) {
+                                      enum mb_timeout_class timeout_class, uint32_t *looks) {
     const struct mb_timeout_list *list = &table->lists[timeout_class];
-    while (list->oldest != 0) {
+    for (; list->oldest != 0 && *looks != 0; --*looks) {
         struct mb_flow_entry *flow = &table->flows[list->oldest];
         /* What is behind it was queued later, and nothing is seen more than `slack` after it was
          * queued, but for the packets of a step in time. */

@@ -91,9 +91,10 @@ static inline bool mb_flow_is_overdue(const struct mb_flow_table *table,
            table->now - flow->last_seen > table->lists[flow->timeout_class].timeout;
 }
 
-/* A flow of the class that is overdue, NULL: there is none. */
+/* A flow of the class that is overdue, NULL: there is none, or it would take more than `*looks`
+ * looks to find one. Takes from `*looks` what it took. */
 struct mb_flow_entry *mb_flow_overdue(struct mb_flow_table *table,
-                                      enum mb_timeout_class timeout_class);
+                                      enum mb_timeout_class timeout_class, uint32_t *looks);
 
 /* Which flow to give up where mb_flow_table_is_full said so: one that has ended; then, oldest
  * first, one that has not opened or that nobody answers; then the one that was silent longest. Of
