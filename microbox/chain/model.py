@@ -169,6 +169,10 @@ class StackSettings(Section):
         default=256 << 20,
         description="how much all flows may hold out of order together, a size such as 256MiB",
     )
+    compared_segments_max: Annotated[int, Field(ge=1, le=_U32_MAX)] = Field(
+        default=65_536,
+        description="how many segments that were given out are kept for comparison, from 1",
+    )
     gap_acknowledgments: Annotated[int, Field(ge=1, le=255)] = Field(
         default=3,
         description="how many packets must acknowledge missing bytes before they are given up, "

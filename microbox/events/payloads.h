@@ -110,8 +110,19 @@ struct mb_tcp_anomaly {
     struct mb_flow flow;
     uint32_t sequence_number; /* as in the segment */
     uint32_t acknowledged;
+};
+
+struct mb_tcp_segment_anomaly {
+    struct mb_tcp_anomaly anomaly;
     uint32_t length; /* bytes of payload in the segment */
     uint32_t reserved;
+};
+
+/* Bytes that differ from an earlier copy: from the first one that does to the last. The entry's
+ * data range is the new copy, `sequence_number` is that of its first byte. */
+struct mb_tcp_inconsistency {
+    struct mb_tcp_anomaly anomaly;
+    uint64_t previous_position; /* of the earlier copy, as long as the new one, in the frame pool */
 };
 
 struct mb_icmp_message {
@@ -157,6 +168,8 @@ union mb_payload {
     struct mb_tcp_data tcp_data;
     struct mb_tcp_gap tcp_gap;
     struct mb_tcp_anomaly tcp_anomaly;
+    struct mb_tcp_segment_anomaly tcp_segment_anomaly;
+    struct mb_tcp_inconsistency tcp_inconsistency;
     struct mb_icmp_message icmp_message;
     struct mb_icmp_error icmp_error;
     struct mb_timer timer;

@@ -383,6 +383,12 @@ class Event:
         return self._deliveries.in_pool(entry.frame + entry.data_offset, entry.data_length)
 
     @property
+    def previous(self) -> memoryview:
+        """The earlier copy of `data`, of `tcp.anomaly.overlap.inconsistent`; read-only, until the
+        handler returns."""
+        return self._deliveries.in_pool(self.previous_position, self._deliveries.entry.data_length)
+
+    @property
     def frame(self) -> memoryview:
         """The whole frame as captured, read-only, until the handler returns."""
         entry = self._deliveries.entry

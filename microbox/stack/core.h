@@ -9,6 +9,7 @@
 #include "microbox/stack/commands.h"
 #include "microbox/stack/counters.h"
 #include "microbox/stack/decode.h"
+#include "microbox/stack/delivered.h"
 #include "microbox/stack/derived.h"
 #include "microbox/stack/flow_table.h"
 #include "microbox/stack/module_set.h"
@@ -78,6 +79,7 @@ struct mb_stack {
     uint16_t always[MB_TRANSPORTS]; /* modules that flows of the transport run in any case */
     struct mb_flow_table table;
     struct mb_held_pool held;
+    struct mb_delivered_pool delivered; /* where somebody subscribes to inconsistent overlaps */
     struct mb_hosts hosts;
     struct mb_module_set modules;
     uint32_t module_entries; /* what users' modules published for this packet, or flow's end */

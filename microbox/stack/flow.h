@@ -86,15 +86,17 @@ struct mb_tcp_pending_syn {
 
 /* What tcp.stream knows of one side. */
 struct mb_stream_side {
-    uint64_t offset;      /* in the stream, of the byte `next` */
-    uint32_t next;        /* sequence number of the next byte to give out */
-    uint32_t list;        /* of held pieces (reassembly.h), 0: nothing is held */
-    uint32_t held_bytes;  /* in it */
-    uint16_t held;        /* pieces in it */
-    uint8_t ready;        /* `next` is set */
-    uint8_t policy;       /* enum mb_overlap_policy, of who receives */
+    uint64_t offset;     /* in the stream, of the byte `next` */
+    uint32_t next;       /* sequence number of the next byte to give out */
+    uint32_t list;       /* of held pieces (reassembly.h), 0: nothing is held */
+    uint32_t held_bytes; /* in it */
+    uint32_t delivered;  /* the last segment that is not acknowledged (delivered.h), 0: none kept */
+    uint16_t held;       /* pieces in it */
+    uint8_t ready;       /* `next` is set */
+    uint8_t policy;      /* enum mb_overlap_policy, of who receives */
     uint8_t acknowledged; /* packets that acknowledged all of the hole that the stream waits at */
-    uint8_t reserved[7];
+    uint8_t delivered_count;
+    uint8_t reserved[2];
 };
 
 struct mb_flow_entry {

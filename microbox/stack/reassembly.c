@@ -331,6 +331,16 @@ bool mb_held_link(struct mb_held_pool *pool, struct mb_stream_side *side,
     return true;
 }
 
+uint32_t mb_held_around(const struct mb_held_pool *pool, const struct mb_stream_side *side,
+                        uint32_t sequence) {
+    struct mb_held_place place;
+    find_place(pool, side, sequence, &place);
+    uint32_t node = place.before[0];
+    if (node != side->list && mb_sequence_before(sequence, pool->records[node].end))
+        return node;
+    return node_behind(pool, &place);
+}
+
 /* The piece behind the first node's first takes the node's place. */
 static void promote(struct mb_held_pool *pool, struct mb_held_record *head, uint32_t node) {
     const struct mb_held_record *first = &pool->records[node];

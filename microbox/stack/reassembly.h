@@ -125,6 +125,11 @@ static inline uint32_t mb_held_first(const struct mb_held_pool *pool,
     return pool->records[pool->records[side->list].next[0]].segment.sequence;
 }
 
+/* The node that holds the byte at `sequence`, or else the first one behind it; 0: none. Where
+ * pieces are kept apart, its `next[0]` is the next piece. */
+uint32_t mb_held_around(const struct mb_held_pool *pool, const struct mb_stream_side *side,
+                        uint32_t sequence);
+
 /* Takes the first held piece out of the list. There must be one. */
 struct mb_segment mb_held_take(struct mb_held_pool *pool, struct mb_stream_side *side);
 

@@ -29,6 +29,7 @@ static void fill_defaults(struct mb_stack_config *config) {
     config->held_segments_max = (uint32_t)or_default(config->held_segments_max, 262144);
     config->held_bytes_per_flow = or_default(config->held_bytes_per_flow, 1 << 20);
     config->held_bytes_max = or_default(config->held_bytes_max, 256 << 20);
+    config->compared_segments_max = (uint32_t)or_default(config->compared_segments_max, 65536);
     config->gap_acknowledgments = (uint32_t)or_default(config->gap_acknowledgments, 3);
     config->gap_timeout = or_default(config->gap_timeout, UINT64_C(30) * SECOND);
     config->tcp_timeout = or_default(config->tcp_timeout, UINT64_C(7440) * SECOND);
@@ -119,6 +120,15 @@ static struct mb_decoder decoder_of(const struct mb_stack_config *config) {
                                .verifies = config->checksums != MB_CHECKSUMS_OFF};
 }
 
+/* Where nobody compares copies, there is nothing to keep. */
+static int create_history(struct mb_stack *stack) {
+    const uint64_t *wanted = stack->subscriptions.type_mask[MB_TYPE_TCP_OVERLAP_INCONSISTENT];
+    if ((wanted[0] | wanted[1]) == 0)
+        return 0;
+    stack->held.keeps_pieces_apart = true;
+    return mb_delivered_pool_create(&stack->delivered, stack->config.compared_segments_max);
+}
+
 static int create_tables(struct mb_stack *stack) {
     const struct mb_stack_config *config = &stack->config;
     int error = mb_flow_table_create(&stack->table, config->flows_max, config->hash_key);
@@ -134,8 +144,9 @@ static int create_tables(struct mb_stack *stack) {
     stack->ending = calloc(config->flows_max, sizeof *stack->ending);
     if (stack->ending == NULL)
         return -ENOMEM;
-    return mb_held_pool_create(&stack->held, config->held_segments_max, config->held_bytes_max,
-                               config->hash_key[0]);
+    error = mb_held_pool_create(&stack->held, config->held_segments_max, config->held_bytes_max,
+                                config->hash_key[0]);
+    return error != 0 ? error : create_history(stack);
 }
 
 static int take_timers(struct mb_stack *stack, const struct mb_timer_subscription *timers,
@@ -282,6 +293,7 @@ void mb_stack_destroy(struct mb_stack *stack) {
     mb_module_set_destroy(&stack->modules);
     mb_flow_table_destroy(&stack->table);
     mb_held_pool_destroy(&stack->held);
+    mb_delivered_pool_destroy(&stack->delivered);
     mb_hosts_destroy(&stack->hosts);
     mb_refused_flows_destroy(&stack->refused);
     free(stack->timers);

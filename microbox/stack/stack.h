@@ -88,6 +88,7 @@ struct mb_stack_config {
     uint32_t held_segments_max;      /* in all; default 262,144 */
     uint64_t held_bytes_per_flow;    /* default 1 MiB */
     uint64_t held_bytes_max;         /* in all; default 256 MiB */
+    uint32_t compared_segments_max;  /* given out and kept for comparison, in all; default 65,536 */
     uint32_t gap_acknowledgments;    /* packets that acknowledge missing bytes before they are given
                                         up; default 3, at most 255 */
     uint64_t gap_timeout;            /* nanoseconds of packet time that a stream waits for missing

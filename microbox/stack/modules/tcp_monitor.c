@@ -48,7 +48,7 @@ void mb_tcp_anomaly(struct mb_stack *stack, struct mb_flow_entry *flow,
     entry->data_length = segment->payload_captured;
     entry->payload.tcp_anomaly.sequence_number = segment->sequence_number;
     entry->payload.tcp_anomaly.acknowledged = segment->acknowledgment_number;
-    entry->payload.tcp_anomaly.length = segment->payload_length;
+    entry->payload.tcp_segment_anomaly.length = segment->payload_length;
 }
 
 /* --- ordinary segments --- */

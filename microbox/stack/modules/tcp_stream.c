@@ -13,6 +13,7 @@
 #include "microbox/stack/core.h"
 #include "microbox/stack/flow_lifecycle.h"
 #include "microbox/stack/modules/modules.h"
+#include "microbox/stack/modules/tcp_copies.h"
 #include "microbox/stack/sequence_number.h"
 #include "microbox/stack/wire/tcp.h"
 
@@ -49,6 +50,9 @@ static void give_out(struct mb_stack *stack, struct mb_flow_entry *flow, unsigne
             entry->data_length = segment->captured;
             entry->payload.tcp_data.offset = side->offset;
         }
+        if (mb_tcp_compares_copies(stack, flow, direction) &&
+            !mb_delivered_add(&stack->delivered, side, segment))
+            mb_count_reason(stack, MB_REASON_LIMIT_COMPARED);
         stack->counters.stream_bytes += segment->captured;
         side->offset += segment->captured;
         side->next += segment->captured;
@@ -202,6 +206,8 @@ static void take_payload(struct mb_stack *stack, struct mb_flow_entry *flow,
         .captured = packet->payload_captured,
         .came = {sequence, sequence + packet->payload_length},
     };
+    if (mb_tcp_compares_copies(stack, flow, direction))
+        mb_tcp_compare_copies(stack, flow, direction, &segment);
     take(stack, flow, direction, &segment);
 }
 
@@ -224,6 +230,9 @@ static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
         return;
     if (flow->stream_sides >> direction & 1)
         take_payload(stack, flow, segment, direction);
+    if (flow->stream[1 - direction].delivered != 0)
+        mb_delivered_forget(&stack->delivered, &flow->stream[1 - direction],
+                            flow->snapshot.side[direction].acknowledged);
     if (flow->stream[1 - direction].held != 0 && segment->tcp_flags & MB_TCP_ACK)
         look_at_acknowledgment(stack, flow, 1 - direction, segment->acknowledgment_number);
 }
@@ -248,6 +257,7 @@ static void end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reas
 
 void mb_tcp_stream_release(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction) {
     mb_held_release(&stack->held, &flow->stream[direction]);
+    mb_delivered_release(&stack->delivered, &flow->stream[direction]);
 }
 
 static bool is_overdue(const struct mb_stack *stack, const struct mb_held_wait *wait) {
