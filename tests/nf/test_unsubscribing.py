@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import chain, zip_longest
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -283,3 +284,52 @@ def test_batches_and_commands_do_not_go_together() -> None:
 def test_a_switch_is_true_or_false() -> None:
     with pytest.raises(DefinitionError, match="initially is True or False"):
         on("tcp.data", initially="no")  # type: ignore[arg-type]
+
+
+# --- who waits for whom ---
+
+
+class JudgeBatches(NetworkFunction):
+    """Judges in batches, in front of an NF that gives commands: it waits for the worker, which
+    waits for that NF, which waits for it. Checkpoints end its batches."""
+
+    inline: ClassVar = True
+    commands: ClassVar = False
+
+    @on_batch("tcp.start")
+    def judge(self, batch: Any) -> None:
+        assert len(batch) > 0
+
+
+def test_batches_in_front_of_an_nf_with_commands_come_to_an_end(capture: MakeCapture) -> None:
+    connections = [connection([b"abcde"] * 10, port=1000 + n) for n in range(60)]
+    path = capture(list(chain.from_iterable(connections)))
+    one = run_nf([JudgeBatches, FirstBytes], path, stack=STACK)
+    assert one.summary == run_nf(FirstBytesIgnoringTheRest, path, stack=STACK).summary
+    assert len(one.output) == 60 * 16
+
+
+def test_a_delay_of_one_packet_is_lockstep(capture: MakeCapture) -> None:
+    connections = (connection([b"abcde"] * 10, port=1000 + n) for n in range(5))
+    path = capture(interleaved(*connections))
+    result = run_nf([Publisher, JudgeBatches, FirstBytes], path, stack={"command_delay": 1})
+    assert len(result.summary["seen"]) == 5 * 2
+    assert result.counters["stream_bytes"] == 5 * 3 * 5  # the publisher leaves last
+
+
+def test_a_large_capture_through_a_small_log(demo: Path) -> None:
+    """The log is full, the gate is full, and an NF is waited for, by turns."""
+
+    class Leaver(Seen):
+        inline: ClassVar = True
+
+        @on("packet", "tcp", "udp")
+        def look(self, event: Event) -> None:
+            if event.flow and event.packet % 3 == 0:
+                event.flow.unsubscribe()
+
+    result = run_nf([JudgeBatches, Leaver], demo, stack={"command_delay": 5000})
+    counters = result.counters
+    assert counters["commands_obeyed"] + counters["commands_late"] > 100
+    assert counters["commands_refused"] == 0
+    assert counters["output_packets"] == counters["packets"]
