@@ -7,9 +7,10 @@
  * flow and direction, any other one per packet. One that names the link layer (arp, ether, vlan,
  * mpls, ...) is evaluated per packet on the whole frame, and so is any filter where there is no IP.
  *
- * libpcap looks for ports behind an IPv6 header only where no extension header is between, and it
- * counts SCTP as having ports; so flows of SCTP must be told apart by port for "port 80" to hold
- * for a whole flow.
+ * libpcap looks for ports behind an IPv6 header only where no extension header is between; so the
+ * stack runs a per-flow filter on a header made from the flow's five-tuple, and "ip6 proto 0", say,
+ * is true of no flow. It counts SCTP as having ports; so flows of SCTP must be told apart by port
+ * for "port 80" to hold for a whole flow.
  */
 #ifndef MICROBOX_IO_FILTER_H
 #define MICROBOX_IO_FILTER_H

@@ -6,6 +6,7 @@
 #include "microbox/stack/wire/mpls.h"
 #include "microbox/stack/wire/nflog.h"
 #include "microbox/stack/wire/ppp.h"
+#include "microbox/stack/wire/wlan.h"
 
 /* LINKTYPE_ values of captures. */
 enum {
@@ -16,8 +17,12 @@ enum {
     LINK_RAW_BSD = 12,
     LINK_RAW_OPENBSD = 14,
     LINK_RAW = 101,
+    LINK_WLAN = 105,
     LINK_LOOP = 108,
     LINK_LINUX_COOKED = 113,
+    LINK_PRISM = 119,
+    LINK_RADIOTAP = 127,
+    LINK_AVS = 163,
     LINK_IPV4 = 228,
     LINK_IPV6 = 229,
     LINK_NFLOG = 239,
@@ -86,6 +91,42 @@ static void decode_nflog(struct mb_decoded *decoded, struct mb_rest *rest) {
     mb_decode_network(decoded, rest, mb_ip_ether_type(mb_rest_next(rest), mb_rest_captured(rest)));
 }
 
+/* What is not looked into is no error: most of the air is management, or encrypted. */
+static void decode_wlan(struct mb_decoded *decoded, struct mb_rest *rest, bool is_padded) {
+    uint32_t size = mb_wlan_header_length(mb_rest_next(rest), mb_rest_captured(rest));
+    if (is_padded)
+        size = (size + 3) / 4 * 4;
+    if (size == 0 || size > mb_rest_captured(rest)) {
+        decoded->reason = MB_REASON_WLAN_SKIPPED;
+        return;
+    }
+    rest->at += size;
+    mb_decode_network(decoded, rest, mb_take_llc(rest));
+}
+
+static void decode_radiotap(struct mb_decoded *decoded, struct mb_rest *rest) {
+    const uint8_t *header = mb_rest_next(rest);
+    uint32_t length = mb_rest_captured(rest);
+    if (length < MB_RADIOTAP_SIZE_MIN || mb_radiotap_length(header) < MB_RADIOTAP_SIZE_MIN ||
+        mb_radiotap_length(header) > length)
+        return mb_malformed(decoded, MB_REASON_FRAME_TRUNCATED);
+    length = mb_radiotap_length(header);
+    rest->at += length;
+    decode_wlan(decoded, rest, mb_radiotap_is_padded(header, length));
+}
+
+/* AVS or Prism. */
+static void decode_wlan_behind_header(struct mb_decoded *decoded, struct mb_rest *rest) {
+    uint32_t captured = mb_rest_captured(rest);
+    if (captured < MB_CAPTURE_HEADER_SIZE_MIN)
+        return mb_malformed(decoded, MB_REASON_FRAME_TRUNCATED);
+    uint32_t length = mb_capture_header_length(mb_rest_next(rest));
+    if (length < MB_CAPTURE_HEADER_SIZE_MIN || length > captured)
+        return mb_malformed(decoded, MB_REASON_FRAME_TRUNCATED);
+    rest->at += length;
+    decode_wlan(decoded, rest, false);
+}
+
 /* No link header: the first four bits say which IP it is. */
 static void decode_raw(struct mb_decoded *decoded, struct mb_rest *rest) {
     if (mb_rest_captured(rest) == 0)
@@ -115,6 +156,13 @@ void mb_decode_link(struct mb_decoded *decoded, struct mb_rest *rest, uint32_t l
         return decode_fddi(decoded, rest);
     case LINK_NFLOG:
         return decode_nflog(decoded, rest);
+    case LINK_WLAN:
+        return decode_wlan(decoded, rest, false);
+    case LINK_RADIOTAP:
+        return decode_radiotap(decoded, rest);
+    case LINK_PRISM:
+    case LINK_AVS:
+        return decode_wlan_behind_header(decoded, rest);
     case LINK_LINUX_COOKED:
         return decode_linux_cooked(decoded, rest);
     case LINK_LINUX_COOKED_2:

@@ -1,5 +1,9 @@
 #include "microbox/stack/subscriptions.h"
 
+#include "microbox/stack/wire/ipv4.h"
+#include "microbox/stack/wire/ipv6.h"
+#include "microbox/stack/wire/tcp.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,34 +197,94 @@ void mb_subscriptions_remove(struct mb_subscriptions *subscriptions, uint32_t nf
     subscriptions->epoch++;
 }
 
+/* What a filter is run on: an IP packet, and the frame that it is in. */
+struct filtered {
+    const uint8_t *network; /* NULL: the frame carries no IP */
+    uint32_t network_length;
+    const uint8_t *frame;
+    uint32_t frame_length;
+    uint32_t wire_length;
+};
+
+static struct filtered whole(const struct mb_decoded *packet) {
+    return (struct filtered){
+        .network = packet->network_length == 0 ? NULL : packet->bytes + packet->network_offset,
+        .network_length = packet->network_length,
+        .frame = packet->bytes,
+        .frame_length = packet->length,
+        .wire_length = packet->wire_length,
+    };
+}
+
 static uint32_t run(const struct mb_shared_filter *filters, uint32_t count,
-                    const struct mb_decoded *packet, uint64_t mask[2]) {
-    const uint8_t *network =
-        packet->network_length == 0 ? NULL : packet->bytes + packet->network_offset;
+                    const struct filtered *it, uint64_t mask[2]) {
     uint32_t runs = 0;
     for (uint32_t i = 0; i < count; i++) {
         if ((filters[i].mask[0] | filters[i].mask[1]) == 0)
             continue;
         runs++;
-        if (mb_filter_match(filters[i].filter, packet->bytes, packet->length, packet->wire_length,
-                            network, packet->network_length))
+        if (mb_filter_match(filters[i].filter, it->frame, it->frame_length, it->wire_length,
+                            it->network, it->network_length))
             add(mask, filters[i].mask);
     }
     return runs;
 }
 
+/* --- what all packets of a flow's direction have in common, as a packet --- */
+
+enum { COMMON_SIZE = MB_IPV6_SIZE + MB_TCP_SIZE_MIN };
+
+static void write_16(uint8_t *at, uint16_t value) {
+    value = __builtin_bswap16(value);
+    memcpy(at, &value, sizeof value);
+}
+
+/* An IP header and the ports behind it, without options and extension headers: libpcap looks for
+ * ports right behind an IPv6 header only, and some packets of a flow have others in between. */
+static struct filtered common(const struct mb_five_tuple *tuple, uint8_t bytes[COMMON_SIZE]) {
+    uint32_t header = tuple->ip_version == 4 ? MB_IPV4_SIZE_MIN : MB_IPV6_SIZE;
+    uint32_t length = header + MB_TCP_SIZE_MIN;
+    memset(bytes, 0, COMMON_SIZE);
+    if (tuple->ip_version == 4) {
+        bytes[0] = 0x45;
+        write_16(bytes + MB_IPV4_TOTAL_LENGTH, (uint16_t)length);
+        bytes[MB_IPV4_PROTOCOL] = tuple->protocol;
+        memcpy(bytes + MB_IPV4_SOURCE, tuple->source + 12, 4);
+        memcpy(bytes + MB_IPV4_DESTINATION, tuple->destination + 12, 4);
+    } else {
+        bytes[0] = 0x60;
+        write_16(bytes + MB_IPV6_PAYLOAD_LENGTH, MB_TCP_SIZE_MIN);
+        bytes[MB_IPV6_NEXT_HEADER] = tuple->protocol;
+        memcpy(bytes + MB_IPV6_SOURCE, tuple->source, 16);
+        memcpy(bytes + MB_IPV6_DESTINATION, tuple->destination, 16);
+    }
+    write_16(bytes + header + MB_TCP_SOURCE_PORT, tuple->source_port);
+    write_16(bytes + header + MB_TCP_DESTINATION_PORT, tuple->destination_port);
+    return (struct filtered){.network = bytes,
+                             .network_length = length,
+                             .frame = bytes,
+                             .frame_length = length,
+                             .wire_length = length};
+}
+
 uint32_t mb_subscriptions_of_flow(const struct mb_subscriptions *subscriptions,
                                   const struct mb_decoded *packet, uint64_t mask[2]) {
+    uint8_t bytes[COMMON_SIZE];
     mask[0] = subscriptions->unfiltered[0];
     mask[1] = subscriptions->unfiltered[1];
-    return run(subscriptions->flow_filters, subscriptions->flow_filter_count, packet, mask);
+    if (subscriptions->flow_filter_count == 0)
+        return 0;
+    const struct filtered it =
+        packet->transport == MB_TRANSPORT_NONE ? whole(packet) : common(&packet->tuple, bytes);
+    return run(subscriptions->flow_filters, subscriptions->flow_filter_count, &it, mask);
 }
 
 uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions,
                                     const struct mb_decoded *packet, uint64_t mask[2]) {
+    const struct filtered it = whole(packet);
     mask[0] = 0;
     mask[1] = 0;
-    return run(subscriptions->packet_filters, subscriptions->packet_filter_count, packet, mask);
+    return run(subscriptions->packet_filters, subscriptions->packet_filter_count, &it, mask);
 }
 
 void mb_subscriptions_of_module(const struct mb_subscriptions *subscriptions, unsigned module,

@@ -50,8 +50,9 @@ void mb_subscriptions_destroy(struct mb_subscriptions *subscriptions);
 /* None of NF `nf`'s bits is set from now on. */
 void mb_subscriptions_remove(struct mb_subscriptions *subscriptions, uint32_t nf);
 
-/* The bits that want a flow's direction, judged by a packet of it; those whose filter needs each
- * packet are left out. Returns how many filters were run. */
+/* The bits that want a flow's direction, judged by what a packet of it has in common with the
+ * others: its five-tuple. A packet that belongs to no flow is judged by its own bytes. Those whose
+ * filter needs each packet are left out. Returns how many filters were run. */
 uint32_t mb_subscriptions_of_flow(const struct mb_subscriptions *subscriptions,
                                   const struct mb_decoded *packet, uint64_t mask[2]);
 

@@ -85,6 +85,22 @@ static void a_filter_on_one_direction_gets_the_end(void **state) {
     stack_close(&stack);
 }
 
+/* libpcap alone would not find the ports behind a hop-by-hop header. */
+static void a_filter_of_a_flow_sees_past_extension_headers(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    struct mb_subscription subscriptions[] = {wanting(0, MB_TYPE_UDP_DATAGRAM, "udp port 53"),
+                                              wanting(1, MB_TYPE_UDP_DATAGRAM, "udp port 54")};
+    const uint8_t datagram[40 + 8 + 8] = {
+        0x60,     [5] = 16, [8] = 0xfd,  [23] = 1,    [24] = 0xfd, [39] = 2, [40] = 17,
+        [42] = 1, [43] = 4, [48] = 0x14, [49] = 0xe9, [51] = 53,   [53] = 8};
+    open_for(&stack, subscriptions, 2);
+    stack_frame(&stack, datagram, sizeof datagram, sizeof datagram, 101);
+    assert_int_equal(stack_count(&stack, MB_TYPE_UDP_DATAGRAM), 1);
+    assert_int_equal(stack_next(&stack, MB_TYPE_UDP_DATAGRAM)->mask[0], 1);
+    stack_close(&stack);
+}
+
 static void filters_of_bytes_run_for_each_packet(void **state) {
     (void)state;
     struct stack_fixture stack;
@@ -421,6 +437,7 @@ int main(void) {
         cmocka_unit_test(packets_alone_need_no_flows),
         cmocka_unit_test(streams_are_followed_where_they_are_read),
         cmocka_unit_test(a_filter_on_one_direction_gets_the_end),
+        cmocka_unit_test(a_filter_of_a_flow_sees_past_extension_headers),
         cmocka_unit_test(filters_of_bytes_run_for_each_packet),
         cmocka_unit_test(one_filter_of_many_is_run_once),
         cmocka_unit_test(a_wrong_filter_is_named),
