@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from microbox import PASS, PASS_FLOW, Event, NetworkFunction, Verdict, on, parameter
+from microbox import Event, NetworkFunction, on, parameter
 from microbox.parsers._tls_hello import LIMIT, HelloReader
 
 CLIENT = 0  # direction
@@ -29,12 +29,13 @@ class Tls(NetworkFunction):
         self.malformed = 0
 
     @on("tcp.data")
-    def data(self, event: Event) -> Verdict:
+    def data(self, event: Event) -> None:
         """Read the next bytes of the client."""
         reader: HelloReader = event.flow.state
         if event.direction != CLIENT:
-            # A server does not speak first.
-            return PASS if reader.has_begun else PASS_FLOW
+            if not reader.has_begun:  # a server does not speak first
+                event.flow.unsubscribe()
+            return
         reader.limit = self.hello_limit
         for hello in reader.feed(event.data):
             self.hellos += 1
@@ -47,12 +48,14 @@ class Tls(NetworkFunction):
                 cipher_suites=hello.cipher_suites,
             )
         self.malformed += reader.is_malformed
-        return PASS_FLOW if reader.is_over else PASS
+        if reader.is_over:
+            event.flow.unsubscribe()
 
     @on("tcp.gap")
-    def gap(self, event: Event) -> Verdict:
+    def gap(self, event: Event) -> None:
         """A hello with a hole in it is of no use."""
-        return PASS_FLOW if event.direction == CLIENT else PASS
+        if event.direction == CLIENT:
+            event.flow.unsubscribe()
 
     def finish(self) -> dict[str, Any]:
         """Say how much there was."""

@@ -253,7 +253,9 @@ static bool connect_both(struct run *run, char error[MB_ERROR_SIZE]) {
     if (result != 0)
         return explain(result, error);
     const struct interest all = everything();
-    return mb_worker_subscribe(run->worker, all.subscription, all.count, timers, 2, error) == 0;
+    const struct mb_switch first = {.mask = {1, 0}};
+    return mb_worker_subscribe(run->worker, all.subscription, all.count, timers, 2, error) == 0 &&
+           mb_worker_accept_commands(run->worker, &first, 1, error) == 0;
 }
 
 static int read_events(struct run *run) {
@@ -261,6 +263,9 @@ static int read_events(struct run *run) {
     uint32_t broken;
     const int count =
         mb_reader_poll(run->reader, deliveries, 2 * MB_ENTRIES_PER_PACKET, 0, &broken);
+    for (int i = 0; i < count; i++)
+        if (deliveries[i].entry->flow != 0 && mb_reader_wanted(run->reader, &deliveries[i]) & 1)
+            mb_reader_command(run->reader, &deliveries[i], MB_COMMAND_UNSUBSCRIBE, 1, 3);
     mb_reader_advance(run->reader);
     return count;
 }
