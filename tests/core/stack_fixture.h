@@ -47,6 +47,7 @@ struct tcp {
     uint16_t window; /* default 65535 */
     uint32_t cut;    /* bytes that the capture's snap length took off the end */
     uint16_t port;   /* of side 0; default 1000 */
+    uint16_t urgent; /* urgent pointer; sets URG where not 0 */
     uint8_t scale;   /* window scale option, where `has_scale` */
     bool has_scale;
     bool closes_window; /* window 0 */
@@ -152,7 +153,8 @@ static inline void stack_tcp(struct stack_fixture *fixture, struct tcp segment) 
     stack_put_32(tcp + 4, segment.sequence);
     stack_put_32(tcp + 8, segment.acknowledgment);
     tcp[12] = (uint8_t)(header << 2);
-    tcp[13] = (uint8_t)segment.flags;
+    tcp[13] = (uint8_t)(segment.flags | (segment.urgent != 0 ? MB_TCP_URG : 0u));
+    stack_put_16(tcp + 18, segment.urgent);
     uint16_t window = segment.window != 0 ? segment.window : 65535;
     stack_put_16(tcp + 14, segment.closes_window ? 0 : window);
     if (segment.has_scale)

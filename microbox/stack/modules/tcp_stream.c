@@ -14,6 +14,7 @@
 #include "microbox/stack/flow_lifecycle.h"
 #include "microbox/stack/modules/modules.h"
 #include "microbox/stack/modules/tcp_copies.h"
+#include "microbox/stack/modules/tcp_tracker.h"
 #include "microbox/stack/sequence_number.h"
 #include "microbox/stack/wire/tcp.h"
 
@@ -36,27 +37,68 @@ static void publish_gap(struct mb_stack *stack, struct mb_flow_entry *flow, unsi
     side->next += length;
 }
 
+/* What the capture has of `segment`, which begins at the side's `next`. */
+static void publish_bytes(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
+                          uint16_t type, const struct mb_segment *segment) {
+    struct mb_entry *entry = mb_publish_flow(stack, flow, type, MB_REASON_NONE, direction);
+    if (entry == NULL)
+        return;
+    entry->frame = segment->frame;
+    entry->frame_length = segment->frame_length;
+    entry->data_offset = segment->data_offset;
+    entry->data_length = segment->captured;
+    entry->payload.tcp_data.offset = flow->stream[direction].offset;
+}
+
+static void publish_data(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
+                         const struct mb_segment *segment) {
+    struct mb_stream_side *side = &flow->stream[direction];
+    if (segment->captured == 0)
+        return;
+    publish_bytes(stack, flow, direction, MB_TYPE_TCP_DATA, segment);
+    stack->counters.stream_bytes += segment->captured;
+    side->offset += segment->captured;
+    side->next += segment->captured;
+}
+
+/* The urgent byte is among those of `segment`, or lies behind and is of no interest any more. */
+static bool has_urgent_byte(struct mb_flow_entry *flow, unsigned direction,
+                            const struct mb_segment *segment) {
+    if (!mb_tcp_is_marked(flow, direction, MB_TCP_URGENT))
+        return false;
+    int32_t ahead = mb_sequence_distance(segment->sequence, flow->tcp[direction].urgent);
+    if (ahead >= 0 && (uint32_t)ahead >= segment->captured)
+        return false;
+    mb_tcp_unmark(flow, direction, MB_TCP_URGENT);
+    return ahead >= 0;
+}
+
+/* Gives out the bytes before the urgent one, and that byte in the way that the policy says. Leaves
+ * in `segment` those behind. */
+static void give_out_urgent(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
+                            struct mb_segment *segment) {
+    struct mb_segment front =
+        mb_segment_split(segment, flow->tcp[direction].urgent - segment->sequence);
+    publish_data(stack, flow, direction, &front);
+    mb_count_reason(stack, MB_REASON_TCP_URGENT_BYTE);
+    struct mb_segment byte = mb_segment_split(segment, 1);
+    if (stack->config.urgent != MB_URGENT_DROP)
+        publish_bytes(stack, flow, direction, MB_TYPE_TCP_URGENT, &byte);
+    if (stack->config.urgent == MB_URGENT_INLINE)
+        publish_data(stack, flow, direction, &byte);
+    else
+        flow->stream[direction].next++;
+}
+
 /* `segment` begins at the side's `next`. */
 static void give_out(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
-                     const struct mb_segment *segment) {
-    struct mb_stream_side *side = &flow->stream[direction];
-    if (segment->captured != 0) {
-        struct mb_entry *entry =
-            mb_publish_flow(stack, flow, MB_TYPE_TCP_DATA, MB_REASON_NONE, direction);
-        if (entry != NULL) {
-            entry->frame = segment->frame;
-            entry->frame_length = segment->frame_length;
-            entry->data_offset = segment->data_offset;
-            entry->data_length = segment->captured;
-            entry->payload.tcp_data.offset = side->offset;
-        }
-        if (mb_tcp_compares_copies(stack, flow, direction) &&
-            !mb_delivered_add(&stack->delivered, side, segment))
-            mb_count_reason(stack, MB_REASON_LIMIT_COMPARED);
-        stack->counters.stream_bytes += segment->captured;
-        side->offset += segment->captured;
-        side->next += segment->captured;
-    }
+                     struct mb_segment *segment) {
+    if (segment->captured != 0 && mb_tcp_compares_copies(stack, flow, direction) &&
+        !mb_delivered_add(&stack->delivered, &flow->stream[direction], segment))
+        mb_count_reason(stack, MB_REASON_LIMIT_COMPARED);
+    if (has_urgent_byte(flow, direction, segment))
+        give_out_urgent(stack, flow, direction, segment);
+    publish_data(stack, flow, direction, segment);
     if (segment->captured < segment->length)
         publish_gap(stack, flow, direction, segment->length - segment->captured,
                     MB_REASON_GAP_PAYLOAD_CUT);
