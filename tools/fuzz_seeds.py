@@ -7,6 +7,7 @@ usage: fuzz_seeds.py TARGET DIRECTORY
 from __future__ import annotations
 
 import re
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -14,6 +15,10 @@ from pathlib import Path
 
 from stack_driver.captures import corpus, frames_of
 from stack_driver.packets import Frame
+
+from microbox.chain.conditions.compiler import compile_rule
+from microbox.chain.conditions.rule import Rule
+from microbox.events.catalog import built_in
 
 ROOT = Path(__file__).resolve().parent.parent
 LINK_TYPES = [
@@ -28,6 +33,16 @@ FRAMES = 2000  # of a capture that are looked at
 INPUTS = 4  # of a capture, where an input is many frames
 TEN_SECONDS = 10_000_000_000
 EXPRESSIONS = ["tcp port 80", "udp", "ip6 and not port 53", "net 10.0.0.0/8", "tcp[13] & 2 != 0"]
+
+ENTRY_SIZE = 192
+CONDITIONS = [
+    'data startswith "GET " and destination_port == 80',
+    "source in (10.0.0.0/8, 2001:db8::/32) or source == destination",
+    "tcp_flags & (SYN | ACK) == SYN and not direction == responder",
+    "seen > 3 and side.retransmissions * 100 / peer.packets >= 2",
+    "flow.age % 1s < 10ms or data[data.length - 1] == 10",
+    "source_port in (1..1023, 8080) and -ttl + 64 < 5",
+]
 
 Seeds = Iterator[bytes]
 
@@ -80,12 +95,23 @@ def filters(capture: Path) -> Seeds:
             yield expression.encode() + b"\0" + frame.data[14:270]
 
 
+def programs(_: Path) -> Seeds:
+    """Compiled conditions, each with an entry and its data, as fuzz/condition.c takes them."""
+    catalog = built_in()
+    packet = catalog.resolve("packet")
+    for condition in CONDITIONS:
+        program = compile_rule(Rule(condition, {"seen": "true"}, 2), packet, catalog)
+        head = struct.pack("=HBB4xQ", program.step_count, program.counters, 8, 1_000_000)
+        yield head + bytes(ENTRY_SIZE) + b"GET / HT".ljust(255, b"\0") + program.octets
+
+
 SEEDS: dict[str, Callable[[Path], Seeds]] = {
     "capture": whole_files,
     "decode": single_frames,
     "packets": packets,
     "fragments": packets,
     "filter": filters,
+    "condition": programs,
 }
 
 

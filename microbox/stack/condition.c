@@ -181,14 +181,26 @@ int mb_condition_load(struct mb_condition *condition, const uint8_t *program, ui
 
 /* --- running --- */
 
-static uint64_t load(const struct mb_entry *entry, uint32_t place, uint8_t width) {
-    uint64_t value = 0;
-    /* Little-endian hosts only, as the whole of the shared memory's layout. */
-    memcpy(&value, (const uint8_t *)entry + place, width);
-    return value;
+/* A field, whatever its alignment in the entry. */
+static inline uint64_t load(const struct mb_entry *entry, uint32_t place, uint8_t width) {
+    const uint8_t *at = (const uint8_t *)entry + place;
+    uint16_t two;
+    uint32_t four;
+    uint64_t eight;
+    switch (width) {
+    case sizeof *at:
+        return *at;
+    case sizeof two:
+        memcpy(&two, at, sizeof two);
+        return two;
+    case sizeof four:
+        memcpy(&four, at, sizeof four);
+        return four;
+    default:
+        memcpy(&eight, at, sizeof eight);
+        return eight;
+    }
 }
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "load() fills the low bytes first");
 
 static unsigned direction_of(const struct mb_entry *entry) {
     return (entry->flags & MB_FROM_RESPONDER) != 0;
@@ -231,98 +243,22 @@ static bool divide(uint8_t opcode, int64_t left, int64_t right, int64_t *result)
     return true;
 }
 
-/* False where there is no result that fits into 64 bits. */
-static bool calculate(uint8_t opcode, int64_t left, int64_t right, int64_t *result) {
-    switch (opcode) {
-    case MB_STEP_ADD:
-        return !__builtin_add_overflow(left, right, result);
-    case MB_STEP_SUBTRACT:
-        return !__builtin_sub_overflow(left, right, result);
-    case MB_STEP_MULTIPLY:
-        return !__builtin_mul_overflow(left, right, result);
-    case MB_STEP_DIVIDE:
-    case MB_STEP_MODULO:
-        return divide(opcode, left, right, result);
-    case MB_STEP_BITS_AND:
-        *result = left & right;
-        return true;
-    case MB_STEP_BITS_OR:
-        *result = left | right;
-        return true;
-    case MB_STEP_EQUAL:
-        *result = left == right;
-        return true;
-    case MB_STEP_UNEQUAL:
-        *result = left != right;
-        return true;
-    case MB_STEP_LESS:
-        *result = left < right;
-        return true;
-    case MB_STEP_AT_MOST:
-        *result = left <= right;
-        return true;
-    case MB_STEP_GREATER:
-        *result = left > right;
-        return true;
-    default:
-        *result = left >= right;
-        return true;
-    }
-}
-
-static bool to_signed(uint64_t value, int64_t *result) {
+static inline bool to_signed(uint64_t value, int64_t *result) {
     *result = (int64_t)value;
     return value <= INT64_MAX;
 }
 
-/* Steps that take one value, `*top`, and leave one there. False: failed. */
-static bool change(const struct mb_condition_step *step, const struct mb_condition_input *input,
-                   int64_t *top) {
-    switch (step->opcode) {
-    case MB_STEP_NOT:
-        *top = *top == 0;
-        return true;
-    case MB_STEP_NEGATE:
-        return !__builtin_sub_overflow((int64_t)0, *top, top);
-    default: /* MB_STEP_BYTE */
-        if (*top < 0 || *top >= (int64_t)input->entry->data_length)
-            return false;
-        *top = input->data[*top];
-        return true;
-    }
+static bool age(const struct mb_condition_input *input, int64_t *result) {
+    const uint64_t now = input->entry->time;
+    return now <= INT64_MAX && input->started <= INT64_MAX &&
+           !__builtin_sub_overflow((int64_t)now, (int64_t)input->started, result);
 }
 
-/* Steps that take nothing and leave one value in `*top`. False: failed. */
-static bool fetch(const struct mb_condition *condition, const struct mb_condition_step *step,
-                  const struct mb_condition_input *input, int64_t *top) {
-    const struct mb_entry *entry = input->entry;
-    switch (step->opcode) {
-    case MB_STEP_PUSH:
-        *top = step->value;
-        return true;
-    case MB_STEP_LOAD:
-        return to_signed(load(entry, step->place, step->width), top);
-    case MB_STEP_LOAD_OF_SIDE:
-        return to_signed(load(entry, place_of_side(entry, step), step->width), top);
-    case MB_STEP_DIRECTION:
-        *top = direction_of(entry);
-        return true;
-    case MB_STEP_AGE:
-        return entry->time <= INT64_MAX && input->started <= INT64_MAX &&
-               !__builtin_sub_overflow((int64_t)entry->time, (int64_t)input->started, top);
-    case MB_STEP_STARTS_WITH:
-        *top = starts_with(condition, step, input);
-        return true;
-    case MB_STEP_MATCHES:
-        *top = matches(condition, step, entry);
-        return true;
-    case MB_STEP_SAME_ADDRESS:
-        *top = is_same_address(step, entry);
-        return true;
-    default: /* MB_STEP_COUNTER */
-        *top = input->counters[step->place];
-        return true;
-    }
+static bool byte_of_data(const struct mb_condition_input *input, int64_t *index) {
+    if (*index < 0 || *index >= (int64_t)input->entry->data_length)
+        return false;
+    *index = input->data[*index];
+    return true;
 }
 
 /* A counter that would overflow stays as it is. */
@@ -334,42 +270,125 @@ static bool count(int64_t *counter, int64_t more) {
     return true;
 }
 
+/* The right operand of a binary operator; what is then on top is the left one, and takes the
+ * result. */
+static inline int64_t right_operand(const struct mb_condition_step *step, int64_t **top) {
+    return step->width == 1 ? step->value : *(*top)--;
+}
+
 enum mb_condition_result mb_condition_run(const struct mb_condition *condition,
                                           const struct mb_condition_input *input) {
-    int64_t stack[MB_CONDITION_STACK_MAX + 1] = {0};
+    int64_t stack[MB_CONDITION_STACK_MAX + 1];
     int64_t *top = stack; /* the first place stays unused: `top` always points to something */
-    const struct mb_condition_step *const steps = condition->steps;
-    uint32_t next = 0;
-    while (next < condition->step_count) {
-        const struct mb_condition_step *step = &steps[next++];
+    int64_t right;
+    const struct mb_entry *entry = input->entry;
+    const struct mb_condition_step *step = condition->steps;
+    const struct mb_condition_step *const end = step + condition->step_count;
+    bool is_sound = true;
+    for (; step < end && is_sound; step++) {
         switch (step->opcode) {
+        case MB_STEP_PUSH:
+            *++top = step->value;
+            break;
+        case MB_STEP_LOAD:
+            is_sound = to_signed(load(entry, step->place, step->width), ++top);
+            break;
+        case MB_STEP_LOAD_OF_SIDE:
+            is_sound = to_signed(load(entry, place_of_side(entry, step), step->width), ++top);
+            break;
+        case MB_STEP_DIRECTION:
+            *++top = direction_of(entry);
+            break;
+        case MB_STEP_AGE:
+            is_sound = age(input, ++top);
+            break;
+        case MB_STEP_BYTE:
+            is_sound = byte_of_data(input, top);
+            break;
+        case MB_STEP_STARTS_WITH:
+            *++top = starts_with(condition, step, input);
+            break;
+        case MB_STEP_MATCHES:
+            *++top = matches(condition, step, entry);
+            break;
+        case MB_STEP_SAME_ADDRESS:
+            *++top = is_same_address(step, entry);
+            break;
+        case MB_STEP_COUNTER:
+            *++top = input->counters[step->place];
+            break;
+        case MB_STEP_COUNT:
+            is_sound = count(&input->counters[step->place], *top--);
+            break;
         case MB_STEP_SKIP_IF_FALSE:
-        case MB_STEP_SKIP_IF_TRUE:
-            if ((*top != 0) == (step->opcode == MB_STEP_SKIP_IF_TRUE))
-                next = step->target;
+            if (*top == 0)
+                step = condition->steps + step->target - 1;
             else
                 top--;
             break;
-        case MB_STEP_COUNT:
-            if (!count(&input->counters[step->place], *top--))
-                return MB_CONDITION_FAILED;
+        case MB_STEP_SKIP_IF_TRUE:
+            if (*top != 0)
+                step = condition->steps + step->target - 1;
+            else
+                top--;
             break;
         case MB_STEP_NOT:
-        case MB_STEP_NEGATE:
-        case MB_STEP_BYTE:
-            if (!change(step, input, top))
-                return MB_CONDITION_FAILED;
+            *top = *top == 0;
             break;
-        default:
-            if (!is_binary(step)) {
-                if (!fetch(condition, step, input, ++top))
-                    return MB_CONDITION_FAILED;
-                break;
-            }
-            const int64_t right = step->width == 1 ? step->value : *top--;
-            if (!calculate(step->opcode, *top, right, top))
-                return MB_CONDITION_FAILED;
+        case MB_STEP_NEGATE:
+            is_sound = !__builtin_sub_overflow((int64_t)0, *top, top);
+            break;
+        case MB_STEP_ADD:
+            right = right_operand(step, &top);
+            is_sound = !__builtin_add_overflow(*top, right, top);
+            break;
+        case MB_STEP_SUBTRACT:
+            right = right_operand(step, &top);
+            is_sound = !__builtin_sub_overflow(*top, right, top);
+            break;
+        case MB_STEP_MULTIPLY:
+            right = right_operand(step, &top);
+            is_sound = !__builtin_mul_overflow(*top, right, top);
+            break;
+        case MB_STEP_DIVIDE:
+        case MB_STEP_MODULO:
+            right = right_operand(step, &top);
+            is_sound = divide(step->opcode, *top, right, top);
+            break;
+        case MB_STEP_BITS_AND:
+            right = right_operand(step, &top);
+            *top &= right;
+            break;
+        case MB_STEP_BITS_OR:
+            right = right_operand(step, &top);
+            *top |= right;
+            break;
+        case MB_STEP_EQUAL:
+            right = right_operand(step, &top);
+            *top = *top == right;
+            break;
+        case MB_STEP_UNEQUAL:
+            right = right_operand(step, &top);
+            *top = *top != right;
+            break;
+        case MB_STEP_LESS:
+            right = right_operand(step, &top);
+            *top = *top < right;
+            break;
+        case MB_STEP_AT_MOST:
+            right = right_operand(step, &top);
+            *top = *top <= right;
+            break;
+        case MB_STEP_GREATER:
+            right = right_operand(step, &top);
+            *top = *top > right;
+            break;
+        default: /* MB_STEP_AT_LEAST */
+            right = right_operand(step, &top);
+            *top = *top >= right;
         }
     }
+    if (!is_sound)
+        return MB_CONDITION_FAILED;
     return *top != 0 ? MB_CONDITION_TRUE : MB_CONDITION_FALSE;
 }
