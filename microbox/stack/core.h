@@ -146,7 +146,7 @@ static inline struct mb_entry *mb_publish_of(struct mb_stack *stack,
     if ((mask[0] | mask[1]) == 0)
         return NULL;
     struct mb_entry *entry = __builtin_expect(stack->derived != NULL, 0)
-                                 ? mb_derived_claim(stack, flow, mask, type)
+                                 ? mb_derived_claim(stack, flow, mask[0], mask[1], type)
                                  : mb_claim(stack, mask, type);
     __builtin_prefetch((const char *)(entry + 1) + 64, 1);
     entry->time = stack->cause.time;

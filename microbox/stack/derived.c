@@ -183,8 +183,9 @@ static bool intersects(const uint64_t a[2], const uint64_t b[2]) {
 }
 
 struct mb_entry *mb_derived_claim(struct mb_stack *stack, const struct mb_flow_entry *flow,
-                                  const uint64_t mask[2], uint16_t type) {
+                                  uint64_t low, uint64_t high, uint16_t type) {
     struct mb_derived *derived = stack->derived;
+    const uint64_t mask[2] = {low, high};
     mb_derived_publish(stack);
     if (derived->on[type] == 0)
         return mb_claim(stack, mask, type);

@@ -39,10 +39,11 @@ bool mb_derived_counts(const struct mb_derived *derived);
  * published. `derived` may be NULL. */
 uint32_t mb_derived_entries_wished(const struct mb_derived *derived, uint32_t events);
 
-/* An entry for an event that `mask` wants or wants something derived from, to be filled by the
- * caller: in the log, or not. `flow` may be NULL. */
+/* An entry for an event that the bits of a mask, `low` and `high`, want or want something derived
+ * from, to be filled by the caller: in the log, or not. `flow` may be NULL. By value: an array
+ * would have to be in memory wherever something is published, whether types are derived or not. */
 struct mb_entry *mb_derived_claim(struct mb_stack *stack, const struct mb_flow_entry *flow,
-                                  const uint64_t mask[2], uint16_t type);
+                                  uint64_t low, uint64_t high, uint16_t type);
 
 /* Publishes what is derived from the last entry, if that was not done yet. */
 void mb_derived_publish(struct mb_stack *stack);
