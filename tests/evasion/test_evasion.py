@@ -89,7 +89,7 @@ def play(attack: Attack, workers: int, batch: int) -> Played:
     played = Played()
     for worker in range(workers):
         chosen = shares == worker
-        with Stack([Subscription(attack.wants)], batch=batch, **attack.config) as stack:
+        with Stack([Subscription(filter=attack.wants)], batch=batch, **attack.config) as stack:
             stack.send_packed(frames.only(chosen))
             stack.finish()
         played.add(stack, [int(number) + 1 for number in np.flatnonzero(chosen)])

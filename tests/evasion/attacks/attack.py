@@ -91,7 +91,7 @@ class Attack:
     answer: str  # the right one, with its RFC or policy
     group: str
     make: Callable[[Scene], Right]
-    wants: Sequence[str]  # event types that are subscribed to
+    wants: str  # a filter: events of what passes it are looked at
     config: Mapping[str, Any]
 
 
@@ -99,7 +99,7 @@ ATTACKS: list[Attack] = []
 
 
 def attack(
-    name: str, *, source: str, answer: str, wants: Sequence[str] = ("event",), **config: Any
+    name: str, *, source: str, answer: str, wants: str = "", **config: Any
 ) -> Callable[[Callable[[Scene], Right]], Callable[[Scene], Right]]:
     """Adds a function to the list: it sends the attack's packets and says what is right. `config`
     are fields of struct mb_stack_config."""
