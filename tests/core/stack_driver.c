@@ -158,15 +158,21 @@ static int make_room(struct stack_driver *driver, uint64_t entries, uint64_t dat
     return driver->entries != NULL && driver->data_starts != NULL && driver->data != NULL ? 0 : -1;
 }
 
+static void copy_bytes(struct stack_driver *driver, uint64_t position, uint32_t length) {
+    if (length != 0)
+        memcpy(driver->data + driver->data_used, driver->pool + position, length);
+    driver->data_used += length;
+}
+
+/* Its data; behind that, where copies of bytes differ, the earlier copy. */
 static int copy_entry(struct stack_driver *driver, const struct mb_entry *entry) {
-    if (make_room(driver, 1, entry->data_length) != 0)
+    if (make_room(driver, 1, 2 * (uint64_t)entry->data_length) != 0)
         return -1;
     driver->entries[driver->count] = *entry;
     driver->data_starts[driver->count++] = driver->data_used;
-    if (entry->data_length != 0)
-        memcpy(driver->data + driver->data_used, driver->pool + entry->frame + entry->data_offset,
-               entry->data_length);
-    driver->data_used += entry->data_length;
+    copy_bytes(driver, entry->frame + entry->data_offset, entry->data_length);
+    if (entry->type == MB_TYPE_TCP_OVERLAP_INCONSISTENT)
+        copy_bytes(driver, entry->payload.tcp_inconsistency.previous_position, entry->data_length);
     return 0;
 }
 

@@ -73,6 +73,14 @@ def test_bytes_come_out_in_order() -> None:
         assert stack.counters.stream_bytes == 11
 
 
+def test_both_copies_of_bytes_that_differ() -> None:
+    client, server = client_and_server()
+    frames = [client.syn(), server.syn(), client.ack()]
+    stack = run([*frames, client.data(b"first"), client.data(b"other", at=0)])
+    (inconsistent,) = stack.events("overlap.inconsistent")
+    assert (inconsistent.previous, inconsistent.data) == (b"first", b"other")
+
+
 def test_a_gap_is_a_number_among_bytes() -> None:
     client, server = client_and_server()
     lost = client.data(b"lost")

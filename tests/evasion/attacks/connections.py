@@ -36,7 +36,7 @@ def false_syn_before(scene: Scene) -> Right:
     "A SYN with a wrong checksum before the true one",
     source=f"{INTANG} TCB creation (bad checksum)",
     answer="RFC 9293 section 3.1: the receiver drops it.",
-    checksums=2,
+    checksums="drop",
 )
 def false_syn_with_a_wrong_checksum(scene: Scene) -> Right:
     client, _ = client_and_server()
@@ -190,19 +190,6 @@ def early_answer(scene: Scene) -> Right:
 
 
 @attack(
-    "Bytes in a SYN that the server does not acknowledge",
-    source="Ptacek and Newsham 1998, section 5.1; Geneva, SYN with data",
-    answer="RFC 9293 section 3.10.7.2: the server did not take them, the client sends them again.",
-)
-def data_in_a_syn(scene: Scene) -> Right:
-    client, server = client_and_server()
-    scene.send(client.syn(JUNK), server.segment(SYN | ACK, sequence=300, acknowledgment=101))
-    server.opened = True
-    scene.send(client.ack())
-    return ask(scene, client, server)
-
-
-@attack(
     "TCP Fast Open: bytes in a SYN that the server acknowledges",
     source="RFC 7413",
     answer="RFC 7413 section 4.2: they are the first bytes of the stream.",
@@ -280,24 +267,12 @@ def simultaneous_close(scene: Scene) -> Right:
     "A FIN with a wrong checksum",
     source=f"{FRAGROUTER} tcp-1; {INTANG} TCB teardown (FIN)",
     answer="RFC 9293 section 3.1: the receiver drops it, and the connection goes on.",
-    checksums=2,
+    checksums="drop",
 )
 def false_fin(scene: Scene) -> Right:
     client, server = scene.open()
     scene.send(client.segment(FIN | ACK, at=0, checksum=WRONG))
     return ask(scene, client, server)
-
-
-@attack(
-    "A FIN far beyond the window",
-    source=f"{INTANG} TCB teardown (FIN)",
-    answer="RFC 9293 section 3.10.7.4: it is not acceptable, and the connection goes on.",
-)
-def fin_beyond_the_window(scene: Scene) -> Right:
-    client, server = scene.open()
-    scene.send(client.segment(FIN | ACK, at=1_000_000), server.segment(FIN | ACK, at=1_000_000))
-    right = ask(scene, client, server)
-    return Right(client=right.client, ends=["shutdown"])
 
 
 @attack(

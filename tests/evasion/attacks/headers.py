@@ -37,7 +37,7 @@ def insert(scene: Scene, ip: Layer, tcp: Layer | None = None, **more: Any) -> Ri
     "A wrong IP header checksum",
     source=PTACEK,
     answer="RFC 1122 section 3.2.1.2: the receiver drops it.",
-    checksums=2,
+    checksums="drop",
 )
 def ip_checksum(scene: Scene) -> Right:
     return insert(scene, IPv4(checksum=WRONG), counted={"ipv4.checksum": 1})
@@ -214,7 +214,7 @@ def udp_length(scene: Scene) -> Right:
     "A UDP checksum that is wrong, and one of 0",
     source=PTACEK,
     answer="RFC 768: a wrong one is dropped; over IPv4, 0 says that there is none.",
-    checksums=2,
+    checksums="drop",
 )
 def udp_checksum(scene: Scene) -> Right:
     scene.send(Ethernet() / IPv4() / UDP(checksum=WRONG) / JUNK)
@@ -226,7 +226,7 @@ def udp_checksum(scene: Scene) -> Right:
     "A UDP checksum of 0 over IPv6",
     source="RFC 8200 section 8.1",
     answer="RFC 8200 section 8.1: over IPv6 there must be one; the receiver drops it.",
-    checksums=2,
+    checksums="drop",
 )
 def udp_checksum_of_ipv6(scene: Scene) -> Right:
     scene.send(Ethernet() / IPv6() / UDP(checksum=0) / JUNK)

@@ -22,7 +22,7 @@ def goes_on(scene: Scene, client: Endpoint, server: Endpoint, **more: object) ->
     "A RST with a wrong checksum",
     source=f"{GENEVA}; Ptacek and Newsham 1998, section 5.2",
     answer="RFC 9293 section 3.1: the receiver drops it.",
-    checksums=2,
+    checksums="drop",
 )
 def wrong_checksum(scene: Scene) -> Right:
     client, server = scene.open()
@@ -126,6 +126,7 @@ def blind_syn(scene: Scene) -> Right:
     "Data that a blind attacker injects, with any acknowledgement",
     source="RFC 5961 section 5; CVE-2016-5696 (Cao et al. 2016)",
     answer="RFC 5961 section 5.2: an acknowledgement out of range makes it unacceptable.",
+    unsent_acknowledgment="refuse",
 )
 def blind_data(scene: Scene) -> Right:
     client, server = scene.open()

@@ -124,6 +124,16 @@ def held_for_a_host_that_keeps_the_last(scene: Scene) -> Right:
     return Right(client=[REQUEST])
 
 
+@attack(
+    "Two copies behind a hole that differ",
+    source="Shankar and Paxson 2003, Active Mapping",
+    answer="Whichever is kept, that they differ is told.",
+)
+def held_and_inconsistent(scene: Scene) -> Right:
+    held_overlap(scene)
+    return Right(published={"tcp.anomaly.overlap.inconsistent": 1})
+
+
 def after_false_data(scene: Scene, false: bytes, client: Endpoint, server: Endpoint) -> Right:
     """What the receiver does not take, then the true bytes in its place."""
     scene.send(false, client.data(REQUEST), server.ack())
@@ -134,7 +144,7 @@ def after_false_data(scene: Scene, false: bytes, client: Endpoint, server: Endpo
     "Data with a wrong TCP checksum before the true data",
     source=f"{FRAGROUTER} ins-2; {INTANG} in-order data overlap",
     answer="RFC 9293 section 3.1: the receiver drops it.",
-    checksums=2,
+    checksums="drop",
 )
 def data_with_a_wrong_checksum(scene: Scene) -> Right:
     client, server = scene.open()
@@ -168,6 +178,7 @@ def data_without_flags(scene: Scene) -> Right:
     "Data that acknowledges what was never sent, before the true data",
     source=f"{INTANG} in-order data overlap (bad ACK number)",
     answer="RFC 5961 section 5: a receiver takes no data with an acknowledgement out of range.",
+    unsent_acknowledgment="refuse",
 )
 def data_with_a_wrong_acknowledgment(scene: Scene) -> Right:
     client, server = scene.open()
@@ -204,6 +215,7 @@ def data_with_a_signature(scene: Scene) -> Right:
     source=f"{PTACEK}, section 5.1; {INTANG} in-order data overlap (TTL)",
     answer="RFC 1812: it does not arrive. `hops` of the host says so.",
     hosts=(Hosts(hops=5),),
+    low_ttl="refuse",
 )
 def data_that_does_not_arrive(scene: Scene) -> Right:
     client, server = scene.open()
@@ -215,12 +227,13 @@ def data_that_does_not_arrive(scene: Scene) -> Right:
     "Data far beyond the window",
     source=f"{PTACEK}, section 5.1",
     answer="RFC 9293 section 3.10.7.4: it is not acceptable; nothing waits for the bytes before.",
+    beyond_window="refuse",
 )
 def data_beyond_the_window(scene: Scene) -> Right:
     client, server = scene.open()
     false = client.segment(ACK | PSH, JUNK, at=1_000_000)
     scene.send(false, client.data(REQUEST), server.ack())
-    return Right(client=[REQUEST], published={"tcp.anomaly.out_of_window": 1})
+    return Right(client=[REQUEST], published={"tcp.anomaly.beyond_window": 1})
 
 
 @attack(
@@ -244,18 +257,6 @@ def keep_alive(scene: Scene) -> Right:
 def wrap(scene: Scene) -> Right:
     client, server = scene.open(first=(0xFFFFFFFA, 300))
     scene.send(client.data(REQUEST[8:], at=8), client.data(REQUEST[:8], at=0), server.ack())
-    return Right(client=[REQUEST])
-
-
-@attack(
-    "Data behind a FIN",
-    source=f"{PTACEK}, section 5.4",
-    answer="RFC 9293 section 3.10.7.4: after the FIN nothing of the sender is taken.",
-)
-def data_behind_a_fin(scene: Scene) -> Right:
-    client, server = scene.open()
-    scene.send(client.data(REQUEST), client.fin())
-    scene.send(client.segment(ACK | PSH, JUNK, at=client.sent + 1), server.ack())
     return Right(client=[REQUEST])
 
 
@@ -292,7 +293,7 @@ def urgent_data(scene: Scene) -> Right:
     scene.send(client.segment(ACK | URG, REQUEST[7:8], at=7, urgent=1))
     client.sent = 8
     scene.send(client.data(REQUEST[8:]), server.ack())
-    return Right(client=[REQUEST], published={"tcp.urgent": 1})
+    return Right(client=[REQUEST], published={"tcp.anomaly.urgent_pointer": 1})
 
 
 @attack(

@@ -167,6 +167,13 @@ class Entry:
         return self._data[self._start : self._start + self._values[_INDEX["data_length"]]]
 
     @property
+    def previous(self) -> bytes:
+        """Of tcp.anomaly.overlap.inconsistent: the earlier copy of the bytes."""
+        length = self._values[_INDEX["data_length"]]
+        is_kept = self.type.endswith("overlap.inconsistent")
+        return self._data[self._start + length : self._start + 2 * length] if is_kept else b""
+
+    @property
     def sides(self) -> tuple[SimpleNamespace, SimpleNamespace]:
         """The snapshot, what each side had sent as of this event: the fields of struct mb_side,
         `state` by its name."""
@@ -207,6 +214,8 @@ class Entry:
 
     def key(self) -> tuple[Any, ...]:
         """All that the event says, without where it lies: equal for equal events."""
+        payload = self.payload
+        payload.pop("previous_position", None)
         return (
             self.type,
             self.packet,
@@ -215,9 +224,10 @@ class Entry:
             self.reason,
             self.is_apart,
             self.time,
-            tuple(self.payload.items()),
+            tuple(payload.items()),
             self.sides,
             self.data,
+            self.previous,
         )
 
     def __repr__(self) -> str:

@@ -365,12 +365,18 @@ def _of_built_in() -> Decoder:
 
 def _with_enums(config: Mapping[str, Any]) -> dict[str, Any]:
     """Words for enums become their numbers: checksums="drop" is MB_CHECKSUMS_DROP."""
+    fields = dict(core.typeof("struct mb_stack_config").fields)
     return {
-        name: getattr(core_library, f"MB_{name}_{value}".upper())
-        if isinstance(value, str)
-        else value
+        name: _enumerator(name, fields[name].type, value) if isinstance(value, str) else value
         for name, value in config.items()
     }
+
+
+def _enumerator(name: str, of: Any, word: str) -> int:
+    if of.kind != "enum":
+        return int(getattr(core_library, f"MB_{name}_{word}".upper()))
+    (number,) = (number for number, one in of.elements.items() if one.endswith(f"_{word}".upper()))
+    return int(number)
 
 
 def run(
