@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from microbox import PASS, PASS_FLOW, Event, NetworkFunction, Verdict, on, parameter
+from microbox import Event, NetworkFunction, on, parameter
 from microbox.parsers._http_stream import HEAD_LIMIT, Connection, Message
 
 
@@ -34,19 +34,21 @@ class Http(NetworkFunction):
         self.other_protocols = 0
 
     @on("tcp.data")
-    def data(self, event: Event) -> Verdict:
+    def data(self, event: Event) -> None:
         """Read the next bytes of one side."""
         connection: Connection = event.flow.state
         connection.head_limit = self.head_limit
         connection.feed(event.direction, event.data, event.offset)
-        return self.publish_found(event, connection)
+        if self.publish_found(event, connection):
+            event.flow.unsubscribe()
 
     @on("tcp.gap")
-    def gap(self, event: Event) -> Verdict:
+    def gap(self, event: Event) -> None:
         """Find out whether the missing bytes are all of one body."""
         connection: Connection = event.flow.state
         connection.gap(event.direction, event.length)
-        return self.publish_found(event, connection)
+        if self.publish_found(event, connection):
+            event.flow.unsubscribe()
 
     @on("tcp.end")
     def end(self, event: Event) -> None:
@@ -55,12 +57,12 @@ class Http(NetworkFunction):
         connection.close()
         self.publish_found(event, connection)
 
-    def publish_found(self, event: Event, connection: Connection) -> Verdict:
-        """Publish the messages that are complete; say whether more may come."""
+    def publish_found(self, event: Event, connection: Connection) -> bool:
+        """Publish the messages that are complete; say whether those were the last."""
         for message in connection.take():
             self.publish_message(event, message)
         if not connection.is_over:
-            return PASS
+            return False
         if connection.requests or connection.responses:
             self.connections += 1
             self.requests += connection.requests
@@ -73,7 +75,7 @@ class Http(NetworkFunction):
             )
         elif any(side.segments for side in connection.sides):
             self.other_protocols += 1
-        return PASS_FLOW
+        return True
 
     def publish_message(self, event: Event, message: Message) -> None:
         """Publish one message."""
