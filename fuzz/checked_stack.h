@@ -6,17 +6,20 @@
 #define MICROBOX_FUZZ_CHECKED_STACK_H
 
 #include "microbox/events/event_types.h"
+#include "microbox/stack/assembled_frames.h"
 #include "microbox/stack/stack.h"
 
+#include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHECKED_LOG_SLOTS = 1 << 13 };
+enum { CHECKED_LOG_SLOTS = 1 << 13, CHECKED_DATAGRAMS = 1, CHECKED_GAP = 4096 };
 
 struct checked_stack {
     struct mb_log *log;
     struct mb_stack *stack;
-    const uint8_t *pool;
+    uint8_t *pool; /* a copy of the frames, a gap that nobody may touch, the area for datagrams */
+    uint64_t frames_size;
     uint64_t pool_size;
     uint64_t seen; /* entries checked so far */
     /* What else the target wants of each entry. */
@@ -37,13 +40,18 @@ static inline struct mb_log *checked_stack_log(void) {
     return &log;
 }
 
-/* Few flows and few held segments, so that the limits are met. */
+/* Few flows, held segments and fragments, so that the limits are met. */
 static inline void checked_stack_create(struct checked_stack *checked, const uint8_t *pool,
                                         uint64_t pool_size, uint32_t link_type) {
     struct mb_stack_config config = {.flows_max = 16,
                                      .held_segments_per_flow = 8,
                                      .held_segments_max = 32,
                                      .checksums = MB_CHECKSUMS_EVENT,
+                                     .fragmented_datagrams_max = 4,
+                                     .fragments_per_datagram = 8,
+                                     .fragment_bytes_max = 1 << 12,
+                                     .assembled_datagrams_max = CHECKED_DATAGRAMS,
+                                     .assembled_offset = pool_size + CHECKED_GAP,
                                      .hash_key = {1, 2},
                                      .link_type = link_type};
     struct mb_subscription everything = {.filter = ""};
@@ -52,8 +60,13 @@ static inline void checked_stack_create(struct checked_stack *checked, const uin
 
     memset(everything.types, 0xff, sizeof everything.types);
     memset(checked, 0, sizeof *checked);
-    checked->pool = pool;
-    checked->pool_size = pool_size;
+    checked->frames_size = pool_size;
+    checked->pool_size = config.assembled_offset + mb_assembled_size(CHECKED_DATAGRAMS);
+    checked->pool = malloc(checked->pool_size);
+    checked_stack_require(checked->pool != NULL);
+    memcpy(checked->pool, pool, pool_size);
+    ASAN_POISON_MEMORY_REGION(checked->pool + pool_size, CHECKED_GAP);
+    config.assembled_bytes = checked->pool + config.assembled_offset;
     checked->log = checked_stack_log();
     checked->seen = checked->log->next;
     checked->stack = mb_stack_create(&config, checked->log, &everything, 1, &timer, 1, error);
@@ -94,6 +107,8 @@ static inline void checked_stack_destroy(struct checked_stack *checked) {
         checked_stack_look(checked);
     checked_stack_look(checked);
     mb_stack_destroy(checked->stack);
+    ASAN_UNPOISON_MEMORY_REGION(checked->pool + checked->frames_size, CHECKED_GAP);
+    free(checked->pool);
 }
 
 #endif

@@ -287,14 +287,14 @@ class _Run:
         areas, fds = self._receive_with_descriptors(worker, WorkerAreas)
         for fd in fds:
             self._stack.callback(os.close, fd)
-        log, self._counters_fd, pool = fds
+        log, self._counters_fd, capture, assembled = fds
         readers = [self._reader(planned) for planned in self._plan.nfs]
         for planned, reader in zip(self._plan.nfs, readers, strict=True):
             worker.send(
                 Attach(planned.index, planned.shape, planned.fails_closed), [reader.area_fd]
             )
             reader.map_log(log)
-            reader.map_pool(pool, areas.pool_size)
+            reader.map_pool(capture, areas.pool_size, assembled, areas.assembled_size)
             for neighbour in neighbours(self._plan, planned):
                 reader.map_neighbour(neighbour, readers[neighbour.index].area_fd)
         worker.send(self._plan.subscribe())

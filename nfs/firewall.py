@@ -148,7 +148,7 @@ class Firewall(NetworkFunction):
 
     A flow is looked at once, when it begins, originator first: `tcp dst port 23` are connections
     *to* port 23, both directions. `allow` is asked before `deny`; what no rule names passes, as do
-    packets without a flow (ARP, fragments, malformed ones).
+    packets without a flow (ARP, malformed ones, fragments until their datagram is whole).
     """
 
     inline: ClassVar = True

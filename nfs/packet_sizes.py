@@ -25,8 +25,9 @@ class PacketSizes(NetworkFunction):
 
     @on_batch("packet")
     def count(self, batch: Batch) -> None:
-        """Count a batch: one pass over a column, no Python a packet."""
-        lengths = batch.wire_length
+        """Count a batch: one pass over a column, no Python a packet. What was put together from
+        fragments came as those."""
+        lengths = batch.wire_length[batch.fragments == 0]
         classes = np.searchsorted(self.bounds, lengths)
         self.counts += np.bincount(classes, minlength=len(self.counts))
         self.bytes += int(lengths.sum())

@@ -31,8 +31,7 @@ int mb_area_create(struct mb_area *area, const char *name, size_t size) {
     return 0;
 }
 
-int mb_area_map(struct mb_area *area, int fd, size_t size) {
-    *area = (struct mb_area){.fd = -1};
+int mb_area_check(int fd, size_t size) {
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0)
         return errno == EINVAL ? -EPERM : -errno; /* EINVAL: not a memfd, so it has no seals */
@@ -43,6 +42,14 @@ int mb_area_map(struct mb_area *area, int fd, size_t size) {
         return -errno;
     if (size == 0 || status.st_size < 0 || (size_t)status.st_size != size)
         return -EINVAL;
+    return 0;
+}
+
+int mb_area_map(struct mb_area *area, int fd, size_t size) {
+    *area = (struct mb_area){.fd = -1};
+    int error = mb_area_check(fd, size);
+    if (error != 0)
+        return error;
     void *base = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
         return -errno;

@@ -23,8 +23,11 @@ struct mb_area {
  * Returns 0, or -errno. `name` is for /proc/PID/maps only. */
 int mb_area_create(struct mb_area *area, const char *name, size_t size);
 
-/* Maps another process's area read-only. `size` is what the plan says: returns -EPERM where a
- * seal is missing, -EINVAL where the size differs. Does not take ownership of `fd`. */
+/* Whether `fd` is an area as another process should have made it. `size` is what the plan says:
+ * returns 0, -EPERM where a seal is missing, -EINVAL where the size differs. */
+int mb_area_check(int fd, size_t size);
+
+/* Checks, then maps another process's area read-only. Does not take ownership of `fd`. */
 int mb_area_map(struct mb_area *area, int fd, size_t size);
 
 /* Unmaps, and closes the owner's descriptor. Safe on a zeroed or destroyed area. */

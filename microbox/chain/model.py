@@ -205,6 +205,21 @@ class StackSettings(Section):
     icmp_timeout: Duration = Field(
         default=60_000_000_000, description="a duration with its unit, such as 60s or 1m"
     )
+    fragmented_datagrams_max: Annotated[int, Field(ge=1, le=1 << 20)] = Field(
+        default=8192, description="how many datagrams may wait for fragments, 1 to 1048576"
+    )
+    fragments_per_datagram: Annotated[int, Field(ge=2, le=256)] = Field(
+        default=128, description="how many fragments a datagram may have, 2 to 256"
+    )
+    fragment_bytes_max: Size = Field(
+        default=64 << 20, description="how much may wait in fragments, a size such as 64MiB"
+    )
+    fragment_timeout: Duration = Field(
+        default=60_000_000_000, description="a duration with its unit, such as 60s or 1m"
+    )
+    assembled_datagrams_max: Annotated[int, Field(ge=2, le=1 << 16)] = Field(
+        default=256, description="how many whole datagrams are kept at once, 2 to 65536"
+    )
     icmp_unanswered_timeout: Duration = Field(
         default=60_000_000_000, description="a duration with its unit, such as 60s or 1m"
     )

@@ -63,9 +63,9 @@ def descriptors_of(message: Message) -> int:
         case StartWorker():
             return 2 if message.output else 1
         case Map():
-            return 2
-        case WorkerAreas():
             return 3
+        case WorkerAreas():
+            return 4
         case _:
             return 0
 

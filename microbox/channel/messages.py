@@ -222,8 +222,9 @@ class StartWorker:
 class WorkerAreas:
     """The worker's areas are made and sealed; what the capture is."""
 
-    kind = "worker_areas"  # + log, + counters, + frame pool
-    pool_size: int
+    kind = "worker_areas"  # + log, + counters, + capture, + assembled datagrams
+    pool_size: int  # of the capture
+    assembled_size: int
     file_size: int
     format: str
     link_type: int
@@ -281,8 +282,9 @@ class Subscribe:
 class Map:
     """Map the worker's log and the frames."""
 
-    kind = "map"  # + log, + frame pool
-    pool_size: int
+    kind = "map"  # + log, + capture, + assembled datagrams
+    pool_size: int  # of the capture
+    assembled_size: int
 
 
 @dataclass(frozen=True, slots=True)

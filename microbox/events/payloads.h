@@ -67,8 +67,19 @@ struct mb_packet {
     uint16_t payload_offset;
     uint8_t tcp_flags;
     uint8_t ttl;
-    uint8_t tunnel; /* enum mb_tunnel: the innermost one around this packet */
-    uint8_t reserved;
+    uint8_t tunnel;    /* enum mb_tunnel: the innermost one around this packet */
+    uint8_t fragments; /* that the packet was made of, stays at 255; 0: the frame is as received */
+};
+
+/* Fragments that were waited for in vain. Ports are 0. */
+struct mb_incomplete_datagram {
+    struct mb_five_tuple tuple;
+    uint32_t identification;
+    uint32_t received;  /* bytes of the datagram's payload that came */
+    uint16_t fragments; /* that came, stays at 65535 */
+    uint8_t has_first;
+    uint8_t has_last;
+    uint8_t reserved[4];
 };
 
 /* A flow. `source` is the originator: who sent the flow's first packet (for TCP, where a
@@ -162,6 +173,7 @@ struct mb_nf_exited {
 
 union mb_payload {
     struct mb_packet packet;
+    struct mb_incomplete_datagram incomplete_datagram;
     struct mb_flow flow;
     struct mb_flow_end flow_end;
     struct mb_tcp_state_change tcp_state_change;

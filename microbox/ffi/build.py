@@ -19,6 +19,7 @@ HEADERS = (
     "microbox/events/payloads.h",
     "microbox/bus/layout.h",
     "microbox/bus/area.h",
+    "microbox/bus/frame_pool.h",
     "microbox/bus/wait.h",
     "microbox/bus/reader.h",
     "microbox/io/source.h",

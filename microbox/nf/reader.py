@@ -6,7 +6,6 @@ What may go wrong with memory that other processes sent is said in a sentence, a
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 from typing import Any
 
@@ -65,7 +64,8 @@ class Reader:
         self.deliveries = ffi.new("struct mb_delivery[]", CAPACITY)
         self.counters = lib.mb_reader_counters(self._reader)
         self.cancelled = ffi.new("bool *", False)
-        self.pool: mmap.mmap | None = None
+        self.pool = ffi.NULL  # const uint8_t *, where frames begin
+        self.pool_size = 0
         self._broken = ffi.new("uint32_t *")
 
     @staticmethod
@@ -84,14 +84,15 @@ class Reader:
         """Maps the worker's log. Does not take `fd`."""
         self._check(lib.mb_reader_map_log(self._reader, fd), "the worker's log")
 
-    def map_pool(self, fd: int, size: int) -> None:
-        """Maps the frame pool: the capture, or what libpcap made of it. Does not take `fd`."""
-        if not size:
-            return
-        try:
-            self.pool = mmap.mmap(fd, size, prot=mmap.PROT_READ)
-        except (OSError, ValueError) as error:
-            raise BusError(f"the frame pool cannot be mapped: {error}") from error
+    def map_pool(self, capture: int, size: int, assembled: int, assembled_size: int) -> None:
+        """Maps the frame pool: the capture (or what libpcap made of it), and behind it the
+        datagrams that were put together from fragments. Takes no descriptor."""
+        pool = ffi.new("struct mb_frame_pool *")
+        result = lib.mb_frame_pool_map(pool, capture, size, assembled, assembled_size)
+        self._check(result, "the frame pool")
+        # Unmapped when nothing refers to its bytes any more.
+        self.pool = ffi.gc(pool.bytes, lambda _: lib.mb_frame_pool_unmap(pool))
+        self.pool_size = int(pool.size)
 
     def map_neighbour(self, one: Neighbour, fd: int) -> None:
         """Maps another NF's area. Does not take `fd`."""

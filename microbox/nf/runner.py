@@ -127,9 +127,8 @@ class Runner:
         self._end_seen = False
         deliveries = Deliveries(catalog, self._owner.flow_state, reader.deliveries)
         deliveries.keeps_states = needs_flow_ends(self._owner)
-        if reader.pool is not None:
-            deliveries.pool = ffi.from_buffer("uint8_t[]", reader.pool)
-            deliveries.pool_size = len(reader.pool)
+        deliveries.pool = reader.pool
+        deliveries.pool_size = reader.pool_size
         self._deliveries = deliveries
         self._switches = Switches(
             self._owner, configure.bits, catalog, self._command, left=self._left

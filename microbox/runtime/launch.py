@@ -229,11 +229,14 @@ class Launcher:
     async def _connect(
         self, plan: Plan, worker: Child, children: list[Child], areas: list[int]
     ) -> Running:
-        worker_areas, (log, counters, pool) = await self._start_worker(plan, worker)
+        worker_areas, (log, counters, *frames) = await self._start_worker(plan, worker)
         for nf, area in zip(plan.nfs, areas, strict=True):
             await worker.send(Attach(nf.index, nf.shape, nf.fails_closed), [area])
         await worker.send(plan.subscribe())
-        mapping = (Map(worker_areas.pool_size), [log, pool])
+        mapping = (
+            Map(worker_areas.pool_size, worker_areas.assembled_size),
+            [log, *frames],
+        )
         introductions: list[list[tuple[Message, list[int]]]] = [
             [mapping, *((each, [areas[each.index]]) for each in neighbours(plan, nf))]
             for nf in plan.nfs

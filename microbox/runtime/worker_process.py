@@ -81,7 +81,7 @@ def serve(channel: Channel) -> None:
         _modules(start) as modules,
         _worker(start, source, sink, modules) as worker,
     ):
-        channel.send(_areas(source, capture), _area_descriptors(source, worker))
+        channel.send(_areas(source, capture, worker), _area_descriptors(source, worker))
         _connect(channel, worker)
         _work(channel, worker)
         channel.send(_done(worker, sink, start.output))
@@ -201,9 +201,10 @@ def host_rows(networks: list[HostNetwork]) -> Any:
     return rows
 
 
-def _areas(source: Any, capture: int) -> WorkerAreas:
+def _areas(source: Any, capture: int, worker: Any) -> WorkerAreas:
     return WorkerAreas(
         pool_size=lib.mb_source_pool_size(source),
+        assembled_size=lib.mb_worker_assembled_size(worker),
         file_size=os.fstat(capture).st_size,
         format=_text(lib.mb_source_format(source)),
         link_type=lib.mb_source_link_type(source),
@@ -215,6 +216,7 @@ def _area_descriptors(source: Any, worker: Any) -> list[int]:
         lib.mb_worker_log_fd(worker),
         lib.mb_worker_counters_fd(worker),
         lib.mb_source_pool_fd(source),
+        lib.mb_worker_assembled_fd(worker),
     ]
 
 

@@ -16,9 +16,8 @@ static void wrong(struct mb_decoded *decoded, uint8_t reason) {
 }
 
 /* All that the checksum covers is there. */
-static bool is_whole(const struct mb_decoded *decoded, const struct mb_rest *rest) {
-    return !decoded->is_fragment && mb_rest_captured(rest) == mb_rest_on_wire(rest) &&
-           !rest->has_unknown_destination;
+static bool is_whole(const struct mb_rest *rest) {
+    return mb_rest_captured(rest) == mb_rest_on_wire(rest) && !rest->has_unknown_destination;
 }
 
 static uint16_t sum_of(uint64_t sum, const struct mb_rest *rest) {
@@ -72,12 +71,12 @@ void mb_verify_ipv4_header(struct mb_decoded *decoded, const struct mb_rest *res
 void mb_verify_gre_packet(struct mb_decoded *decoded, const struct mb_rest *rest) {
     if (mb_rest_captured(rest) < MB_GRE_SIZE_MIN || !mb_gre_has_checksum(mb_rest_next(rest)))
         return;
-    if (is_whole(decoded, rest) && sum_of(0, rest) != RIGHT)
+    if (is_whole(rest) && sum_of(0, rest) != RIGHT)
         wrong(decoded, MB_REASON_GRE_CHECKSUM);
 }
 
 void mb_verify_tcp_segment(struct mb_decoded *decoded, const struct mb_rest *rest) {
-    if (is_whole(decoded, rest))
+    if (is_whole(rest))
         verify_transport(decoded, rest, MB_PROTOCOL_TCP, MB_TCP_CHECKSUM,
                          MB_REASON_TCP_BAD_CHECKSUM);
 }
@@ -92,13 +91,13 @@ void mb_verify_udp_datagram(struct mb_decoded *decoded, const struct mb_rest *re
             wrong(decoded, MB_REASON_UDP_CHECKSUM);
         return;
     }
-    if (is_whole(decoded, rest))
+    if (is_whole(rest))
         verify_transport(decoded, rest, MB_PROTOCOL_UDP, MB_UDP_CHECKSUM, MB_REASON_UDP_CHECKSUM);
 }
 
 /* ICMP has no pseudo header, ICMPv6 has (RFC 4443 section 2.3). */
 void mb_verify_icmp_message(struct mb_decoded *decoded, const struct mb_rest *rest) {
-    if (!is_whole(decoded, rest))
+    if (!is_whole(rest))
         return;
     uint64_t pseudo = 0;
     if (decoded->tuple.protocol == MB_PROTOCOL_ICMPV6) {

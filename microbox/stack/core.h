@@ -6,9 +6,11 @@
 
 #include "microbox/bus/log.h"
 #include "microbox/events/event_types.h"
+#include "microbox/stack/assembled_frames.h"
 #include "microbox/stack/commands.h"
 #include "microbox/stack/counters.h"
 #include "microbox/stack/decode.h"
+#include "microbox/stack/defrag.h"
 #include "microbox/stack/delivered.h"
 #include "microbox/stack/derived.h"
 #include "microbox/stack/flow_table.h"
@@ -25,8 +27,9 @@
  * Entries that one packet may cause, term by term; together at most MB_ENTRIES_PER_PACKET:
  * a held segment gives a gap before it, its bytes, and a gap for what the capture cut from it;
  * timers that fire; what users' modules publish for the packet and for the flow's end; and the
- * rest: the packet, the flow's start and end, four state changes, the handshake, four anomalies,
- * the packet's own bytes and gaps, with room to spare.
+ * rest: the packet, two fragments before it and six datagrams given up, the flow's start and end,
+ * four state changes, the handshake, four anomalies, the packet's own bytes and gaps, with room to
+ * spare.
  *
  * Where types are derived, their entries come on top. They get what is not kept for the above
  * (derived.c).
@@ -66,7 +69,7 @@ struct mb_cause {
 struct mb_stack {
     struct mb_module_services services; /* first, where users' modules look for them */
     struct mb_log *log;
-    const uint8_t *pool;        /* of the frames that are being handled */
+    const uint8_t *pool;        /* what frames count in; set by each mb_stack_handle */
     struct mb_derived *derived; /* NULL where no type is derived */
     struct mb_cause cause;
     struct mb_packet_clock clock;
@@ -80,6 +83,8 @@ struct mb_stack {
     struct mb_flow_table table;
     struct mb_held_pool held;
     struct mb_delivered_pool delivered; /* where somebody subscribes to inconsistent overlaps */
+    struct mb_assembled_frames assembled;
+    struct mb_defrag defrag;
     struct mb_hosts hosts;
     struct mb_module_set modules;
     uint32_t module_entries; /* what users' modules published for this packet, or flow's end */
@@ -179,6 +184,7 @@ static inline void mb_end_packet(struct mb_stack *stack, uint64_t first) {
     if (stack->derived != NULL)
         mb_derived_end_packet(stack);
     mb_log_end_packet(stack->log, first);
+    mb_assembled_end_packet(&stack->assembled);
 }
 
 /* An entry about no flow: payload and snapshot are all zero. */

@@ -54,22 +54,26 @@ void mb_decode(const struct mb_decoder *decoder, struct mb_decoded *decoded,
 }
 
 void mb_decode_datagram(const struct mb_decoder *decoder, struct mb_decoded *decoded,
-                        const struct mb_decoded *fragment, uint64_t frame, const uint8_t *bytes,
-                        uint32_t length) {
+                        const struct mb_decoded *fragment, const struct mb_frame *frame,
+                        const uint8_t *bytes, uint16_t network_offset) {
     begin(decoded);
     decoded->bytes = bytes;
-    decoded->frame = frame;
+    decoded->frame = frame->offset;
     decoded->time = fragment->time;
     decoded->number = fragment->number;
-    decoded->length = length;
-    decoded->wire_length = length;
+    decoded->length = frame->length;
+    decoded->wire_length = frame->wire_length;
     decoded->ether_type = fragment->ether_type;
     decoded->tuple.vlan = fragment->tuple.vlan;
     decoded->domain = fragment->domain;
     decoded->tunnel = fragment->tunnel;
     decoded->tunnel_identifier = fragment->tunnel_identifier;
     decoded->depth = fragment->depth;
-    struct mb_rest rest = {.decoder = decoder, .bytes = bytes, .end = length, .wire_end = length};
+    struct mb_rest rest = {.decoder = decoder,
+                           .bytes = bytes,
+                           .at = network_offset,
+                           .end = frame->length,
+                           .wire_end = frame->wire_length};
     if (fragment->tuple.ip_version == 4)
         mb_decode_ipv4(decoded, &rest);
     else

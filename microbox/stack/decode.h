@@ -12,7 +12,7 @@
 
 /* What the packet carries, as the flow table sees it. */
 enum mb_transport {
-    MB_TRANSPORT_NONE, /* belongs to no flow: no IP, malformed, a later fragment */
+    MB_TRANSPORT_NONE, /* belongs to no flow: no IP, malformed, a fragment */
     MB_TRANSPORT_TCP,
     MB_TRANSPORT_UDP,
     MB_TRANSPORT_ICMP,
@@ -33,6 +33,14 @@ struct mb_decoder {
     bool verifies;            /* checksums are looked at */
 };
 
+/* What says which bytes of which datagram a fragment carries: those from `start` on. */
+struct mb_fragment_header {
+    uint32_t identification;
+    uint16_t start;       /* a multiple of 8 */
+    uint16_t next_header; /* IPv6: offset in the frame of the byte that announces this header */
+    bool has_more;        /* it is not the last one */
+};
+
 /* Offsets count from the frame's first byte, 0: no such layer. Integers are in host byte order. */
 struct mb_decoded {
     uint64_t hash;        /* of tuple and domain, the same for both directions; set by the stack */
@@ -42,6 +50,7 @@ struct mb_decoded {
     uint64_t number;      /* of the input packet, from 1 */
     uint32_t length;      /* bytes captured */
     uint32_t wire_length;
+    struct mb_fragment_header fragment; /* meaningful where `is_fragment` */
 
     /* From here on: what the bytes say; 0 where they do not. */
     struct mb_five_tuple tuple; /* as sent */
@@ -69,7 +78,8 @@ struct mb_decoded {
     uint8_t ttl;
     uint8_t icmp_type;
     uint8_t icmp_code;
-    bool is_fragment;     /* the first one, or a later one */
+    bool is_fragment;     /* and `fragment` is set */
+    uint8_t fragments;    /* that the packet was made of, stays at 255; 0: it is as received */
     bool is_icmp_error;   /* the payload is what it quotes */
     uint8_t bad_checksum; /* enum mb_reason: the outermost that is wrong, where they are verified */
     bool checksum_is_partial; /* left to the network card of the machine that captured */
@@ -87,11 +97,11 @@ struct mb_decoded {
 void mb_decode(const struct mb_decoder *decoder, struct mb_decoded *decoded,
                const struct mb_frame *frame, const uint8_t *bytes, uint64_t number);
 
-/* Decodes an IP datagram that was put together from fragments: `bytes` begin with its IP header.
- * `frame` is where they lie in the frame pool. What is around it, its time and its number are those
- * of `fragment`. */
+/* Decodes a datagram that was put together from fragments, of which `fragment` is one: time and
+ * number, and what is around the IP packet, which begins at `network_offset` of the frame, are the
+ * same. `frame` needs offset, length and wire length. */
 void mb_decode_datagram(const struct mb_decoder *decoder, struct mb_decoded *decoded,
-                        const struct mb_decoded *fragment, uint64_t frame, const uint8_t *bytes,
-                        uint32_t length);
+                        const struct mb_decoded *fragment, const struct mb_frame *frame,
+                        const uint8_t *bytes, uint16_t network_offset);
 
 #endif

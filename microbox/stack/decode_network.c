@@ -2,17 +2,75 @@
 #include "microbox/stack/decode_layers.h"
 #include "microbox/stack/wire/arp.h"
 #include "microbox/stack/wire/ethernet.h"
+#include "microbox/stack/wire/icmp.h"
 #include "microbox/stack/wire/ipv4.h"
 #include "microbox/stack/wire/ipv6.h"
+#include "microbox/stack/wire/tcp.h"
+#include "microbox/stack/wire/udp.h"
 
 #include <string.h>
 
-/* A fragment other than the first has no transport header. */
-static void later_fragment(struct mb_decoded *decoded, struct mb_rest *rest, uint8_t protocol) {
+/* Bytes of a transport header of which `length` are captured; 0: not known. */
+static uint32_t transport_header_length(uint8_t protocol, const uint8_t *header, uint32_t length) {
+    switch (protocol) {
+    case MB_PROTOCOL_TCP:
+        return length < MB_TCP_SIZE_MIN ? MB_TCP_SIZE_MIN : mb_tcp_header_length(header);
+    case MB_PROTOCOL_UDP:
+        return MB_UDP_SIZE;
+    case MB_PROTOCOL_ICMP:
+    case MB_PROTOCOL_ICMPV6:
+        return MB_ICMP_SIZE_MIN;
+    default:
+        return 0;
+    }
+}
+
+/* True where the fragment ends before the transport header does; what a snap length cut is taken
+ * to be there. Extension headers that lie in the datagram belong to the chain (RFC 7112). */
+static bool ends_inside_headers(struct mb_rest rest, uint8_t protocol) {
+    for (unsigned count = 0; mb_ipv6_is_extension(protocol); count++) {
+        if (count == MB_IPV6_EXTENSIONS_MAX)
+            return false;
+        const uint8_t *header = mb_rest_next(&rest);
+        if (mb_ipv6_extension_check(protocol, header, mb_rest_captured(&rest)) != MB_REASON_NONE)
+            return mb_rest_captured(&rest) == mb_rest_on_wire(&rest);
+        rest.at += mb_ipv6_extension_length(protocol, header);
+        protocol = header[0];
+    }
+    return mb_rest_on_wire(&rest) <
+           transport_header_length(protocol, mb_rest_next(&rest), mb_rest_captured(&rest));
+}
+
+/* The rest of the frame is a part of a datagram: it belongs to no flow until the datagram is whole
+ * (defrag.h). Ports are told where a first fragment has them. */
+static void decode_fragment(struct mb_decoded *decoded, struct mb_rest *rest, uint8_t protocol) {
+    bool is_first = decoded->fragment.start == 0;
+    bool has_ports = protocol == MB_PROTOCOL_TCP || protocol == MB_PROTOCOL_UDP;
+    decoded->is_fragment = true;
     decoded->tuple.protocol = protocol;
     decoded->type = MB_TYPE_PACKET_IP_FRAGMENT;
-    decoded->reason = MB_REASON_FRAGMENT_IGNORED;
+    if (is_first && has_ports && mb_rest_captured(rest) >= 4) {
+        decoded->transport_offset = (uint16_t)rest->at;
+        decoded->tuple.source_port = mb_read_16(mb_rest_next(rest));
+        decoded->tuple.destination_port = mb_read_16(mb_rest_next(rest) + 2);
+    }
+    if (is_first && ends_inside_headers(*rest, protocol))
+        decoded->reason = decoded->tuple.ip_version == 6 ? MB_REASON_IPV6_FIRST_FRAGMENT_INCOMPLETE
+                                                         : MB_REASON_FRAGMENT_TINY;
     mb_take_payload(decoded, rest);
+}
+
+/* False for an atomic fragment, which is a whole datagram (RFC 6946). `announced`: the byte that
+ * says that the header follows. */
+static bool read_fragment_header(struct mb_decoded *decoded, const uint8_t *header,
+                                 const uint8_t *announced) {
+    decoded->fragment = (struct mb_fragment_header){
+        .identification = mb_ipv6_identification(header),
+        .start = (uint16_t)mb_ipv6_fragment_offset(header),
+        .next_header = (uint16_t)(announced - decoded->bytes),
+        .has_more = mb_ipv6_more_fragments(header),
+    };
+    return decoded->fragment.start != 0 || decoded->fragment.has_more;
 }
 
 static void take_routing(struct mb_rest *rest, const uint8_t *header) {
@@ -22,8 +80,10 @@ static void take_routing(struct mb_rest *rest, const uint8_t *header) {
     rest->has_unknown_destination = rest->final_destination == NULL;
 }
 
-/* Walks the extension headers from `protocol` on, then decodes what they end with. */
-static void decode_extensions(struct mb_decoded *decoded, struct mb_rest *rest, uint8_t protocol) {
+/* Walks the extension headers from `protocol` on, which the byte `announced` says, then decodes
+ * what they end with. */
+static void decode_extensions(struct mb_decoded *decoded, struct mb_rest *rest, uint8_t protocol,
+                              const uint8_t *announced) {
     for (unsigned count = 0; mb_ipv6_is_extension(protocol); count++) {
         if (count == MB_IPV6_EXTENSIONS_MAX)
             return mb_malformed(decoded, MB_REASON_IPV6_TOO_MANY_EXTENSIONS);
@@ -36,12 +96,9 @@ static void decode_extensions(struct mb_decoded *decoded, struct mb_rest *rest, 
         else if (protocol == MB_IPV6_DESTINATION_OPTIONS)
             rest->home_address = mb_ipv6_home_address(header);
         rest->at += mb_ipv6_extension_length(protocol, header);
-        if (protocol == MB_IPV6_FRAGMENT) {
-            uint32_t offset = mb_ipv6_fragment_offset(header);
-            decoded->is_fragment = offset != 0 || (header[3] & 1) != 0;
-            if (offset != 0)
-                return later_fragment(decoded, rest, header[0]);
-        }
+        if (protocol == MB_IPV6_FRAGMENT && read_fragment_header(decoded, header, announced))
+            return decode_fragment(decoded, rest, header[0]);
+        announced = header;
         protocol = header[0];
     }
     mb_decode_transport(decoded, rest, protocol);
@@ -65,12 +122,16 @@ void mb_decode_ipv4(struct mb_decoded *decoded, struct mb_rest *rest) {
     rest->at += header_length;
 
     uint8_t protocol = mb_ipv4_protocol(header);
-    uint32_t fragment_offset = mb_ipv4_fragment_offset(header);
-    decoded->is_fragment = fragment_offset != 0 || (header[MB_IPV4_FRAGMENT] & 0x20) != 0;
-    if (fragment_offset != 0)
-        return later_fragment(decoded, rest, protocol);
+    if (mb_ipv4_is_fragment(header)) {
+        decoded->fragment = (struct mb_fragment_header){
+            .identification = mb_ipv4_identification(header),
+            .start = (uint16_t)mb_ipv4_fragment_offset(header),
+            .has_more = mb_ipv4_more_fragments(header),
+        };
+        return decode_fragment(decoded, rest, protocol);
+    }
     if (protocol == MB_IPV6_AUTHENTICATION)
-        return decode_extensions(decoded, rest, protocol);
+        return decode_extensions(decoded, rest, protocol, header + MB_IPV4_PROTOCOL);
     mb_decode_transport(decoded, rest, protocol);
 }
 
@@ -89,7 +150,7 @@ void mb_decode_ipv6(struct mb_decoded *decoded, struct mb_rest *rest) {
     memcpy(decoded->tuple.source, header + MB_IPV6_SOURCE, 16);
     memcpy(decoded->tuple.destination, header + MB_IPV6_DESTINATION, 16);
     rest->at += MB_IPV6_SIZE;
-    decode_extensions(decoded, rest, mb_ipv6_next_header(header));
+    decode_extensions(decoded, rest, mb_ipv6_next_header(header), header + MB_IPV6_NEXT_HEADER);
 }
 
 static void decode_arp(struct mb_decoded *decoded, struct mb_rest *rest) {

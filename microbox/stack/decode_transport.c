@@ -100,9 +100,7 @@ static void decode_udp(struct mb_decoded *decoded, struct mb_rest *rest) {
     const uint8_t *header = mb_rest_next(rest);
     decoded->type = MB_TYPE_PACKET_IP_UDP;
     decoded->transport_offset = (uint16_t)rest->at;
-    /* A first fragment says how long the whole datagram is. */
-    uint32_t datagram = decoded->is_fragment ? UINT32_MAX : mb_rest_on_wire(rest);
-    uint8_t reason = mb_udp_check(header, mb_rest_captured(rest), datagram);
+    uint8_t reason = mb_udp_check(header, mb_rest_captured(rest), mb_rest_on_wire(rest));
     if (reason == MB_REASON_UDP_TRUNCATED)
         return mb_malformed(decoded, reason);
     decoded->tuple.source_port = mb_udp_source_port(header);

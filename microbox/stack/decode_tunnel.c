@@ -54,17 +54,14 @@ static void enter(struct mb_decoded *decoded, struct mb_rest *rest, const struct
     decoded->type = MB_TYPE_PACKET;
     decoded->transport = MB_TRANSPORT_NONE;
     decoded->transport_offset = 0;
-    decoded->is_fragment = false;
     rest->at += tunnel->size;
     rest->final_destination = NULL;
     rest->has_unknown_destination = false;
     rest->home_address = NULL;
 }
 
-/* A tunnel is entered only from a packet that is whole, and not deeper than some. */
+/* Tunnels are not entered deeper than some. */
 static bool may_enter(struct mb_decoded *decoded, const struct mb_rest *rest) {
-    if (decoded->is_fragment)
-        return false;
     if (decoded->depth < rest->decoder->tunnels_max)
         return true;
     decoded->reason = MB_REASON_TUNNEL_TOO_DEEP;

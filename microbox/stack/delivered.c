@@ -49,6 +49,8 @@ static void forget_first(struct mb_delivered_pool *pool, struct mb_stream_side *
 
 bool mb_delivered_add(struct mb_delivered_pool *pool, struct mb_stream_side *side,
                       const struct mb_segment *segment) {
+    if (pool->assembled != NULL && mb_assembled_holds(pool->assembled, segment->frame))
+        return false;
     bool is_full = side->delivered_count == MB_DELIVERED_PER_SIDE;
     if (is_full)
         forget_first(pool, side);

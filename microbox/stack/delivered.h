@@ -25,6 +25,9 @@ struct mb_delivered_record {
 /* Records for all flows of a worker, made once; index 0 is none. */
 struct mb_delivered_pool {
     struct mb_delivered_record *records; /* [1, capacity] */
+    /* What lies there is not kept: acknowledgements that never come would fill it. NULL: there is
+     * no such area. */
+    const struct mb_assembled_frames *assembled;
     uint32_t capacity;
     uint32_t free;
     uint32_t unused; /* from here on no record was ever taken */

@@ -12,6 +12,8 @@ struct pending {
     uint64_t end;
     uint64_t flow;
     uint64_t judges; /* set of NFs that some entry names */
+    uint64_t number;
+    struct mb_handled_datagram datagrams[MB_DEFRAG_NESTED_MAX];
     uint32_t flow_slot;
     uint8_t dropped; /* enum mb_reason: by the stack, whatever the judges say */
 };
@@ -43,6 +45,10 @@ struct mb_gate {
      * number behind; it never comes again. */
     uint64_t *dropped_flow;
 
+    /* By datagram slot: the packet that completed the last datagram there, where it was dropped,
+     * and so did not reach the receiver, which waits for it; 0: none. */
+    uint64_t *dropped_completion;
+
     struct mb_gate_counters counters;
 };
 
@@ -56,7 +62,8 @@ struct mb_gate *mb_gate_create(const struct mb_gate_config *config) {
     gate->pending = calloc(config->capacity, sizeof *gate->pending);
     gate->named = calloc(slots, sizeof *gate->named);
     gate->dropped_flow = calloc(config->flow_slots, sizeof *gate->dropped_flow);
-    if (gate->pending && gate->named && gate->dropped_flow)
+    gate->dropped_completion = calloc(config->datagram_slots, sizeof *gate->dropped_completion);
+    if (gate->pending && gate->named && gate->dropped_flow && gate->dropped_completion)
         return gate;
     mb_gate_destroy(gate);
     return NULL;
@@ -68,6 +75,7 @@ void mb_gate_destroy(struct mb_gate *gate) {
     free(gate->pending);
     free(gate->named);
     free(gate->dropped_flow);
+    free(gate->dropped_completion);
     free(gate);
 }
 
@@ -110,6 +118,8 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
         .end = handled->end,
         .flow = handled->flow,
         .judges = judges,
+        .number = handled->packet,
+        .datagrams = {handled->datagrams[0], handled->datagrams[1]},
         .flow_slot = handled->flow_slot,
         .dropped = handled->dropped,
     };
@@ -165,7 +175,7 @@ static enum mb_reason verdict_on_packet(const struct mb_gate *gate, const struct
 }
 
 /* The packet's own verdict, and that on its flow, which it may itself have brought. */
-static enum mb_reason judge_packet(struct mb_gate *gate, const struct pending *packet) {
+static enum mb_reason judge_flow(struct mb_gate *gate, const struct pending *packet) {
     const enum mb_reason reason = verdict_on_packet(gate, packet);
     if (packet->flow == 0 || packet->flow_slot >= gate->config.flow_slots)
         return reason;
@@ -173,6 +183,22 @@ static enum mb_reason judge_packet(struct mb_gate *gate, const struct pending *p
     if (reason == MB_REASON_VERDICT_DROP_FLOW)
         *dropped = packet->flow;
     return *dropped == packet->flow ? MB_REASON_VERDICT_DROP_FLOW : reason;
+}
+
+/* A datagram is dropped with the packet that completed it. Its receiver has the fragments before
+ * that one and waits for more: what comes of it later is dropped too. */
+static enum mb_reason judge_packet(struct mb_gate *gate, const struct pending *packet) {
+    enum mb_reason reason = judge_flow(gate, packet);
+    for (unsigned i = 0; i < MB_DEFRAG_NESTED_MAX; i++) {
+        const struct mb_handled_datagram *of = &packet->datagrams[i];
+        if (of->before != 0 && gate->dropped_completion[of->slot] == of->before)
+            reason = stronger(reason, MB_REASON_VERDICT_DROP);
+    }
+    const bool is_dropped = reason != MB_REASON_NONE || packet->dropped != MB_REASON_NONE;
+    for (unsigned i = 0; i < MB_DEFRAG_NESTED_MAX; i++)
+        if (packet->datagrams[i].completes && is_dropped)
+            gate->dropped_completion[packet->datagrams[i].slot] = packet->number;
+    return reason;
 }
 
 static void count_drop(struct mb_gate_counters *counters, enum mb_reason reason) {

@@ -8,6 +8,10 @@
  * it and all later packets of its flow. Where an NF died before it judged an entry, the packet
  * passes or, if the NF fails closed, is dropped.
  *
+ * Fragments leave one by one. The entries of the datagram that a fragment completes are its
+ * packet's, so a drop takes away the fragment that the receiver would still need; and every
+ * fragment of that datagram that comes until the stack forgets it.
+ *
  * Without a sink the gate counts verdicts all the same, so that a chain's summary does not depend
  * on whether it has an output.
  *
@@ -28,8 +32,9 @@ struct mb_gate_config {
     const struct mb_log *log;
     struct mb_sink *sink; /* NULL: packets go nowhere */
     const uint8_t *pool;
-    uint64_t capacity;   /* packets that may wait; a power of two, at least MB_BATCH */
-    uint32_t flow_slots; /* of the stack's flow table: past the largest mb_handled.flow_slot */
+    uint64_t capacity;       /* packets that may wait; a power of two, at least MB_BATCH */
+    uint32_t flow_slots;     /* of the stack's flow table: past the largest mb_handled.flow_slot */
+    uint32_t datagram_slots; /* past the largest mb_handled.datagrams[].slot */
 };
 
 struct mb_gate_counters {

@@ -66,6 +66,8 @@ static uint32_t take_piece(struct mb_held_pool *pool, struct mb_stream_side *sid
         .segment = *segment,
         .last = index,
     };
+    if (pool->assembled != NULL)
+        mb_assembled_pin(pool->assembled, segment->frame);
     if (++pool->used > pool->peak)
         pool->peak = pool->used;
     side->held++;
@@ -74,7 +76,10 @@ static uint32_t take_piece(struct mb_held_pool *pool, struct mb_stream_side *sid
 }
 
 static void give_piece(struct mb_held_pool *pool, struct mb_stream_side *side, uint32_t index) {
-    discount_bytes(pool, side, pool->records[index].segment.length);
+    const struct mb_segment *segment = &pool->records[index].segment;
+    if (pool->assembled != NULL)
+        mb_assembled_unpin(pool->assembled, segment->frame);
+    discount_bytes(pool, side, segment->length);
     side->held--;
     pool->used--;
     give_record(pool, index);

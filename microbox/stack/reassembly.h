@@ -19,6 +19,7 @@
 #ifndef MICROBOX_STACK_REASSEMBLY_H
 #define MICROBOX_STACK_REASSEMBLY_H
 
+#include "microbox/stack/assembled_frames.h"
 #include "microbox/stack/flow.h"
 #include "microbox/stack/overlap.h"
 
@@ -70,7 +71,10 @@ _Static_assert(sizeof(struct mb_held_record) == 64, "a record is a cache line");
 /* Records for all flows of a worker, made once. */
 struct mb_held_pool {
     struct mb_held_record *records; /* [1, 2 * capacity]: a head for each piece at most */
-    uint32_t capacity;              /* pieces */
+    /* A piece pins its frame, where that lies there. Set before the first one; NULL: there is none.
+     */
+    struct mb_assembled_frames *assembled;
+    uint32_t capacity; /* pieces */
     uint32_t free;
     uint32_t unused; /* from here on no record was ever taken */
     uint32_t used;   /* pieces */

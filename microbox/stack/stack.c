@@ -20,6 +20,15 @@ static uint64_t or_default(uint64_t value, uint64_t fallback) {
     return value != 0 ? value : fallback;
 }
 
+static void fill_fragment_defaults(struct mb_stack_config *config) {
+    config->fragmented_datagrams_max = (uint32_t)or_default(config->fragmented_datagrams_max, 8192);
+    config->fragments_per_datagram = (uint32_t)or_default(config->fragments_per_datagram, 128);
+    if (config->fragments_per_datagram > MB_FRAGMENTS_PER_DATAGRAM_MAX)
+        config->fragments_per_datagram = MB_FRAGMENTS_PER_DATAGRAM_MAX;
+    config->fragment_bytes_max = or_default(config->fragment_bytes_max, 64 << 20);
+    config->fragment_timeout = or_default(config->fragment_timeout, UINT64_C(60) * SECOND);
+}
+
 /* Timeouts are the least that RFC 5382, RFC 4787 and RFC 5508 allow a middlebox. */
 static void fill_defaults(struct mb_stack_config *config) {
     config->flows_max = (uint32_t)or_default(config->flows_max, 1000000);
@@ -48,6 +57,7 @@ static void fill_defaults(struct mb_stack_config *config) {
     config->tunnels_max = (uint32_t)or_default(config->tunnels_max, 4);
     if (config->tunnels_max > MB_TUNNELS_DEPTH_MAX)
         config->tunnels_max = MB_TUNNELS_DEPTH_MAX;
+    fill_fragment_defaults(config);
 }
 
 static void judge_by_default(enum mb_judgement *judgement, enum mb_judgement fallback) {
@@ -126,7 +136,9 @@ static int create_history(struct mb_stack *stack) {
     if ((wanted[0] | wanted[1]) == 0)
         return 0;
     stack->held.keeps_pieces_apart = true;
-    return mb_delivered_pool_create(&stack->delivered, stack->config.compared_segments_max);
+    int error = mb_delivered_pool_create(&stack->delivered, stack->config.compared_segments_max);
+    stack->delivered.assembled = &stack->assembled;
+    return error;
 }
 
 static int create_tables(struct mb_stack *stack) {
@@ -146,7 +158,10 @@ static int create_tables(struct mb_stack *stack) {
         return -ENOMEM;
     error = mb_held_pool_create(&stack->held, config->held_segments_max, config->held_bytes_max,
                                 config->hash_key[0]);
-    return error != 0 ? error : create_history(stack);
+    stack->held.assembled = &stack->assembled;
+    if (error == 0)
+        error = create_history(stack);
+    return error != 0 ? error : mb_defrag_create(stack);
 }
 
 static int take_timers(struct mb_stack *stack, const struct mb_timer_subscription *timers,
@@ -199,6 +214,21 @@ static bool somebody_reads_flows(const struct mb_stack *stack, enum mb_transport
     return false;
 }
 
+/* Fragments are put together where somebody reads what a whole datagram brings, or what becomes of
+ * fragments. So what a subscriber gets never depends on what others subscribe to. */
+static bool somebody_reads_datagrams(const struct mb_stack *stack) {
+    static const uint16_t types[] = {MB_TYPE_PACKET_IP,          MB_TYPE_PACKET_IP_TCP,
+                                     MB_TYPE_PACKET_IP_UDP,      MB_TYPE_PACKET_IP_ICMP,
+                                     MB_TYPE_PACKET_IP_FRAGMENT, MB_TYPE_PACKET_MALFORMED,
+                                     MB_TYPE_INCOMPLETE_DATAGRAM};
+    for (unsigned i = 0; i < sizeof types / sizeof *types; i++) {
+        const uint64_t *mask = stack->subscriptions.type_mask[types[i]];
+        if ((mask[0] | mask[1]) != 0)
+            return true;
+    }
+    return stack->tracked != 0;
+}
+
 static void decide_what_to_track(struct mb_stack *stack) {
     bool needs_flows = somebody_judges(stack->log) || mb_derived_counts(stack->derived);
     for (unsigned transport = MB_TRANSPORT_TCP; transport < MB_TRANSPORTS; transport++)
@@ -207,6 +237,7 @@ static void decide_what_to_track(struct mb_stack *stack) {
     /* Without the monitor a new connection could not be told from the one before it. */
     if (needs_flows)
         stack->always[MB_TRANSPORT_TCP] = MB_MODULE_TCP_MONITOR;
+    stack->defrag.is_on = stack->config.assembled_bytes != NULL && somebody_reads_datagrams(stack);
 }
 
 struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb_log *log,
@@ -296,6 +327,7 @@ void mb_stack_destroy(struct mb_stack *stack) {
     mb_delivered_pool_destroy(&stack->delivered);
     mb_hosts_destroy(&stack->hosts);
     mb_refused_flows_destroy(&stack->refused);
+    mb_defrag_destroy(stack);
     free(stack->timers);
     free(stack->ending);
     free(stack);
@@ -312,6 +344,8 @@ static void count_packet(struct mb_stack *stack, const struct mb_decoded *packet
         mb_count_reason(stack, packet->reason);
     if (packet->network_length != 0)
         counters->packets_ip++;
+    if (packet->type == MB_TYPE_PACKET_IP_FRAGMENT)
+        counters->fragments++;
     switch (packet->type) {
     case MB_TYPE_PACKET_IP_TCP:
         counters->packets_tcp++;
@@ -377,6 +411,7 @@ publish_wanted_packet(struct mb_stack *stack, const struct mb_decoded *packet, u
         .tcp_flags = packet->tcp_flags,
         .ttl = packet->ttl,
         .tunnel = packet->tunnel,
+        .fragments = packet->fragments,
     };
     if (flow == NULL) {
         memset(&entry->snapshot, 0, sizeof entry->snapshot);
@@ -499,62 +534,38 @@ static void find_place(struct mb_stack *stack, const struct mb_decoded *packet,
         handle_without_flow(stack, packet);
 }
 
-static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
-                   struct mb_handled *handled) {
-    if (stack->commands != NULL && packet->number >= stack->commands->due)
-        mb_commands_obey(stack, packet->number);
-    *handled = (struct mb_handled){.first = stack->log->next, .packet = packet->number};
-    stack->packets = packet->number;
-    stack->module_entries = 0;
-    stack->dropped = MB_REASON_NONE;
-    stack->is_bypassed = false;
-    stack->cause = (struct mb_cause){
-        .time = packet->time,
-        .packet = packet->number,
-        .flags = MB_APART,
-    };
-    count_packet(stack, packet);
-    mb_packet_clock_advance(&stack->clock, packet->time);
-    stack->table.now = stack->clock.now;
-    stack->table.seen = mb_packet_clock_seen(&stack->clock);
-    if (stack->timer_count != 0)
-        fire_timers(stack);
-    publish_checkpoint(stack, packet->number);
-    stack->cause.flags = 0;
+/* Publishes the packet's own event, then those of its flow. */
+static void handle_alone(struct mb_stack *stack, const struct mb_decoded *packet,
+                         struct mb_handled *handled) {
     stack->cause.frame = packet->frame;
     stack->cause.frame_length = packet->length;
+    stack->cause.bits[0] = 0;
+    stack->cause.bits[1] = 0;
     if (stack->subscriptions.packet_filter_count != 0)
         stack->counters.filters_run +=
             mb_subscriptions_of_packet(&stack->subscriptions, packet, stack->cause.bits);
     find_place(stack, packet, handled);
-    mb_flows_expire(stack, handled->first);
-    if (mb_held_longest_wait(&stack->held) != NULL)
-        mb_tcp_stream_expire(stack, handled->first);
-    mb_end_packet(stack, handled->first);
-    handled->end = stack->log->next;
-    handled->dropped = stack->dropped;
-    if (stack->commands != NULL)
-        mb_commands_note(stack->commands, handled);
 }
 
-static void update_gauges(struct mb_stack *stack) {
-    stack->counters.flows_active = stack->table.active;
-    stack->counters.chain_longest = stack->table.longest;
-    stack->counters.held_segments = stack->held.used;
-    stack->counters.held_segments_peak = stack->held.peak;
-    stack->counters.held_bytes = stack->held.bytes;
-}
-
-/*
- * Packets go in groups through three steps: decode and hash, fetch the flow, handle. Between a
- * step's fetch and the use of what it fetched lies the rest of the group, so memory answers in the
- * meantime. A group's flows and packets have to fit into the first-level cache together.
- */
-enum { GROUP = 32, FRAMES_AHEAD = 16, HEADERS_USUALLY = 54 };
-
-static void prefetch_headers(const uint8_t *pool, const struct mb_frame *frame) {
-    __builtin_prefetch(pool + frame->offset);
-    __builtin_prefetch(pool + frame->offset + HEADERS_USUALLY - 1);
+/* Hands the fragment to its datagram. Publishes the fragment, with what is odd about it. True where
+ * the datagram is whole now: it is in `whole`. */
+static bool take_fragment(struct mb_stack *stack, struct mb_decoded *fragment,
+                          struct mb_handled *handled, struct mb_handled_datagram *noted,
+                          struct mb_decoded *whole) {
+    struct mb_datagram *datagram;
+    bool is_complete;
+    uint8_t reason = mb_defrag_add(stack, fragment, &datagram, &is_complete);
+    if (reason != MB_REASON_NONE && reason != fragment->reason) {
+        mb_count_reason(stack, reason);
+        fragment->reason = reason;
+    }
+    handle_alone(stack, fragment, handled);
+    if (datagram == NULL)
+        return false;
+    noted->slot = (uint32_t)(datagram - stack->defrag.table.datagrams);
+    noted->before = datagram->completed;
+    noted->completes = is_complete && mb_defrag_assemble(stack, datagram, fragment, whole);
+    return noted->completes;
 }
 
 static bool is_tracked(const struct mb_stack *stack, const struct mb_decoded *packet) {
@@ -579,6 +590,92 @@ static void judge_checksums(const struct mb_stack *stack, struct mb_decoded *pac
     packet->transport = MB_TRANSPORT_NONE;
 }
 
+/* What holds for a packet as received holds for one that was put together. */
+static void prepare_whole(struct mb_stack *stack, struct mb_decoded *whole) {
+    judge_checksums(stack, whole);
+    if (whole->reason != MB_REASON_NONE)
+        mb_count_reason(stack, whole->reason);
+    if (is_tracked(stack, whole))
+        whole->hash = mb_flow_hash(stack->table.key, &whole->tuple, whole->domain);
+}
+
+/* The datagram that a fragment completes is handled as the packet that completed it. In a tunnel it
+ * may be a fragment itself. */
+static void handle_fragment(struct mb_stack *stack, const struct mb_decoded *packet,
+                            struct mb_handled *handled) {
+    struct mb_decoded fragment = *packet;
+    for (unsigned nested = 0; nested < MB_DEFRAG_NESTED_MAX; nested++) {
+        struct mb_decoded whole;
+        if (!take_fragment(stack, &fragment, handled, &handled->datagrams[nested], &whole))
+            return;
+        prepare_whole(stack, &whole);
+        if (whole.type != MB_TYPE_PACKET_IP_FRAGMENT)
+            return handle_alone(stack, &whole, handled);
+        fragment = whole;
+    }
+    mb_count_reason(stack, MB_REASON_FRAGMENT_NESTED);
+    fragment.reason = MB_REASON_FRAGMENT_NESTED;
+    handle_alone(stack, &fragment, handled);
+}
+
+static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
+                   struct mb_handled *handled) {
+    if (stack->commands != NULL && packet->number >= stack->commands->due)
+        mb_commands_obey(stack, packet->number);
+    *handled = (struct mb_handled){.first = stack->log->next, .packet = packet->number};
+    stack->packets = packet->number;
+    stack->module_entries = 0;
+    stack->dropped = MB_REASON_NONE;
+    stack->is_bypassed = false;
+    stack->cause = (struct mb_cause){
+        .time = packet->time,
+        .packet = packet->number,
+        .flags = MB_APART,
+    };
+    count_packet(stack, packet);
+    mb_packet_clock_advance(&stack->clock, packet->time);
+    stack->table.now = stack->clock.now;
+    stack->table.seen = mb_packet_clock_seen(&stack->clock);
+    if (stack->timer_count != 0)
+        fire_timers(stack);
+    publish_checkpoint(stack, packet->number);
+    stack->cause.flags = 0;
+    mb_defrag_expire(stack);
+    if (packet->type == MB_TYPE_PACKET_IP_FRAGMENT && stack->defrag.is_on)
+        handle_fragment(stack, packet, handled);
+    else
+        handle_alone(stack, packet, handled);
+    mb_flows_expire(stack, handled->first);
+    if (mb_held_longest_wait(&stack->held) != NULL)
+        mb_tcp_stream_expire(stack, handled->first);
+    mb_end_packet(stack, handled->first);
+    handled->end = stack->log->next;
+    handled->dropped = stack->dropped;
+    if (stack->commands != NULL)
+        mb_commands_note(stack->commands, handled);
+}
+
+static void update_gauges(struct mb_stack *stack) {
+    stack->counters.flows_active = stack->table.active;
+    stack->counters.chain_longest = stack->table.longest;
+    stack->counters.held_segments = stack->held.used;
+    stack->counters.held_segments_peak = stack->held.peak;
+    stack->counters.held_bytes = stack->held.bytes;
+    stack->counters.fragments_held_bytes = stack->defrag.held;
+}
+
+/*
+ * Packets go in groups through three steps: decode and hash, fetch the flow, handle. Between a
+ * step's fetch and the use of what it fetched lies the rest of the group, so memory answers in the
+ * meantime. A group's flows and packets have to fit into the first-level cache together.
+ */
+enum { GROUP = 32, FRAMES_AHEAD = 16, HEADERS_USUALLY = 54 };
+
+static void prefetch_headers(const uint8_t *pool, const struct mb_frame *frame) {
+    __builtin_prefetch(pool + frame->offset);
+    __builtin_prefetch(pool + frame->offset + HEADERS_USUALLY - 1);
+}
+
 /* Decodes `count` frames; `readable` is how many there are from `frames` on. */
 static void decode_group(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
                          size_t count, size_t readable, struct mb_decoded *packets) {
@@ -600,6 +697,14 @@ static void decode_group(struct mb_stack *stack, const uint8_t *pool, const stru
             mb_flow_prefetch(&stack->table, packets[i].hash);
 }
 
+/* Room for its entries, and where it is a fragment for the datagram that it may complete. */
+static bool has_room_for(struct mb_stack *stack, const struct mb_decoded *packet) {
+    if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
+        return false;
+    return packet->type != MB_TYPE_PACKET_IP_FRAGMENT || !stack->defrag.is_on ||
+           mb_assembled_has_room(&stack->assembled);
+}
+
 size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
                        size_t count, struct mb_handled *handled) {
     struct mb_decoded packets[GROUP];
@@ -610,11 +715,11 @@ size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct
     while (done < count && mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET)) {
         size_t group = count - done < GROUP ? count - done : GROUP;
         decode_group(stack, pool, frames + done, group, count - done, packets);
-        for (size_t i = 0; i < group; i++) {
-            if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
-                break;
+        size_t end = done + group;
+        for (size_t i = 0; done < end && has_room_for(stack, &packets[i]); i++)
             handle(stack, &packets[i], &handled[done++]);
-        }
+        if (done < end)
+            break;
     }
     update_gauges(stack);
     return done;
@@ -652,6 +757,17 @@ static void publish_end_of_input(struct mb_stack *stack) {
     mb_end_packet(stack, first);
 }
 
+static bool give_up_datagrams(struct mb_stack *stack, uint8_t reason) {
+    while (stack->defrag.table.used != 0) {
+        if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
+            return false;
+        uint64_t first = stack->log->next;
+        mb_defrag_give_up_some(stack, reason);
+        mb_end_packet(stack, first);
+    }
+    return true;
+}
+
 bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
     if (stack->is_finished)
         return true;
@@ -666,6 +782,8 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
         mb_flow_give_up(stack, flow, reason);
         mb_end_packet(stack, first);
     }
+    if (!give_up_datagrams(stack, reason))
+        return false;
     update_gauges(stack);
     if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
         return false;
@@ -718,6 +836,10 @@ uint64_t mb_stack_room(struct mb_stack *stack, uint32_t *nf, uint64_t *position)
 void mb_stack_end_commands(struct mb_stack *stack) {
     for (uint32_t nf = 0; nf < MB_NFS_MAX; nf++)
         mb_commands_close(stack, nf);
+}
+
+uint32_t mb_stack_datagram_slots(const struct mb_stack *stack) {
+    return stack->defrag.table.capacity + 1;
 }
 
 uint32_t mb_stack_flow_slots(const struct mb_stack *stack) {

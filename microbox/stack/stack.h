@@ -133,8 +133,19 @@ struct mb_stack_config {
     uint32_t host_count;
     const struct mb_derived_type *derived; /* likewise; a parent stands above its children */
     uint32_t derived_count;                /* at most MB_DERIVED_MAX */
-    uint64_t hash_key[2];                  /* 0, 0: from the system's random source */
-    uint32_t link_type;                    /* of the capture, for filters */
+    uint32_t fragmented_datagrams_max;     /* waiting for fragments at once; default 8192 */
+    uint32_t fragments_per_datagram;       /* default 128, at most 256 */
+    uint64_t fragment_bytes_max;           /* of all that wait; default 64 MiB */
+    uint64_t fragment_timeout; /* from a datagram's first fragment on; default 60 s, what
+                                  RFC 8200 says and the least that RFC 1122 does */
+    /* The area that datagrams are put together in (assembled_frames.h): whole ones kept at once,
+     * where the worker has it mapped, where it lies in the address space of frames. The caller's;
+     * NULL: fragments stay fragments. */
+    uint32_t assembled_datagrams_max;
+    uint8_t *assembled_bytes;
+    uint64_t assembled_offset;
+    uint64_t hash_key[2]; /* 0, 0: from the system's random source */
+    uint32_t link_type;   /* of the capture, for filters */
     /* Users' modules (module_load.h), in the order in which they run. Must outlive the stack. */
     struct mb_loaded_module *const *modules;
     uint32_t module_count;
@@ -168,6 +179,15 @@ uint64_t mb_stack_room(struct mb_stack *stack, uint32_t *nf, uint64_t *position)
 /* The input is over and all NFs have passed its end: what they said since is too late. */
 void mb_stack_end_commands(struct mb_stack *stack);
 
+enum { MB_DEFRAG_NESTED_MAX = 2 }; /* fragments of a tunnel's packet inside fragments */
+
+/* The datagram that a packet is a fragment of. */
+struct mb_handled_datagram {
+    uint64_t before; /* packet that completed the last datagram with the same key; 0: none did */
+    uint32_t slot;   /* in the table of datagrams; 0: no datagram */
+    bool completes;
+};
+
 /* What a handled packet left in the log: its entries are [first, end). For the gate: the flow's
  * identity, and where in the flow table it is, so that what the gate keeps of
  * flows is an array that needs no clearing. */
@@ -179,6 +199,7 @@ struct mb_handled {
     uint32_t flow_slot; /* index in the flow table; meaningless where `flow` is 0 */
     uint8_t dropped;    /* enum mb_reason: the stack drops it, whatever NFs say; 0: it does not */
     uint8_t reserved[3];
+    struct mb_handled_datagram datagrams[MB_DEFRAG_NESTED_MAX]; /* from the outside in */
 };
 
 /* Handles up to `count` frames (at most MB_BATCH), stops early when the log has no room for
@@ -201,6 +222,9 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason);
  * none of its bits is set, except where `keeps_bits`: an NF that fails closed goes on being named,
  * since its packets must not pass. */
 void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status, bool keeps_bits);
+
+/* Slots of the table of datagrams: every mb_handled.datagrams[].slot is below. */
+uint32_t mb_stack_datagram_slots(const struct mb_stack *stack);
 
 /* Slots of the flow table: every mb_handled.flow_slot is below. */
 uint32_t mb_stack_flow_slots(const struct mb_stack *stack);

@@ -5,8 +5,10 @@
 #include "microbox/stack/worker.h"
 
 #include "microbox/bus/atomic.h"
+#include "microbox/bus/frame_pool.h"
 #include "microbox/bus/reader.h"
 #include "microbox/events/event_types.h"
+#include "microbox/stack/assembled_frames.h"
 #include "microbox/stack/counters.h"
 #include "microbox/stack/gate.h"
 
@@ -48,7 +50,8 @@ struct mb_worker {
     struct mb_worker_config config;
     struct mb_source *source;
     struct mb_sink *sink;
-    const uint8_t *pool;
+    struct mb_area assembled; /* datagrams that were put together */
+    struct mb_frame_pool pool;
     struct mb_log log;
     struct mb_stack *stack; /* from subscribe on */
     struct mb_gate *gate;   /* where there is a sink or an inline NF */
@@ -86,12 +89,8 @@ size_t mb_worker_counters_size(void) {
     return (sizeof(struct mb_stack_counters) + MB_PAGE_SIZE - 1) / MB_PAGE_SIZE * MB_PAGE_SIZE;
 }
 
-static bool make_areas(struct mb_worker *worker, char error[MB_ERROR_SIZE]) {
-    int result = mb_log_create(&worker->log, worker->config.log_slots);
-    if (result == 0)
-        result = mb_area_create(&worker->counters, "microbox counters", mb_worker_counters_size());
-    if (result == 0)
-        return true;
+static bool complain_about_log(const struct mb_worker *worker, int result,
+                               char error[MB_ERROR_SIZE]) {
     if (result == -EINVAL)
         snprintf(error, MB_ERROR_SIZE,
                  "the log cannot have %llu slots: expected a power of two, at least %d",
@@ -99,6 +98,33 @@ static bool make_areas(struct mb_worker *worker, char error[MB_ERROR_SIZE]) {
     else
         snprintf(error, MB_ERROR_SIZE, "no memory for a log of %llu slots: %s",
                  (unsigned long long)worker->config.log_slots, strerror(-result));
+    return false;
+}
+
+static int map_frames(struct mb_worker *worker) {
+    struct mb_stack_config *stack = &worker->config.stack;
+    if (stack->assembled_datagrams_max == 0)
+        stack->assembled_datagrams_max = MB_ASSEMBLED_DATAGRAMS_USUALLY;
+    const uint64_t size = mb_assembled_size(stack->assembled_datagrams_max);
+    int result = mb_area_create(&worker->assembled, "microbox datagrams", size);
+    if (result == 0)
+        result = mb_frame_pool_map(&worker->pool, mb_source_pool_fd(worker->source),
+                                   mb_source_pool_size(worker->source), worker->assembled.fd, size);
+    stack->assembled_bytes = worker->assembled.base;
+    stack->assembled_offset = worker->pool.assembled;
+    return result;
+}
+
+static bool make_areas(struct mb_worker *worker, char error[MB_ERROR_SIZE]) {
+    int result = mb_log_create(&worker->log, worker->config.log_slots);
+    if (result == 0)
+        result = mb_area_create(&worker->counters, "microbox counters", mb_worker_counters_size());
+    if (result != 0)
+        return complain_about_log(worker, result, error);
+    result = map_frames(worker);
+    if (result == 0)
+        return true;
+    snprintf(error, MB_ERROR_SIZE, "no memory for the frames: %s", strerror(-result));
     return false;
 }
 
@@ -113,7 +139,6 @@ struct mb_worker *mb_worker_create(const struct mb_worker_config *config, struct
     worker->config.batch = batch_size(config->batch);
     worker->source = source;
     worker->sink = sink;
-    worker->pool = mb_source_pool(source);
     worker->awaited = NOBODY;
     if (make_areas(worker, error))
         return worker;
@@ -131,6 +156,8 @@ void mb_worker_destroy(struct mb_worker *worker) {
         mb_area_destroy(&worker->nf[index].area);
     mb_area_destroy(&worker->counters);
     mb_log_destroy(&worker->log);
+    mb_frame_pool_unmap(&worker->pool);
+    mb_area_destroy(&worker->assembled);
     free(worker);
 }
 
@@ -140,6 +167,14 @@ int mb_worker_log_fd(const struct mb_worker *worker) {
 
 int mb_worker_counters_fd(const struct mb_worker *worker) {
     return worker->counters.fd;
+}
+
+int mb_worker_assembled_fd(const struct mb_worker *worker) {
+    return worker->assembled.fd;
+}
+
+uint64_t mb_worker_assembled_size(const struct mb_worker *worker) {
+    return worker->assembled.size;
 }
 
 int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd, bool is_inline,
@@ -220,9 +255,10 @@ static bool make_gate(struct mb_worker *worker) {
     const struct mb_gate_config config = {
         .log = &worker->log,
         .sink = worker->sink,
-        .pool = worker->pool,
+        .pool = worker->pool.bytes,
         .capacity = GATE_CAPACITY,
         .flow_slots = mb_stack_flow_slots(worker->stack),
+        .datagram_slots = mb_stack_datagram_slots(worker->stack),
     };
     worker->gate = mb_gate_create(&config);
     if (!worker->gate)
@@ -361,7 +397,7 @@ static size_t handle(struct mb_worker *worker) {
         return 0;
     const struct mb_frame *frames = &worker->frames[worker->next_frame];
     const size_t handled =
-        mb_stack_handle(worker->stack, worker->pool, frames, count, worker->handled);
+        mb_stack_handle(worker->stack, worker->pool.bytes, frames, count, worker->handled);
     if (handled)
         worker->last_time = frames[handled - 1].time;
     const bool log_is_full = handled < count;

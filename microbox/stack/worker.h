@@ -30,6 +30,10 @@ int mb_worker_log_fd(const struct mb_worker *worker);
 int mb_worker_counters_fd(const struct mb_worker *worker);
 size_t mb_worker_counters_size(void);
 
+/* Datagrams that were put together: what readers map behind the source's pool (frame_pool.h). */
+int mb_worker_assembled_fd(const struct mb_worker *worker);
+uint64_t mb_worker_assembled_size(const struct mb_worker *worker);
+
 /* Maps NF `index`'s area (its size checked against the geometry), which is to hold the log from
  * subscribe on. All NFs, numbered from 0, are attached before. Does not take `area_fd`. Returns 0
  * or -errno. */

@@ -49,6 +49,8 @@ def test_settings_are_the_fields_of_the_stacks_configuration() -> None:
         "module_count",
         "derived",
         "derived_count",
+        "assembled_bytes",
+        "assembled_offset",
     }
     assert {f"MB_OVERLAP_{name.upper()}": value for name, value in OVERLAP_POLICIES.items()} == {
         name: value

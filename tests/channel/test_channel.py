@@ -120,7 +120,7 @@ def test_a_message_of_almost_the_limit_arrives(ends: Ends) -> None:
         (Load("nf", "nf.py", {"rules": "x" * MESSAGE_LIMIT}), 0, "'load' is too large: 262,"),
         (Load("nf", "nf.py", {"rules": object()}), 0, "'load' cannot be sent"),
         (Load("nf", "nf.py", {"count": 2**70}), 0, "'load' cannot be sent"),
-        (Map(1), 1, "'map' takes 2 descriptors, not 1"),
+        (Map(1, 0), 1, "'map' takes 3 descriptors, not 1"),
         (StartWorker("in", "out", 0, 4096, {}, []), 1, "'start_worker' takes 2 descriptors, not 1"),
     ],
 )

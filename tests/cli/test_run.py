@@ -221,7 +221,8 @@ class Chatty(NetworkFunction):
         print("x" * 100)
         if event.packet == 1:
             time.sleep(0.5)
-        self.record(event, number=event.packet)
+        if event.fragments == 0:
+            self.record(event, number=event.packet)
 """
     process = workbench.start("run", workbench.chain(workbench.nf("chatty", chatty), capture=demo))
     assert process.stdout is not None

@@ -9,7 +9,9 @@
  * it looks at the entries right after the call that published them. With BATCH packets are handed
  * over so many at a time.
  */
+#include "microbox/bus/frame_pool.h"
 #include "microbox/events/event_types.h"
+#include "microbox/stack/assembled_frames.h"
 #include "microbox/stack/counters.h"
 #include "microbox/stack/stack.h"
 
@@ -21,7 +23,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOG_SLOTS = 1 << 19 }; /* more than one call can publish */
+enum {
+    LOG_SLOTS = 1 << 19, /* more than one call can publish */
+    DATAGRAMS = 256,
+};
 
 struct dump {
     struct mb_log log;
@@ -139,13 +144,22 @@ int main(int argc, char **argv) {
     struct mb_source *source = mb_source_open(fd, argv[1], error);
     if (source == NULL)
         return fail(argv[1], error);
-    struct dump dump = {.pool = mb_source_pool(source)};
+    struct mb_area assembled;
+    struct mb_frame_pool pool;
+    if (mb_area_create(&assembled, "datagrams", mb_assembled_size(DATAGRAMS)) != 0 ||
+        mb_frame_pool_map(&pool, mb_source_pool_fd(source), mb_source_pool_size(source),
+                          assembled.fd, assembled.size) != 0)
+        return fail("frames", "cannot be mapped");
+    struct dump dump = {.pool = pool.bytes};
     if (mb_log_create(&dump.log, LOG_SLOTS) != 0)
         return fail("log", "cannot be made");
     struct mb_subscription everything = {0};
     memset(everything.types, 0xff, sizeof everything.types);
     struct mb_stack_config config = {
         .flows_max = argc > 2 ? (uint32_t)atoi(argv[2]) : 0,
+        .assembled_datagrams_max = DATAGRAMS,
+        .assembled_bytes = assembled.base,
+        .assembled_offset = pool.assembled,
         .link_type = mb_source_link_type(source),
     };
     dump.stack = mb_stack_create(&config, &dump.log, &everything, 1, NULL, 0, error);
@@ -155,6 +169,8 @@ int main(int argc, char **argv) {
     replay(&dump, source, batch < 1 || batch > MB_BATCH ? MB_BATCH : batch);
     mb_stack_destroy(dump.stack);
     mb_log_destroy(&dump.log);
+    mb_frame_pool_unmap(&pool);
+    mb_area_destroy(&assembled);
     mb_source_close(source);
     close(fd);
     return 0;

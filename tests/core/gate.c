@@ -13,7 +13,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SLOTS = MB_LOG_SLOTS_MIN, CAPACITY = 256, FLOW_SLOTS = 8, NFS = 3, PACKETS = 64 };
+enum {
+    SLOTS = MB_LOG_SLOTS_MIN,
+    CAPACITY = 256,
+    FLOW_SLOTS = 8,
+    DATAGRAM_SLOTS = 4,
+    NFS = 3,
+    PACKETS = 64
+};
 
 /* Bit i names NF i. */
 enum { NOBODY = 0, FIRST = 1, SECOND = 2, READER = 4 };
@@ -56,6 +63,7 @@ static int set_up(void **state) {
         .pool = bench->bytes,
         .capacity = CAPACITY,
         .flow_slots = FLOW_SLOTS,
+        .datagram_slots = DATAGRAM_SLOTS,
     };
     bench->gate = mb_gate_create(&config);
     attach(bench, 0, false);

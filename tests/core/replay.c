@@ -11,6 +11,7 @@
  *
  * What it prints depends on the capture and FLOWS_MAX alone, never on batches or the log's size.
  */
+#include "microbox/bus/frame_pool.h"
 #include "microbox/bus/reader.h"
 #include "microbox/events/event_types.h"
 #include "microbox/stack/counters.h"
@@ -191,9 +192,13 @@ static bool replay(const struct options *options) {
     struct mb_worker *worker = mb_worker_create(&config, source, sink, error);
     if (!worker)
         fail("worker", error);
+    struct mb_frame_pool pool;
+    if (mb_frame_pool_map(&pool, mb_source_pool_fd(source), mb_source_pool_size(source),
+                          mb_worker_assembled_fd(worker), mb_worker_assembled_size(worker)) != 0)
+        fail("frames", "cannot be mapped");
     struct reading reading = {
         .options = options,
-        .pool = mb_source_pool(source),
+        .pool = pool.bytes,
         .reader = make_reader(options),
     };
     connect(worker, reading.reader);
@@ -210,6 +215,7 @@ static bool replay(const struct options *options) {
 
     mb_worker_destroy(worker);
     mb_reader_destroy(reading.reader);
+    mb_frame_pool_unmap(&pool);
     if (sink && mb_sink_close(sink) != 0)
         fail("output", "could not be written");
     mb_source_close(source);

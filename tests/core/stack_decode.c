@@ -89,16 +89,52 @@ static void fragments_are_told_apart(void **state) {
     later[14 + 7] = 9;
     struct mb_decoded it = decode_cut(later, sizeof later, sizeof later, 1);
     assert_int_equal(it.type, MB_TYPE_PACKET_IP_FRAGMENT);
-    assert_int_equal(it.reason, MB_REASON_FRAGMENT_IGNORED);
+    assert_int_equal(it.reason, MB_REASON_NONE);
     assert_int_equal(it.transport, MB_TRANSPORT_NONE);
+    assert_int_equal(it.fragment.start, 72);
+    assert_false(it.fragment.has_more);
     uint8_t first[] = {ETHERNET(8, 0), IPV4(30, 17), UDP(100), 'a', 'b'};
+    first[14 + 4] = 0x12;
+    first[14 + 5] = 0x34;
     first[14 + 6] = 0x20;
     it = decode_cut(first, sizeof first, sizeof first, 1);
-    expect_type(it, MB_TYPE_PACKET_IP_UDP);
+    expect_type(it, MB_TYPE_PACKET_IP_FRAGMENT);
     assert_true(it.is_fragment);
-    assert_int_equal(it.payload_length, 2);
+    assert_true(it.fragment.has_more);
+    assert_int_equal(it.fragment.identification, 0x1234);
+    assert_int_equal(it.payload_length, 10);
+    assert_int_equal(it.tuple.destination_port, mb_read_16(first + 14 + 20 + 2));
     it = DECODE(ETHERNET(0x86, 0xdd), IPV6(12, 44), 17, 0, 0, 9, 0, 0, 0, 1, 1, 2, 3, 4);
     assert_int_equal(it.type, MB_TYPE_PACKET_IP_FRAGMENT);
+    assert_int_equal(it.fragment.start, 8);
+    assert_int_equal(it.fragment.identification, 1);
+    assert_int_equal(it.fragment.next_header, 14 + 6);
+}
+
+/* RFC 6946: offset 0 and no more fragments. */
+static void an_atomic_fragment_is_whole(void **state) {
+    (void)state;
+    struct mb_decoded it =
+        DECODE(ETHERNET(0x86, 0xdd), IPV6(16, 44), 17, 0, 0, 0, 0, 0, 0, 1, UDP(8));
+    expect_type(it, MB_TYPE_PACKET_IP_UDP);
+    assert_false(it.is_fragment);
+}
+
+static void first_fragments_have_all_headers(void **state) {
+    (void)state;
+    uint8_t tiny[] = {ETHERNET(8, 0), IPV4(28, 6), 0, 1, 0, 80, 1, 2, 3, 4};
+    tiny[14 + 6] = 0x20;
+    struct mb_decoded it = decode_cut(tiny, sizeof tiny, sizeof tiny, 1);
+    assert_int_equal(it.type, MB_TYPE_PACKET_IP_FRAGMENT);
+    assert_int_equal(it.reason, MB_REASON_FRAGMENT_TINY);
+    assert_int_equal(it.tuple.destination_port, 80);
+    /* Destination options in the datagram, and nothing behind them. */
+    it = DECODE(ETHERNET(0x86, 0xdd), IPV6(16, 44), 60, 0, 0, 1, 0, 0, 0, 1, 17, 0, 1, 4, 0, 0, 0,
+                0);
+    assert_int_equal(it.reason, MB_REASON_IPV6_FIRST_FRAGMENT_INCOMPLETE);
+    it = DECODE(ETHERNET(0x86, 0xdd), IPV6(24, 44), 60, 0, 0, 1, 0, 0, 0, 1, 17, 0, 1, 4, 0, 0, 0,
+                0, UDP(100));
+    assert_int_equal(it.reason, MB_REASON_NONE);
 }
 
 static void malformed_packets_have_their_reason(void **state) {
@@ -170,6 +206,8 @@ int main(void) {
         cmocka_unit_test(udp_and_icmp),
         cmocka_unit_test(ipv6_extension_headers_are_walked),
         cmocka_unit_test(fragments_are_told_apart),
+        cmocka_unit_test(an_atomic_fragment_is_whole),
+        cmocka_unit_test(first_fragments_have_all_headers),
         cmocka_unit_test(malformed_packets_have_their_reason),
         cmocka_unit_test(a_segment_with_broken_options_still_belongs_to_its_flow),
         cmocka_unit_test(too_many_extension_headers),

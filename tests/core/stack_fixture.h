@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "microbox/events/event_types.h"
+#include "microbox/stack/assembled_frames.h"
 #include "microbox/stack/counters.h"
 #include "microbox/stack/stack.h"
 #include "microbox/stack/wire/tcp.h"
@@ -21,7 +22,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STACK_LOG_SLOTS = 1 << 16, STACK_POOL_SIZE = 1 << 22, STACK_TEXT_MAX = 4096 };
+enum {
+    STACK_LOG_SLOTS = 1 << 16,
+    STACK_POOL_SIZE = 1 << 22,
+    STACK_DATAGRAMS = 8, /* whole ones of the large size; their area lies behind the frames */
+    STACK_TEXT_MAX = 4096
+};
 
 #define SECONDS UINT64_C(1000000000)
 
@@ -86,8 +92,12 @@ static inline void stack_open_with(struct stack_fixture *fixture,
         chosen.flows_max = 1024;
     memset(fixture, 0, sizeof *fixture);
     fixture->time = 1000 * SECONDS;
-    fixture->pool = malloc(STACK_POOL_SIZE);
+    fixture->pool = malloc(STACK_POOL_SIZE + mb_assembled_size(STACK_DATAGRAMS));
     assert_non_null(fixture->pool);
+    if (chosen.assembled_datagrams_max == 0)
+        chosen.assembled_datagrams_max = STACK_DATAGRAMS;
+    chosen.assembled_bytes = fixture->pool + STACK_POOL_SIZE;
+    chosen.assembled_offset = STACK_POOL_SIZE;
     assert_int_equal(mb_log_create(&fixture->log, STACK_LOG_SLOTS), 0);
     fixture->stack =
         mb_stack_create(&chosen, &fixture->log, subscriptions, count, timers, timer_count, error);

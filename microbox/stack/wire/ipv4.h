@@ -9,6 +9,7 @@
 
 enum {
     MB_IPV4_TOTAL_LENGTH = 2,
+    MB_IPV4_IDENTIFICATION = 4,
     MB_IPV4_FRAGMENT = 6,
     MB_IPV4_TTL = 8,
     MB_IPV4_PROTOCOL = 9,
@@ -55,6 +56,18 @@ static inline uint8_t mb_ipv4_protocol(const uint8_t *header) {
 /* In bytes. */
 static inline uint32_t mb_ipv4_fragment_offset(const uint8_t *header) {
     return (mb_read_16(header + MB_IPV4_FRAGMENT) & 0x1fffu) * 8;
+}
+
+static inline int mb_ipv4_is_fragment(const uint8_t *header) {
+    return (mb_read_16(header + MB_IPV4_FRAGMENT) & 0x3fff) != 0;
+}
+
+static inline int mb_ipv4_more_fragments(const uint8_t *header) {
+    return (header[MB_IPV4_FRAGMENT] & 0x20) != 0;
+}
+
+static inline uint16_t mb_ipv4_identification(const uint8_t *header) {
+    return mb_read_16(header + MB_IPV4_IDENTIFICATION);
 }
 
 /* Written ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2) into 16 zero bytes each. */

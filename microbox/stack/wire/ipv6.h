@@ -18,6 +18,7 @@ enum {
     MB_IPV6_SIZE = 40,
 
     MB_IPV6_EXTENSION_SIZE_MIN = 8,
+    MB_IPV6_FRAGMENT_SIZE = 8,
     MB_IPV6_EXTENSIONS_MAX = 10
 };
 
@@ -74,7 +75,7 @@ static inline int mb_ipv6_is_extension(uint8_t protocol) {
 /* Length of the extension header; its first two bytes must be there. */
 static inline uint32_t mb_ipv6_extension_length(uint8_t protocol, const uint8_t *header) {
     if (protocol == MB_IPV6_FRAGMENT)
-        return 8;
+        return MB_IPV6_FRAGMENT_SIZE;
     if (protocol == MB_IPV6_AUTHENTICATION)
         return (header[1] + 2u) * 4;
     return (header[1] + 1u) * 8;
@@ -91,6 +92,14 @@ static inline uint8_t mb_ipv6_extension_check(uint8_t protocol, const uint8_t *h
 /* In bytes. */
 static inline uint32_t mb_ipv6_fragment_offset(const uint8_t *header) {
     return mb_read_16(header + 2) & 0xfff8u;
+}
+
+static inline int mb_ipv6_more_fragments(const uint8_t *header) {
+    return (header[3] & 1) != 0;
+}
+
+static inline uint32_t mb_ipv6_identification(const uint8_t *header) {
+    return mb_read_32(header + 4);
 }
 
 enum mb_ipv6_routing_type {

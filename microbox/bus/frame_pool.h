@@ -1,0 +1,29 @@
+/*
+ * One address space for all frames of a worker: the capture, and behind it, from the next page on,
+ * the area that the worker assembles datagrams in. A frame's 64-bit offset counts in it, so whoever
+ * has the pool mapped reads any frame at `bytes + offset`, wherever it came from.
+ */
+#ifndef MICROBOX_BUS_FRAME_POOL_H
+#define MICROBOX_BUS_FRAME_POOL_H
+
+#include <stdint.h>
+
+struct mb_frame_pool {
+    const uint8_t *bytes; /* NULL: not mapped */
+    uint64_t size;        /* of all; what no file is behind (up to the page) reads as zero */
+    uint64_t assembled;   /* where the assembled area begins; = size where there is none */
+};
+
+/* Where the assembled area begins behind a capture of `size` bytes. */
+uint64_t mb_frame_pool_assembled(uint64_t size);
+
+/* Maps both read-only. Takes no descriptor; `assembled_size` 0: there is no assembled area. The
+ * capture must not be made shorter while it is mapped. Returns 0, -errno, or what mb_area_check
+ * says of the assembled area. */
+int mb_frame_pool_map(struct mb_frame_pool *pool, int capture_fd, uint64_t size, int assembled_fd,
+                      uint64_t assembled_size);
+
+/* Safe on a zeroed or unmapped pool. */
+void mb_frame_pool_unmap(struct mb_frame_pool *pool);
+
+#endif

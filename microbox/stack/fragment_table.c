@@ -1,0 +1,173 @@
+#include "microbox/stack/fragment_table.h"
+
+#include "microbox/stack/siphash.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static void *map(size_t size) {
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void unmap(void *memory, size_t size) {
+    if (memory != NULL)
+        munmap(memory, size);
+}
+
+static size_t datagrams_size(const struct mb_fragment_table *table) {
+    return ((size_t)table->capacity + 1) * sizeof *table->datagrams;
+}
+
+static size_t pieces_size(const struct mb_fragment_table *table) {
+    return ((size_t)table->capacity + 1) * table->fragments_max * sizeof *table->pieces;
+}
+
+static size_t buckets_size(const struct mb_fragment_table *table) {
+    return ((size_t)table->bucket_mask + 1) * sizeof *table->buckets;
+}
+
+/* At least twice as many buckets as datagrams, so that a chain is rarely longer than one. */
+static uint32_t bucket_mask_for(uint32_t capacity) {
+    uint64_t buckets = 64;
+    while (buckets < 2 * (uint64_t)capacity && buckets < UINT64_C(1) << 31)
+        buckets *= 2;
+    return (uint32_t)(buckets - 1);
+}
+
+int mb_fragment_table_create(struct mb_fragment_table *table, uint32_t capacity,
+                             uint32_t fragments_max, const uint64_t key[2]) {
+    *table = (struct mb_fragment_table){
+        .capacity = capacity,
+        .fragments_max = fragments_max,
+        .bucket_mask = bucket_mask_for(capacity),
+        .unused = 1,
+        .key = {key[0], key[1]},
+    };
+    table->datagrams = map(datagrams_size(table));
+    table->pieces = map(pieces_size(table));
+    table->buckets = map(buckets_size(table));
+    if (table->datagrams != NULL && table->pieces != NULL && table->buckets != NULL)
+        return 0;
+    mb_fragment_table_destroy(table);
+    return -ENOMEM;
+}
+
+void mb_fragment_table_destroy(struct mb_fragment_table *table) {
+    unmap(table->datagrams, datagrams_size(table));
+    unmap(table->pieces, pieces_size(table));
+    unmap(table->buckets, buckets_size(table));
+    memset(table, 0, sizeof *table);
+}
+
+struct mb_datagram_key mb_datagram_key_of(const struct mb_decoded *fragment) {
+    struct mb_datagram_key key = {
+        .identification = fragment->fragment.identification,
+        .domain = fragment->domain,
+        .tunnel_identifier = fragment->tunnel_identifier,
+        .vlan = fragment->tuple.vlan,
+        .tunnel = fragment->tunnel,
+        .depth = fragment->depth,
+        .protocol = fragment->tuple.ip_version == 4 ? fragment->tuple.protocol : 0,
+        .ip_version = fragment->tuple.ip_version,
+    };
+    memcpy(key.source, fragment->tuple.source, sizeof key.source);
+    memcpy(key.destination, fragment->tuple.destination, sizeof key.destination);
+    return key;
+}
+
+static uint32_t hash_of(const struct mb_fragment_table *table, const struct mb_datagram_key *key) {
+    uint64_t words[sizeof *key / sizeof(uint64_t)];
+    memcpy(words, key, sizeof *key);
+    struct mb_siphash sip = mb_siphash_begin(table->key);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        mb_siphash_absorb(&sip, words[i]);
+    return (uint32_t)mb_siphash_end(&sip);
+}
+
+struct mb_datagram *mb_datagram_find(struct mb_fragment_table *table,
+                                     const struct mb_datagram_key *key) {
+    uint32_t hash = hash_of(table, key);
+    uint32_t index = table->buckets[hash & table->bucket_mask];
+    for (; index != 0; index = table->datagrams[index].chain) {
+        struct mb_datagram *datagram = &table->datagrams[index];
+        if (datagram->hash == hash && memcmp(&datagram->key, key, sizeof *key) == 0)
+            return datagram;
+    }
+    return NULL;
+}
+
+/* --- the list by age --- */
+
+static void append(struct mb_fragment_table *table, uint32_t index) {
+    table->datagrams[index].older = table->newest;
+    table->datagrams[index].newer = 0;
+    if (table->newest != 0)
+        table->datagrams[table->newest].newer = index;
+    else
+        table->oldest = index;
+    table->newest = index;
+}
+
+static void take_out(struct mb_fragment_table *table, const struct mb_datagram *datagram) {
+    if (datagram->older != 0)
+        table->datagrams[datagram->older].newer = datagram->newer;
+    else
+        table->oldest = datagram->newer;
+    if (datagram->newer != 0)
+        table->datagrams[datagram->newer].older = datagram->older;
+    else
+        table->newest = datagram->older;
+}
+
+void mb_datagram_renew(struct mb_fragment_table *table, struct mb_datagram *datagram,
+                       uint64_t now) {
+    datagram->began = now;
+    take_out(table, datagram);
+    append(table, (uint32_t)(datagram - table->datagrams));
+}
+
+/* --- inserting and removing --- */
+
+static uint32_t take(struct mb_fragment_table *table) {
+    uint32_t index = table->free;
+    if (index != 0)
+        table->free = table->datagrams[index].chain;
+    else
+        index = table->unused++;
+    table->used++;
+    return index;
+}
+
+struct mb_datagram *mb_datagram_insert(struct mb_fragment_table *table,
+                                       const struct mb_datagram_key *key, uint64_t now) {
+    uint32_t index = take(table);
+    uint32_t hash = hash_of(table, key);
+    uint32_t *bucket = &table->buckets[hash & table->bucket_mask];
+    struct mb_datagram *datagram = &table->datagrams[index];
+    *datagram = (struct mb_datagram){
+        .key = *key,
+        .hash = hash,
+        .chain = *bucket,
+        .began = now,
+        .list = {.pieces = &table->pieces[(size_t)index * table->fragments_max],
+                 .capacity = table->fragments_max},
+    };
+    *bucket = index;
+    append(table, index);
+    return datagram;
+}
+
+void mb_datagram_remove(struct mb_fragment_table *table, struct mb_datagram *datagram) {
+    uint32_t index = (uint32_t)(datagram - table->datagrams);
+    uint32_t *link = &table->buckets[datagram->hash & table->bucket_mask];
+    while (*link != index)
+        link = &table->datagrams[*link].chain;
+    *link = datagram->chain;
+    take_out(table, datagram);
+    datagram->chain = table->free;
+    table->free = index;
+    table->used--;
+}
