@@ -246,3 +246,67 @@ def test_run_and_check_complain_alike(microbox: Microbox, write: Write, verb: st
     ran = microbox(verb, "chain.yaml")
     assert ran.status == 2
     assert ran.err == ("chain.yaml:2:24: flow_log: unknown parameter 'topp'; did you mean 'top'?\n")
+
+
+def test_events_with_conditions(microbox: Microbox, write: Write) -> None:
+    write(
+        "gets.py",
+        """\
+        from microbox import NetworkFunction, event, on
+
+
+        class Gets(NetworkFunction):
+            '''Gets.'''
+
+            get = event("tcp.data.get", when='data startswith "GET "')
+
+            @on(get)
+            def see(self, event):
+                pass
+        """,
+    )
+    write(
+        "chain.yaml",
+        """\
+        input: sample.pcap
+        events: {tcp.start.web: destination_port == 80}
+        chain: [./gets.py]
+        """,
+    )
+    ran = microbox("check", "chain.yaml")
+    assert (ran.status, ran.err) == (0, "")
+    text = " ".join(ran.out.split())
+    assert "Events filtered in the stack" in text
+    assert 'data.get where data startswith "GET "' in text
+    assert "start.web where destination_port == 80 (nobody reads it: it is not looked for)" in text
+    assert "tcp.stream gets (data.get)" in text
+    assert microbox("check", "chain.yaml", "--json").json["derived"] == [
+        {
+            "name": "flow.tcp.start.web",
+            "condition": "destination_port == 80",
+            "is_read": False,
+        },
+        {
+            "name": "flow.tcp.data.get",
+            "condition": 'data startswith "GET "',
+            "is_read": True,
+        },
+    ]
+
+
+def test_a_condition_that_makes_no_sense(microbox: Microbox, write: Write) -> None:
+    write(
+        "chain.yaml",
+        """\
+        input: sample.pcap
+        chain: [flow_log]
+        events:
+          tcp.data.get: data startswith "GET " and destination_prt == 80
+        """,
+    )
+    ran = microbox("check", "chain.yaml")
+    assert ran.status != 0
+    assert (
+        "chain.yaml:4:44: event 'tcp.data.get': 'flow.tcp.data' has no field 'destination_prt'; "
+        "did you mean 'destination_port'?"
+    ) in " ".join(ran.err.split())

@@ -120,3 +120,19 @@ def test_types_that_a_chain_declares(microbox: Microbox, folder: Path) -> None:
     (smtp,) = ran.json["types"]
     assert smtp["parent"] == "flow.tcp.data"
     assert smtp["fields"][-1]["name"] == "command"
+
+
+def test_types_with_conditions(microbox: Microbox, folder: Path) -> None:
+    (folder / "chain.yaml").write_text(
+        "input: sample.pcap\nchain: [flow_log]\n"
+        "events:\n  tcp.data.get:\n    when: data startswith 'GET '\n"
+        "    counters: {seen: true}\n    at_most: 2\n    doc: A request.\n"
+    )
+    condition = "data startswith 'GET '; counting seen: true; at most 2 a flow"
+    ran = microbox("events", "tcp.data.get", "--chain", "chain.yaml")
+    assert (ran.status, ran.err) == (0, "")
+    assert f"published by the stack, where {condition}" in " ".join(lines(ran.out))
+    tree = " ".join(lines(microbox("events", "tcp.data", "--chain", "chain.yaml").out))
+    assert f"get A request. where {condition} (condition)" in tree
+    (get,) = microbox("events", "tcp.data.get", "--chain", "chain.yaml", "--json").json["types"]
+    assert (get["condition"], get["producer"]) == (condition, "condition")
