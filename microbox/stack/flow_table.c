@@ -36,6 +36,7 @@ int mb_flow_table_create(struct mb_flow_table *table, uint32_t capacity, const u
     memset(table, 0, sizeof *table);
     table->capacity = capacity;
     table->unused = 1;
+    table->quiet_until = UINT64_MAX;
     table->bucket_mask = bucket_mask_for(capacity);
     table->key[0] = key[0];
     table->key[1] = key[1];
@@ -163,6 +164,20 @@ static uint32_t index_of(const struct mb_flow_table *table, const struct mb_flow
     return (uint32_t)(flow - table->flows);
 }
 
+/* The last moment at which the list's oldest flow, queued then, is not overdue. What is behind it
+ * was queued later, and nothing is seen more than `slack` after it was queued, but for the packets
+ * of a step in time. */
+static uint64_t quiet_from(const struct mb_timeout_list *list, uint64_t queued) {
+    return queued + list->timeout + list->slack;
+}
+
+static void begin_list(struct mb_flow_table *table, struct mb_timeout_list *list, uint32_t index) {
+    const uint64_t quiet = quiet_from(list, table->now);
+    list->oldest = index;
+    if (quiet < table->quiet_until)
+        table->quiet_until = quiet;
+}
+
 static void enqueue(struct mb_flow_table *table, struct mb_flow_entry *flow,
                     enum mb_timeout_class timeout_class) {
     struct mb_timeout_list *list = &table->lists[timeout_class];
@@ -174,7 +189,7 @@ static void enqueue(struct mb_flow_table *table, struct mb_flow_entry *flow,
     if (list->newest != 0)
         table->flows[list->newest].newer = index;
     else
-        list->oldest = index;
+        begin_list(table, list, index);
     list->newest = index;
 }
 
@@ -256,14 +271,24 @@ void mb_flow_remove(struct mb_flow_table *table, struct mb_flow_entry *flow) {
     table->active--;
 }
 
+void mb_flow_table_is_quiet(struct mb_flow_table *table) {
+    table->quiet_until = UINT64_MAX;
+    for (unsigned each = 0; each < MB_TIMEOUT_CLASSES; each++) {
+        const struct mb_timeout_list *list = &table->lists[each];
+        if (list->oldest == 0)
+            continue;
+        const uint64_t quiet = quiet_from(list, table->flows[list->oldest].queued);
+        if (quiet < table->quiet_until)
+            table->quiet_until = quiet;
+    }
+}
+
 struct mb_flow_entry *mb_flow_overdue(struct mb_flow_table *table,
                                       enum mb_timeout_class timeout_class, uint32_t *looks) {
     const struct mb_timeout_list *list = &table->lists[timeout_class];
     for (; list->oldest != 0 && *looks != 0; --*looks) {
         struct mb_flow_entry *flow = &table->flows[list->oldest];
-        /* What is behind it was queued later, and nothing is seen more than `slack` after it was
-         * queued, but for the packets of a step in time. */
-        if (table->now - flow->queued <= list->timeout + list->slack)
+        if (table->now <= quiet_from(list, flow->queued))
             return NULL;
         if (mb_flow_is_overdue(table, flow))
             return flow;

@@ -39,9 +39,10 @@ struct mb_flow_table {
     uint32_t free;   /* list of freed flows, by `chain` */
     uint32_t unused; /* from here on no flow was ever taken */
     uint32_t active;
-    uint32_t longest; /* most flows that were ever in a chain */
-    uint64_t now;     /* the stack's clock; set by the caller, never goes back */
-    uint64_t seen;    /* what to note for flows that are seen now: `now`, or later */
+    uint32_t longest;     /* most flows that were ever in a chain */
+    uint64_t now;         /* the stack's clock; set by the caller, never goes back */
+    uint64_t seen;        /* what to note for flows that are seen now: `now`, or later */
+    uint64_t quiet_until; /* no flow is overdue before; may be too early */
     struct mb_timeout_list lists[MB_TIMEOUT_CLASSES];
     uint64_t key[2];
 };
@@ -90,6 +91,14 @@ static inline bool mb_flow_is_overdue(const struct mb_flow_table *table,
     return flow->last_seen < table->now &&
            table->now - flow->last_seen > table->lists[flow->timeout_class].timeout;
 }
+
+/* False: no flow of any class is overdue. */
+static inline bool mb_flow_some_may_be_overdue(const struct mb_flow_table *table) {
+    return table->now > table->quiet_until;
+}
+
+/* Works out `quiet_until` anew, when no class has an overdue flow. */
+void mb_flow_table_is_quiet(struct mb_flow_table *table);
 
 /* A flow of the class that is overdue, NULL: there is none, or it would take more than `*looks`
  * looks to find one. Takes from `*looks` what it took. */
