@@ -73,12 +73,13 @@ struct mb_stack {
     struct mb_derived *derived; /* NULL where no type is derived */
     struct mb_cause cause;
     struct mb_packet_clock clock;
-    uint64_t packets;     /* received so far */
-    uint64_t checkpoint;  /* packets from one system.checkpoint to the next */
-    bool segment_refused; /* tcp.monitor says that the receiver would not take the segment */
-    bool is_bypassed;     /* by the policy of a cap: nobody is shown the packet in hand */
-    uint8_t dropped;      /* enum mb_reason: why the packet in hand does not go out; 0: it may */
-    uint8_t tracked;      /* bit t: flows of transport t are followed */
+    uint64_t packets;         /* received so far */
+    uint64_t checkpoint;      /* packets from one system.checkpoint to the next */
+    uint64_t next_checkpoint; /* number of the packet that it comes with */
+    bool segment_refused;     /* tcp.monitor says that the receiver would not take the segment */
+    bool is_bypassed;         /* by the policy of a cap: nobody is shown the packet in hand */
+    uint8_t dropped; /* enum mb_reason: why the packet in hand does not go out; 0: it may */
+    uint8_t tracked; /* bit t: flows of transport t are followed */
     uint16_t always[MB_TRANSPORTS]; /* modules that flows of the transport run in any case */
     struct mb_flow_table table;
     struct mb_held_pool held;

@@ -36,6 +36,7 @@ int mb_flow_table_create(struct mb_flow_table *table, uint32_t capacity, const u
     memset(table, 0, sizeof *table);
     table->capacity = capacity;
     table->unused = 1;
+    table->lines = sizeof(struct mb_flow_entry) / 64;
     table->quiet_until = UINT64_MAX;
     table->bucket_mask = bucket_mask_for(capacity);
     table->key[0] = key[0];

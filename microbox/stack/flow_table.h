@@ -39,6 +39,7 @@ struct mb_flow_table {
     uint32_t free;   /* list of freed flows, by `chain` */
     uint32_t unused; /* from here on no flow was ever taken */
     uint32_t active;
+    uint32_t lines;       /* cache lines of a flow that its packets usually touch */
     uint32_t longest;     /* most flows that were ever in a chain */
     uint64_t now;         /* the stack's clock; set by the caller, never goes back */
     uint64_t seen;        /* what to note for flows that are seen now: `now`, or later */
@@ -132,7 +133,7 @@ static inline void mb_flow_prefetch_bucket(const struct mb_flow_table *table, ui
 static inline void mb_flow_prefetch(const struct mb_flow_table *table, uint64_t hash) {
     const struct mb_flow_entry *flow = &table->flows[table->buckets[hash & table->bucket_mask]];
     const char *lines = (const char *)flow;
-    for (unsigned line = 0; line < sizeof *flow / 64; line++)
+    for (unsigned line = 0; line < table->lines; line++)
         __builtin_prefetch(lines + 64 * line, 1);
 }
 

@@ -229,6 +229,15 @@ static bool somebody_reads_datagrams(const struct mb_stack *stack) {
     return stack->tracked != 0;
 }
 
+/* Without the monitor a packet touches three lines of its flow; with it, soon all of them. */
+static void decide_what_to_fetch(struct mb_stack *stack) {
+    const uint64_t *readers =
+        stack->subscriptions.module_mask[__builtin_ctz(MB_MODULE_TCP_MONITOR)];
+    bool is_tracking = stack->always[MB_TRANSPORT_TCP] != 0 || (readers[0] | readers[1]) != 0;
+    if (!is_tracking && !mb_module_set_has_users(&stack->modules))
+        stack->table.lines = 3;
+}
+
 static void decide_what_to_track(struct mb_stack *stack) {
     bool needs_flows = somebody_judges(stack->log) || mb_derived_counts(stack->derived);
     for (unsigned transport = MB_TRANSPORT_TCP; transport < MB_TRANSPORTS; transport++)
@@ -238,6 +247,12 @@ static void decide_what_to_track(struct mb_stack *stack) {
     if (needs_flows)
         stack->always[MB_TRANSPORT_TCP] = MB_MODULE_TCP_MONITOR;
     stack->defrag.is_on = stack->config.assembled_bytes != NULL && somebody_reads_datagrams(stack);
+    decide_what_to_fetch(stack);
+}
+
+static void set_checkpoint(struct mb_stack *stack, uint64_t packets) {
+    stack->checkpoint = packets;
+    stack->next_checkpoint = packets;
 }
 
 struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb_log *log,
@@ -251,7 +266,7 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
     }
     stack->config = *config;
     stack->log = log;
-    stack->checkpoint = MB_CHECKPOINT_PACKETS;
+    set_checkpoint(stack, MB_CHECKPOINT_PACKETS);
     fill_defaults(&stack->config);
     fill_judgements(&stack->config);
     stack->services = mb_module_services;
@@ -311,7 +326,7 @@ int mb_stack_accept_commands(struct mb_stack *stack, const struct mb_switch *swi
     /* An NF that gives commands may wait for one that takes batches, which must not wait for a
      * packet that only comes when the commands are known. */
     if (stack->checkpoint > (delay + 1) / 2)
-        stack->checkpoint = (delay + 1) / 2;
+        set_checkpoint(stack, (delay + 1) / 2);
     return 0;
 }
 
@@ -383,8 +398,9 @@ static void fire_timers(struct mb_stack *stack) {
 }
 
 static void publish_checkpoint(struct mb_stack *stack, uint64_t packet) {
-    if (packet % stack->checkpoint != 0)
+    if (packet != stack->next_checkpoint)
         return;
+    stack->next_checkpoint += stack->checkpoint;
     struct mb_entry *entry =
         mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_CHECKPOINT],
                          MB_TYPE_SYSTEM_CHECKPOINT);
@@ -432,6 +448,13 @@ static void publish_packet(struct mb_stack *stack, const struct mb_decoded *pack
         publish_wanted_packet(stack, packet, low, high, flow, direction);
 }
 
+static void publish_packet_of_flow(struct mb_stack *stack, const struct mb_decoded *packet,
+                                   const struct mb_flow_entry *flow, unsigned direction) {
+    const uint64_t who[2] = {flow->mask[direction][0] | stack->cause.bits[0],
+                             flow->mask[direction][1] | stack->cause.bits[1]};
+    publish_packet(stack, packet, who, flow, direction);
+}
+
 /* Who wants the packet by its own headers, whatever flow it speaks of. */
 static void publish_by_itself(struct mb_stack *stack, const struct mb_decoded *packet,
                               const struct mb_flow_entry *flow, unsigned direction) {
@@ -449,7 +472,9 @@ static void publish_by_itself(struct mb_stack *stack, const struct mb_decoded *p
 }
 
 static void handle_without_flow(struct mb_stack *stack, const struct mb_decoded *packet) {
-    publish_by_itself(stack, packet, NULL, 0);
+    const uint64_t *wanted = stack->subscriptions.type_mask[packet->type];
+    if ((wanted[0] | wanted[1]) != 0)
+        publish_by_itself(stack, packet, NULL, 0);
 }
 
 static void run_modules(struct mb_stack *stack, struct mb_flow_entry *flow,
@@ -466,15 +491,14 @@ static void run_modules(struct mb_stack *stack, struct mb_flow_entry *flow,
 
 /* By the policy of a cap; the flow has ended for its subscribers. */
 static void handle_refused(struct mb_stack *stack, const struct mb_flow_entry *flow,
-                           const struct mb_decoded *packet, const uint64_t who[2],
-                           unsigned direction) {
+                           const struct mb_decoded *packet, unsigned direction) {
     if (flow->marks & MB_FLOW_BYPASSED) {
         stack->counters.packets_bypassed++;
         return;
     }
     mb_count_reason(stack, MB_REASON_LIMIT_FLOW_REFUSED);
     mb_refuse_packet(stack, MB_REASON_LIMIT_FLOW_REFUSED);
-    publish_packet(stack, packet, who, flow, direction);
+    publish_packet_of_flow(stack, packet, flow, direction);
 }
 
 /* An ICMP error belongs to the flow that it speaks of, and travels against the packet that it
@@ -489,7 +513,7 @@ static bool handle_icmp_error(struct mb_stack *stack, const struct mb_decoded *p
     handled->flow = flow->number;
     handled->flow_slot = mb_flow_slot(stack, flow);
     if (mb_flow_is_refused(flow)) {
-        handle_refused(stack, flow, packet, flow->mask[direction], 1 - direction);
+        handle_refused(stack, flow, packet, 1 - direction);
         return true;
     }
     publish_by_itself(stack, packet, flow, 1 - direction);
@@ -509,11 +533,9 @@ static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *pa
     mb_flow_see_direction(stack, flow, packet, direction);
     handled->flow = flow->number;
     handled->flow_slot = mb_flow_slot(stack, flow);
-    const uint64_t who[2] = {flow->mask[direction][0] | stack->cause.bits[0],
-                             flow->mask[direction][1] | stack->cause.bits[1]};
     if (mb_flow_is_refused(flow))
-        return handle_refused(stack, flow, packet, who, direction);
-    publish_packet(stack, packet, who, flow, direction);
+        return handle_refused(stack, flow, packet, direction);
+    publish_packet_of_flow(stack, packet, flow, direction);
     struct mb_side *side = &flow->snapshot.side[direction];
     side->packets++;
     side->bytes += packet->payload_length;
