@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from microbox import Event, NetworkFunction, event, on
+from microbox import Batch, Event, NetworkFunction, event, on, on_batch
 from microbox.nf.errors import DefinitionError
 from microbox.nf.manifest import manifest_of
 from microbox.testing import run_nf
@@ -48,6 +48,40 @@ def test_the_manifest_has_the_full_names_and_the_conditions() -> None:
 def test_the_handler_gets_what_fits_with_its_parents_fields(capture: MakeCapture) -> None:
     nf: Any = run_nf(Requests, capture(connection([b"GET a", b"PUT b", b"GET c"]))).nf
     assert nf.found == [("get", b"GET a", 0), ("get", b"GET c", 10), ("second", b"GET c", 10)]
+
+
+def test_a_batch_is_of_what_fits(capture: MakeCapture) -> None:
+    class Lengths(NetworkFunction):
+        """Collect the lengths of long pieces."""
+
+        long = event("tcp.data.long", when="data.length > 2")
+
+        def start(self) -> None:
+            self.lengths: list[int] = []
+
+        @on_batch(long)
+        def see(self, batch: Batch) -> None:
+            self.lengths += batch.data_length.tolist()
+
+    nf: Any = run_nf(Lengths, capture(connection([b"a", b"abc", b"ab", b"abcd"]))).nf
+    assert nf.lengths == [3, 4]
+
+
+def test_a_counter_counts_what_a_filter_does_not_let_through(capture: MakeCapture) -> None:
+    class Fifth(NetworkFunction):
+        """Collect packets by their number on the flow."""
+
+        late = event("packet.ip.tcp.late", counters={"seen": "true"}, when="seen >= 5")
+
+        def start(self) -> None:
+            self.packets: list[tuple[int, int]] = []
+
+        @on(late, filter="src port 80")
+        def see(self, event: Event) -> None:
+            self.packets.append((event.packet, event.direction))
+
+    nf: Any = run_nf(Fifth, capture(connection([b"a", b"b"]))).nf
+    assert nf.packets == [(7, 1)]  # of eight, the second and the seventh pass the filter
 
 
 def test_a_class_inherits_declarations_and_may_override_them() -> None:
