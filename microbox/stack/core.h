@@ -132,6 +132,9 @@ static inline void mb_refuse_packet(struct mb_stack *stack, uint8_t reason) {
     stack->dropped = reason;
 }
 
+/* Counters of what there is now. */
+void mb_stack_update_gauges(struct mb_stack *stack);
+
 /* --- publishing --- */
 
 /* A slot of the log. */

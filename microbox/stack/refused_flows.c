@@ -3,8 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int mb_refused_flows_create(struct mb_refused_flows *refused) {
-    refused->slots = calloc(MB_REFUSED_FLOWS, sizeof *refused->slots);
+int mb_refused_flows_create(struct mb_refused_flows *refused, uint32_t flows) {
+    uint64_t count = 2;
+    while (count < 2 * (uint64_t)flows && count < MB_REFUSED_FLOWS_MAX)
+        count *= 2;
+    refused->mask = count - 1;
+    refused->slots = calloc(count, sizeof *refused->slots);
     return refused->slots != NULL ? 0 : -ENOMEM;
 }
 
@@ -14,7 +18,7 @@ void mb_refused_flows_destroy(struct mb_refused_flows *refused) {
 }
 
 static struct mb_refused_flow *slot_of(const struct mb_refused_flows *refused, uint64_t hash) {
-    return &refused->slots[hash % MB_REFUSED_FLOWS];
+    return &refused->slots[hash & refused->mask];
 }
 
 void mb_refused_flows_add(struct mb_refused_flows *refused, uint64_t hash, uint64_t until) {

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MB_REFUSED_FLOWS = 1 << 16 };
+enum { MB_REFUSED_FLOWS_MAX = 1 << 16 };
 
 struct mb_refused_flow {
     uint64_t hash;  /* of tuple and domain */
@@ -18,9 +18,11 @@ struct mb_refused_flow {
 
 struct mb_refused_flows {
     struct mb_refused_flow *slots; /* NULL: the policy needs no memory */
+    uint64_t mask;                 /* slots less one */
 };
 
-int mb_refused_flows_create(struct mb_refused_flows *refused); /* 0 or -errno */
+/* Room for twice `flows`, as far as MB_REFUSED_FLOWS_MAX. Returns 0 or -errno. */
+int mb_refused_flows_create(struct mb_refused_flows *refused, uint32_t flows);
 void mb_refused_flows_destroy(struct mb_refused_flows *refused);
 
 /* Refuses the flow until `until`. */

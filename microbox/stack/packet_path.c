@@ -1,0 +1,408 @@
+/*
+ * What is done for each packet: decode, count, tell the time, find its place, publish. Nothing here
+ * allocates, calls the system, locks or reads a clock. Read `mb_stack_handle` first.
+ */
+#include "microbox/stack/core.h"
+#include "microbox/stack/flow_lifecycle.h"
+#include "microbox/stack/icmp_error.h"
+#include "microbox/stack/modules/modules.h"
+#include "microbox/stack/stack.h"
+
+#include <string.h>
+
+static void count_packet(struct mb_stack *stack, const struct mb_decoded *packet) {
+    struct mb_stack_counters *counters = &stack->counters;
+    counters->packets++;
+    counters->bytes += packet->length;
+    counters->time = packet->time;
+    if (packet->reason != MB_REASON_NONE)
+        mb_count_reason(stack, packet->reason);
+    if (packet->network_length != 0)
+        counters->packets_ip++;
+    if (packet->type == MB_TYPE_PACKET_IP_FRAGMENT)
+        counters->fragments++;
+    switch (packet->type) {
+    case MB_TYPE_PACKET_IP_TCP:
+        counters->packets_tcp++;
+        return;
+    case MB_TYPE_PACKET_IP_UDP:
+        counters->packets_udp++;
+        return;
+    case MB_TYPE_PACKET_IP_ICMP:
+        counters->packets_icmp++;
+        return;
+    case MB_TYPE_PACKET_MALFORMED:
+        counters->packets_malformed++;
+        return;
+    default:
+        counters->packets_other++;
+    }
+}
+
+static void fire_timers(struct mb_stack *stack) {
+    uint32_t fired = 0;
+    for (uint32_t i = 0; i < stack->timer_count && fired < MB_TIMERS_PER_PACKET; i++) {
+        struct mb_timer_state *timer = &stack->timers[stack->next_timer];
+        stack->next_timer = (stack->next_timer + 1) % stack->timer_count;
+        if (stack->clock.now < timer->due)
+            continue;
+        uint64_t missed = (stack->clock.now - timer->due) / timer->period;
+        timer->due += (missed + 1) * timer->period;
+        fired++;
+        struct mb_entry *entry = mb_publish_plain(stack, timer->mask, MB_TYPE_TIMER);
+        if (entry == NULL)
+            continue;
+        entry->payload.timer.period = timer->period;
+        entry->payload.timer.missed = missed;
+    }
+}
+
+static void publish_checkpoint(struct mb_stack *stack, uint64_t packet) {
+    if (packet != stack->next_checkpoint)
+        return;
+    stack->next_checkpoint += stack->checkpoint;
+    struct mb_entry *entry =
+        mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_CHECKPOINT],
+                         MB_TYPE_SYSTEM_CHECKPOINT);
+    if (entry != NULL)
+        entry->flags |= MB_ENDS_BATCH;
+}
+
+/* `low` and `high`: the bits that want it, not all 0. */
+__attribute__((noinline)) static void
+publish_wanted_packet(struct mb_stack *stack, const struct mb_decoded *packet, uint64_t low,
+                      uint64_t high, const struct mb_flow_entry *flow, unsigned direction) {
+    const uint64_t mask[2] = {low, high};
+    struct mb_entry *entry = mb_publish_of(stack, flow, mask, packet->type, packet->reason,
+                                           direction != 0 ? MB_FROM_RESPONDER : 0);
+    entry->data_offset = packet->payload_offset;
+    entry->data_length = packet->payload_captured;
+    entry->payload.packet = (struct mb_packet){
+        .tuple = packet->tuple,
+        .wire_length = packet->wire_length,
+        .ether_type = packet->ether_type,
+        .network_offset = packet->network_offset,
+        .transport_offset = packet->transport_offset,
+        .payload_offset = packet->payload_offset,
+        .tcp_flags = packet->tcp_flags,
+        .ttl = packet->ttl,
+        .tunnel = packet->tunnel,
+        .fragments = packet->fragments,
+    };
+    if (flow == NULL) {
+        memset(&entry->snapshot, 0, sizeof entry->snapshot);
+        return;
+    }
+    entry->flow = flow->number;
+    entry->snapshot = flow->snapshot;
+}
+
+/* Most packets are wanted by nobody as such: apart, since what publishes needs registers saved. */
+static void publish_packet(struct mb_stack *stack, const struct mb_decoded *packet,
+                           const uint64_t who[2], const struct mb_flow_entry *flow,
+                           unsigned direction) {
+    const uint64_t *wanted = stack->subscriptions.type_mask[packet->type];
+    const uint64_t low = wanted[0] & who[0];
+    const uint64_t high = wanted[1] & who[1];
+    if ((low | high) != 0)
+        publish_wanted_packet(stack, packet, low, high, flow, direction);
+}
+
+static void publish_packet_of_flow(struct mb_stack *stack, const struct mb_decoded *packet,
+                                   const struct mb_flow_entry *flow, unsigned direction) {
+    const uint64_t who[2] = {flow->mask[direction][0] | stack->cause.bits[0],
+                             flow->mask[direction][1] | stack->cause.bits[1]};
+    publish_packet(stack, packet, who, flow, direction);
+}
+
+/* Who wants the packet by its own headers, whatever flow it speaks of. */
+static void publish_by_itself(struct mb_stack *stack, const struct mb_decoded *packet,
+                              const struct mb_flow_entry *flow, unsigned direction) {
+    const struct mb_subscriptions *subscriptions = &stack->subscriptions;
+    const uint64_t *wanted = subscriptions->type_mask[packet->type];
+    uint64_t who[2] = {subscriptions->unfiltered[0], subscriptions->unfiltered[1]};
+    if ((wanted[0] & subscriptions->filtered[0]) | (wanted[1] & subscriptions->filtered[1]))
+        stack->counters.filters_run += mb_subscriptions_of_flow(subscriptions, packet, who);
+    for (unsigned half = 0; half < 2; half++) {
+        who[half] |= stack->cause.bits[half];
+        if (stack->commands != NULL)
+            who[half] &= ~stack->commands->off_at_first[half];
+    }
+    publish_packet(stack, packet, who, flow, direction);
+}
+
+static void handle_without_flow(struct mb_stack *stack, const struct mb_decoded *packet) {
+    const uint64_t *wanted = stack->subscriptions.type_mask[packet->type];
+    if ((wanted[0] | wanted[1]) != 0)
+        publish_by_itself(stack, packet, NULL, 0);
+}
+
+static void run_modules(struct mb_stack *stack, struct mb_flow_entry *flow,
+                        const struct mb_decoded *packet, unsigned direction) {
+    for (uint32_t left = flow->modules; left != 0; left &= left - 1)
+        stack->modules.module[__builtin_ctz(left)]->packet(stack, flow, packet, direction);
+    if (flow->ending == MB_REASON_NONE)
+        return;
+    mb_flow_end(stack, flow, flow->ending);
+    flow->ending = MB_REASON_NONE;
+    if (!mb_flow_is_refused(flow))
+        mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_CLOSED);
+}
+
+/* By the policy of a cap; the flow has ended for its subscribers. */
+static void handle_refused(struct mb_stack *stack, const struct mb_flow_entry *flow,
+                           const struct mb_decoded *packet, unsigned direction) {
+    if (flow->marks & MB_FLOW_BYPASSED) {
+        stack->counters.packets_bypassed++;
+        return;
+    }
+    mb_count_reason(stack, MB_REASON_LIMIT_FLOW_REFUSED);
+    mb_refuse_packet(stack, MB_REASON_LIMIT_FLOW_REFUSED);
+    publish_packet_of_flow(stack, packet, flow, direction);
+}
+
+/* An ICMP error belongs to the flow that it speaks of, and travels against the packet that it
+ * quotes. False: it speaks of none that is known, and is a message like others. */
+static bool handle_icmp_error(struct mb_stack *stack, const struct mb_decoded *packet,
+                              struct mb_handled *handled) {
+    struct mb_icmp_quote quote;
+    unsigned direction;
+    struct mb_flow_entry *flow = mb_icmp_error_find(stack, packet, &quote, &direction);
+    if (flow == NULL)
+        return false;
+    handled->flow = flow->number;
+    handled->flow_slot = mb_flow_slot(stack, flow);
+    if (mb_flow_is_refused(flow)) {
+        handle_refused(stack, flow, packet, 1 - direction);
+        return true;
+    }
+    publish_by_itself(stack, packet, flow, 1 - direction);
+    mb_icmp_error_tell(stack, flow, packet, &quote, direction);
+    return true;
+}
+
+static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *packet,
+                             struct mb_handled *handled) {
+    unsigned direction;
+    struct mb_flow_entry *flow = mb_flow_of_packet(stack, packet, &direction);
+    if (flow == NULL) {
+        if (!stack->is_bypassed)
+            handle_without_flow(stack, packet);
+        return;
+    }
+    mb_flow_see_direction(stack, flow, packet, direction);
+    handled->flow = flow->number;
+    handled->flow_slot = mb_flow_slot(stack, flow);
+    if (mb_flow_is_refused(flow))
+        return handle_refused(stack, flow, packet, direction);
+    publish_packet_of_flow(stack, packet, flow, direction);
+    struct mb_side *side = &flow->snapshot.side[direction];
+    side->packets++;
+    side->bytes += packet->payload_length;
+    run_modules(stack, flow, packet, direction);
+    if (packet->transport == MB_TRANSPORT_TCP && !(flow->modules & MB_MODULE_TCP_MONITOR))
+        mb_tcp_pass_by(&stack->table, flow, packet, direction);
+}
+
+static void find_place(struct mb_stack *stack, const struct mb_decoded *packet,
+                       struct mb_handled *handled) {
+    if (packet->transport == MB_TRANSPORT_NONE)
+        return handle_without_flow(stack, packet);
+    if (packet->is_icmp_error && handle_icmp_error(stack, packet, handled))
+        return;
+    if (stack->tracked >> packet->transport & 1)
+        handle_with_flow(stack, packet, handled);
+    else
+        handle_without_flow(stack, packet);
+}
+
+/* Publishes the packet's own event, then those of its flow. */
+static void handle_alone(struct mb_stack *stack, const struct mb_decoded *packet,
+                         struct mb_handled *handled) {
+    stack->cause.frame = packet->frame;
+    stack->cause.frame_length = packet->length;
+    stack->cause.bits[0] = 0;
+    stack->cause.bits[1] = 0;
+    if (stack->subscriptions.packet_filter_count != 0)
+        stack->counters.filters_run +=
+            mb_subscriptions_of_packet(&stack->subscriptions, packet, stack->cause.bits);
+    find_place(stack, packet, handled);
+}
+
+/* Hands the fragment to its datagram. Publishes the fragment, with what is odd about it. True where
+ * the datagram is whole now: it is in `whole`. */
+static bool take_fragment(struct mb_stack *stack, struct mb_decoded *fragment,
+                          struct mb_handled *handled, struct mb_handled_datagram *noted,
+                          struct mb_decoded *whole) {
+    struct mb_datagram *datagram;
+    bool is_complete;
+    uint8_t reason = mb_defrag_add(stack, fragment, &datagram, &is_complete);
+    if (reason != MB_REASON_NONE && reason != fragment->reason) {
+        mb_count_reason(stack, reason);
+        fragment->reason = reason;
+    }
+    handle_alone(stack, fragment, handled);
+    if (datagram == NULL)
+        return false;
+    noted->slot = (uint32_t)(datagram - stack->defrag.table.datagrams);
+    noted->before = datagram->completed;
+    noted->completes = is_complete && mb_defrag_assemble(stack, datagram, fragment, whole);
+    return noted->completes;
+}
+
+static bool is_tracked(const struct mb_stack *stack, const struct mb_decoded *packet) {
+    return stack->tracked >> packet->transport & 1;
+}
+
+static void note_reason(struct mb_decoded *packet, uint8_t reason) {
+    if (packet->reason == MB_REASON_NONE)
+        packet->reason = reason;
+}
+
+/* What a receiver would drop belongs to no flow; where only an event is asked for, all goes on. */
+static void judge_checksums(const struct mb_stack *stack, struct mb_decoded *packet) {
+    if (packet->checksum_is_partial)
+        note_reason(packet, MB_REASON_CHECKSUM_PARTIAL);
+    if (packet->bad_checksum == MB_REASON_NONE)
+        return;
+    note_reason(packet, packet->bad_checksum);
+    if (stack->config.checksums != MB_CHECKSUMS_DROP)
+        return;
+    packet->type = MB_TYPE_PACKET_MALFORMED;
+    packet->transport = MB_TRANSPORT_NONE;
+}
+
+/* What holds for a packet as received holds for one that was put together. */
+static void prepare_whole(struct mb_stack *stack, struct mb_decoded *whole) {
+    judge_checksums(stack, whole);
+    if (whole->reason != MB_REASON_NONE)
+        mb_count_reason(stack, whole->reason);
+    if (is_tracked(stack, whole))
+        whole->hash = mb_flow_hash(stack->table.key, &whole->tuple, whole->domain);
+}
+
+/* The datagram that a fragment completes is handled as the packet that completed it. In a tunnel it
+ * may be a fragment itself. */
+static void handle_fragment(struct mb_stack *stack, const struct mb_decoded *packet,
+                            struct mb_handled *handled) {
+    struct mb_decoded fragment = *packet;
+    for (unsigned nested = 0; nested < MB_DEFRAG_NESTED_MAX; nested++) {
+        struct mb_decoded whole;
+        if (!take_fragment(stack, &fragment, handled, &handled->datagrams[nested], &whole))
+            return;
+        prepare_whole(stack, &whole);
+        if (whole.type != MB_TYPE_PACKET_IP_FRAGMENT)
+            return handle_alone(stack, &whole, handled);
+        fragment = whole;
+    }
+    mb_count_reason(stack, MB_REASON_FRAGMENT_NESTED);
+    fragment.reason = MB_REASON_FRAGMENT_NESTED;
+    handle_alone(stack, &fragment, handled);
+}
+
+static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
+                   struct mb_handled *handled) {
+    if (stack->commands != NULL && packet->number >= stack->commands->due)
+        mb_commands_obey(stack, packet->number);
+    *handled = (struct mb_handled){.first = stack->log->next, .packet = packet->number};
+    stack->packets = packet->number;
+    stack->module_entries = 0;
+    stack->dropped = MB_REASON_NONE;
+    stack->is_bypassed = false;
+    stack->cause = (struct mb_cause){
+        .time = packet->time,
+        .packet = packet->number,
+        .flags = MB_APART,
+    };
+    count_packet(stack, packet);
+    mb_packet_clock_advance(&stack->clock, packet->time);
+    stack->table.now = stack->clock.now;
+    stack->table.seen = mb_packet_clock_seen(&stack->clock);
+    if (stack->timer_count != 0)
+        fire_timers(stack);
+    publish_checkpoint(stack, packet->number);
+    stack->cause.flags = 0;
+    mb_defrag_expire(stack);
+    if (packet->type == MB_TYPE_PACKET_IP_FRAGMENT && stack->defrag.is_on)
+        handle_fragment(stack, packet, handled);
+    else
+        handle_alone(stack, packet, handled);
+    mb_flows_expire(stack, handled->first);
+    if (mb_held_longest_wait(&stack->held) != NULL)
+        mb_tcp_stream_expire(stack, handled->first);
+    mb_end_packet(stack, handled->first);
+    handled->end = stack->log->next;
+    handled->dropped = stack->dropped;
+    if (stack->commands != NULL)
+        mb_commands_note(stack->commands, handled);
+}
+
+void mb_stack_update_gauges(struct mb_stack *stack) {
+    stack->counters.flows_active = stack->table.active;
+    stack->counters.chain_longest = stack->table.longest;
+    stack->counters.held_segments = stack->held.used;
+    stack->counters.held_segments_peak = stack->held.peak;
+    stack->counters.held_bytes = stack->held.bytes;
+    stack->counters.fragments_held_bytes = stack->defrag.held;
+}
+
+/*
+ * Packets go in groups through three steps: decode and hash, fetch the flow, handle. Between a
+ * step's fetch and the use of what it fetched lies the rest of the group, so memory answers in the
+ * meantime. A group's flows and packets have to fit into the first-level cache together.
+ */
+enum { GROUP = 32, FRAMES_AHEAD = 16, HEADERS_USUALLY = 54 };
+
+static void prefetch_headers(const uint8_t *pool, const struct mb_frame *frame) {
+    __builtin_prefetch(pool + frame->offset);
+    __builtin_prefetch(pool + frame->offset + HEADERS_USUALLY - 1);
+}
+
+/* Decodes `count` frames; `readable` is how many there are from `frames` on. */
+static void decode_group(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
+                         size_t count, size_t readable, struct mb_decoded *packets) {
+    for (size_t i = 0; i < count; i++) {
+        struct mb_decoded *packet = &packets[i];
+        if (i + FRAMES_AHEAD < readable)
+            prefetch_headers(pool, &frames[i + FRAMES_AHEAD]);
+        mb_decode(&stack->decoder, packet, &frames[i], pool + frames[i].offset,
+                  stack->packets + 1 + i);
+        if (stack->config.checksums != MB_CHECKSUMS_OFF)
+            judge_checksums(stack, packet);
+        if (!is_tracked(stack, packet))
+            continue;
+        packet->hash = mb_flow_hash(stack->table.key, &packet->tuple, packet->domain);
+        mb_flow_prefetch_bucket(&stack->table, packet->hash);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (is_tracked(stack, &packets[i]))
+            mb_flow_prefetch(&stack->table, packets[i].hash);
+}
+
+/* Room for its entries, and where it is a fragment for the datagram that it may complete. */
+static bool has_room_for(struct mb_stack *stack, const struct mb_decoded *packet) {
+    if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
+        return false;
+    return packet->type != MB_TYPE_PACKET_IP_FRAGMENT || !stack->defrag.is_on ||
+           mb_assembled_has_room(&stack->assembled);
+}
+
+size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
+                       size_t count, struct mb_handled *handled) {
+    struct mb_decoded packets[GROUP];
+    size_t done = 0;
+    stack->pool = pool;
+    for (size_t i = 0; i < FRAMES_AHEAD && i < count; i++)
+        prefetch_headers(pool, &frames[i]);
+    while (done < count && mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET)) {
+        size_t group = count - done < GROUP ? count - done : GROUP;
+        decode_group(stack, pool, frames + done, group, count - done, packets);
+        size_t end = done + group;
+        for (size_t i = 0; done < end && has_room_for(stack, &packets[i]); i++)
+            handle(stack, &packets[i], &handled[done++]);
+        if (done < end)
+            break;
+    }
+    mb_stack_update_gauges(stack);
+    return done;
+}
