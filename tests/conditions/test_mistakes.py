@@ -215,6 +215,12 @@ def test_a_counter_has_a_name_of_one_word() -> None:
     assert message == "'Seen.it' is no name for a counter; expected a lower-case word"
 
 
+@pytest.mark.parametrize("name", ["not", "true", "when"])
+def test_a_counter_is_no_word_of_conditions(name: str) -> None:
+    message = f"'{name}' has a meaning here; expected another name for the counter"
+    assert faults(Rule("true", {name: "true"})) == [(name, 0, message)]
+
+
 def test_a_rule_has_an_end() -> None:
     for rule, said in (
         (Rule(" or ".join(["source_port == 1"] * 200)), "the condition is too long: 599 steps"),

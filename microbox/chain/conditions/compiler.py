@@ -19,6 +19,7 @@ from microbox.chain.conditions.fields import DATA, Field, Kind, fields_of
 from microbox.chain.conditions.rule import WHEN, Fault, Rule, RuleFaults
 from microbox.chain.conditions.steps import Program, Step, TooLong, assemble
 from microbox.chain.conditions.syntax import (
+    WORDS,
     Address,
     Binary,
     Index,
@@ -81,16 +82,14 @@ def compile_rule(rule: Rule, on: EventType, catalog: Catalog) -> Program:
     """The rule's program for events of type `on` and those below it. Raises RuleFaults."""
     compiler = _Compiler(fields_of(on, catalog), on.name)
     steps: list[Step] = []
-    names: dict[str, int] = {}
     for number, (name, text) in enumerate(rule.counters.items()):
         compiler.part = name
         compiler.check_counter(name)
         steps += [*compiler.counted(text), Step(lib.MB_STEP_COUNT, place=number)]
-        names[name] = number
         compiler.fields[name] = Field(Kind.NUMBER, (Step(lib.MB_STEP_COUNTER, place=number),))
     compiler.part = WHEN
     steps += compiler.condition(rule.when)
-    count = len(names)
+    count = len(rule.counters)
     if rule.at_most:
         steps += _at_most(count, rule.at_most)
         count += 1
@@ -163,6 +162,8 @@ class _Compiler:
     def check_counter(self, name: str) -> None:
         if not NAME.fullmatch(name) or "." in name:
             self.fault(0, f"'{name}' is no name for a counter; expected a lower-case word")
+        elif name in WORDS or name == WHEN:
+            self.fault(0, f"'{name}' has a meaning here; expected another name for the counter")
         elif name in self.fields:
             self.fault(0, f"'{name}' is a field already; expected another name for the counter")
 

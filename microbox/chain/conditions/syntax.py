@@ -152,7 +152,8 @@ _TOKENS = re.compile(
     """,
     re.VERBOSE,
 )
-_WORDS = {"and", "or", "not", "in", "startswith"}
+_OPERATOR_WORDS = {"and", "or", "not", "in", "startswith"}
+WORDS = _OPERATOR_WORDS | {"true", "false"}
 _MISTAKES = {"&&": "and", "||": "or", "!": "not", "=": "=="}
 _ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0", "\\": b"\\", '"': b'"', "'": b"'"}
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.)|[^\\]+", re.DOTALL)
@@ -187,7 +188,7 @@ def _tokens(text: str) -> list[Token]:
         if found is None or wrong:
             raise _no_token(text, offset)
         kind = str(found.lastgroup)
-        if kind == "name" and found[0] in _WORDS:
+        if kind == "name" and found[0] in _OPERATOR_WORDS:
             kind = "operator"
         if kind != "space":
             tokens.append(Token(kind, found[0], offset))
