@@ -69,7 +69,7 @@ class Count(NetworkFunction):
     packets = 0
     @on("packet")
     def count(self, event):
-        self.packets += 1
+        self.packets = max(self.packets, event.packet)
     def finish(self):
         return {"packets": self.packets}
 """
