@@ -34,8 +34,13 @@ void mb_decode_ethernet(struct mb_decoded *decoded, struct mb_rest *rest) {
     uint8_t reason = mb_ethernet_check(frame, mb_rest_captured(rest));
     if (reason != MB_REASON_NONE)
         return mb_malformed(decoded, reason);
+    uint16_t ether_type = mb_ethernet_type(frame);
     rest->at += MB_ETHERNET_SIZE;
-    mb_decode_network(decoded, rest, mb_ethernet_type(frame));
+    if (ether_type != MB_ETHER_TYPE_IPV4)
+        return mb_decode_network(decoded, rest, ether_type);
+    /* Nearly all frames: straight on. */
+    decoded->ether_type = ether_type;
+    mb_decode_ipv4(decoded, rest);
 }
 
 static void decode_loopback(struct mb_decoded *decoded, struct mb_rest *rest) {
@@ -136,9 +141,9 @@ static void decode_raw(struct mb_decoded *decoded, struct mb_rest *rest) {
 }
 
 void mb_decode_link(struct mb_decoded *decoded, struct mb_rest *rest, uint32_t link_type) {
-    switch (link_type) {
-    case LINK_ETHERNET:
+    if (link_type == LINK_ETHERNET)
         return mb_decode_ethernet(decoded, rest);
+    switch (link_type) {
     case LINK_RAW_BSD:
     case LINK_RAW_OPENBSD:
     case LINK_RAW:
