@@ -88,10 +88,21 @@ struct mb_flow {
     struct mb_five_tuple tuple;
 };
 
+/* The tunnel is the innermost one around the flow's first packet. */
+struct mb_flow_start {
+    struct mb_flow flow;
+    uint32_t tunnel_identifier; /* VNI, key, label, session or endpoint; 0: it has none */
+    uint8_t tunnel;             /* enum mb_tunnel */
+    uint8_t reserved[3];
+};
+
 /* The entry's `reason` says why the flow ended (MB_REASON_END_...). */
 struct mb_flow_end {
     struct mb_flow flow;
-    uint64_t started; /* nanoseconds since the epoch: time of the flow's first packet */
+    uint64_t started;           /* nanoseconds since the epoch: time of the flow's first packet */
+    uint32_t tunnel_identifier; /* as at its start */
+    uint8_t tunnel;
+    uint8_t reserved[3];
 };
 
 /* One side (the entry's direction) changed its state. */
@@ -175,6 +186,7 @@ union mb_payload {
     struct mb_packet packet;
     struct mb_incomplete_datagram incomplete_datagram;
     struct mb_flow flow;
+    struct mb_flow_start flow_start;
     struct mb_flow_end flow_end;
     struct mb_tcp_state_change tcp_state_change;
     struct mb_tcp_data tcp_data;

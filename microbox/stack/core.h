@@ -229,14 +229,33 @@ static inline struct mb_entry *mb_publish_flow(struct mb_stack *stack,
     return mb_publish_flow_masked(stack, flow, type, reason, direction, who);
 }
 
+/* Publishes a flow's start, or its end, of `type` to `who`. */
+static inline void mb_publish_start_to(struct mb_stack *stack, const struct mb_flow_entry *flow,
+                                       uint16_t type, unsigned direction, const uint64_t who[2]) {
+    struct mb_entry *entry =
+        mb_publish_flow_masked(stack, flow, type, MB_REASON_NONE, direction, who);
+    if (entry == NULL)
+        return;
+    entry->payload.flow_start.tunnel_identifier = flow->tunnel_identifier;
+    entry->payload.flow_start.tunnel = flow->tunnel;
+}
+
+static inline void mb_publish_end_to(struct mb_stack *stack, const struct mb_flow_entry *flow,
+                                     uint16_t type, uint8_t reason, const uint64_t who[2]) {
+    struct mb_entry *entry = mb_publish_flow_masked(stack, flow, type, reason, 0, who);
+    if (entry == NULL)
+        return;
+    entry->payload.flow_end.started = flow->started;
+    entry->payload.flow_end.tunnel_identifier = flow->tunnel_identifier;
+    entry->payload.flow_end.tunnel = flow->tunnel;
+}
+
 /* The flow's end: it has no direction, so who wants either gets it. */
 static inline void mb_publish_end(struct mb_stack *stack, const struct mb_flow_entry *flow,
                                   uint16_t type, uint8_t reason) {
     const uint64_t who[2] = {flow->mask[0][0] | flow->mask[1][0] | stack->cause.bits[0],
                              flow->mask[0][1] | flow->mask[1][1] | stack->cause.bits[1]};
-    struct mb_entry *entry = mb_publish_flow_masked(stack, flow, type, reason, 0, who);
-    if (entry != NULL)
-        entry->payload.flow_end.started = flow->started;
+    mb_publish_end_to(stack, flow, type, reason, who);
 }
 
 /* The flow's start, once. */
@@ -245,7 +264,9 @@ static inline void mb_publish_start(struct mb_stack *stack, struct mb_flow_entry
     if (flow->marks & MB_FLOW_STARTED)
         return;
     flow->marks |= MB_FLOW_STARTED;
-    mb_publish_flow(stack, flow, type, MB_REASON_NONE, direction);
+    const uint64_t who[2] = {flow->mask[direction][0] | stack->cause.bits[0],
+                             flow->mask[direction][1] | stack->cause.bits[1]};
+    mb_publish_start_to(stack, flow, type, direction, who);
 }
 
 #endif

@@ -130,7 +130,9 @@ struct mb_flow_entry {
     struct mb_host_profile receiver[2]; /* by direction: of the host that its packets go to */
     struct mb_tcp_pending_syn pending_syn;
     uint32_t claimed[2]; /* by direction: acknowledged, but not seen to be sent by the other */
-    uint8_t reserved[24];
+    uint32_t tunnel_identifier; /* of the innermost tunnel around the first packet; 0: none */
+    uint8_t tunnel;             /* enum mb_tunnel */
+    uint8_t reserved[19];
 };
 
 /* A RST was believed: the end comes, unless the flow goes on. */

@@ -316,6 +316,8 @@ static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_
                                                 packet->number, first_class(packet));
     flow->transport = packet->transport;
     flow->started = packet->time;
+    flow->tunnel = packet->tunnel;
+    flow->tunnel_identifier = packet->tunnel_identifier;
     flow->receiver[0] = mb_hosts_find(&stack->hosts, tuple.destination);
     flow->receiver[1] = mb_hosts_find(&stack->hosts, tuple.source);
     for (unsigned direction = 0; direction < 2; direction++)

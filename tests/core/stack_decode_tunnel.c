@@ -189,13 +189,20 @@ static void tenants_with_equal_addresses_have_flows_of_their_own(void **state) {
     assert_int_equal(flows_with(MB_IGNORE_VLAN | MB_IGNORE_TUNNEL), 1);
 }
 
-static void the_packets_event_names_the_tunnel(void **state) {
+static void events_name_the_tunnel(void **state) {
     (void)state;
     struct stack_fixture stack;
     stack_open(&stack);
     stack_frame(&stack, in_vxlan_7, sizeof in_vxlan_7, sizeof in_vxlan_7, 1);
     assert_int_equal(stack_next(&stack, MB_TYPE_PACKET_IP_UDP)->payload.packet.tunnel,
                      MB_TUNNEL_VXLAN);
+    const struct mb_flow_start *start = &stack_next(&stack, MB_TYPE_UDP_START)->payload.flow_start;
+    assert_int_equal(start->tunnel, MB_TUNNEL_VXLAN);
+    assert_int_equal(start->tunnel_identifier, 7);
+    stack_finish(&stack);
+    const struct mb_flow_end *end = &stack_next(&stack, MB_TYPE_UDP_END)->payload.flow_end;
+    assert_int_equal(end->tunnel, MB_TUNNEL_VXLAN);
+    assert_int_equal(end->tunnel_identifier, 7);
     stack_close(&stack);
 }
 
@@ -209,7 +216,7 @@ int main(void) {
         cmocka_unit_test(what_is_around_makes_the_domain),
         cmocka_unit_test(priority_and_label_make_no_domain),
         cmocka_unit_test(tenants_with_equal_addresses_have_flows_of_their_own),
-        cmocka_unit_test(the_packets_event_names_the_tunnel),
+        cmocka_unit_test(events_name_the_tunnel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

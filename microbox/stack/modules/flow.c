@@ -15,7 +15,7 @@ static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
     const uint64_t *bits = stack->cause.bits;
     const uint64_t who[2] = {generic[0] & (flow->mask[direction][0] | bits[0]),
                              generic[1] & (flow->mask[direction][1] | bits[1])};
-    mb_publish_flow_masked(stack, flow, MB_TYPE_FLOW_START, MB_REASON_NONE, direction, who);
+    mb_publish_start_to(stack, flow, MB_TYPE_FLOW_START, direction, who);
 }
 
 static void end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason) {
@@ -23,9 +23,7 @@ static void end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reas
     const uint64_t *bits = stack->cause.bits;
     const uint64_t who[2] = {generic[0] & (flow->mask[0][0] | flow->mask[1][0] | bits[0]),
                              generic[1] & (flow->mask[0][1] | flow->mask[1][1] | bits[1])};
-    struct mb_entry *entry = mb_publish_flow_masked(stack, flow, MB_TYPE_FLOW_END, reason, 0, who);
-    if (entry != NULL)
-        entry->payload.flow_end.started = flow->started;
+    mb_publish_end_to(stack, flow, MB_TYPE_FLOW_END, reason, who);
 }
 
 const struct mb_module mb_module_flow = {
