@@ -197,6 +197,8 @@ static void take(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned di
         trim_old(side, segment);
         if (segment->length == 0)
             return;
+        if (side->list == 0 && segment->sequence == side->next) /* as nearly always */
+            return give_out(stack, flow, direction, segment);
         const struct mb_segment unsettled = *segment;
         struct mb_segment piece = *segment;
         struct mb_held_place place;
