@@ -185,8 +185,6 @@ static bool expire_one(struct mb_stack *stack, enum mb_timeout_class timeout_cla
 
 void mb_flows_expire(struct mb_stack *stack, uint64_t first_entry) {
     uint32_t looks = LOOKS_PER_PACKET;
-    if (!mb_flow_some_may_be_overdue(&stack->table))
-        return;
     for (unsigned each = 0; each < MB_TIMEOUT_CLASSES && looks != 0; each++)
         while (looks != 0 && expire_one(stack, (enum mb_timeout_class)each, first_entry, &looks))
             ;

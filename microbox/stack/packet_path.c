@@ -181,6 +181,13 @@ static bool handle_icmp_error(struct mb_stack *stack, const struct mb_decoded *p
     return true;
 }
 
+/* Who wants the direction, and what the flow runs, is what it was at the packet before. */
+static bool is_known(const struct mb_stack *stack, const struct mb_flow_entry *flow,
+                     unsigned direction) {
+    return flow->marks & MB_FLOW_SEEN << direction && flow->epoch == stack->subscriptions.epoch &&
+           stack->commands == NULL;
+}
+
 static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *packet,
                              struct mb_handled *handled) {
     unsigned direction;
@@ -190,7 +197,8 @@ static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *pa
             handle_without_flow(stack, packet);
         return;
     }
-    mb_flow_see_direction(stack, flow, packet, direction);
+    if (!is_known(stack, flow, direction))
+        mb_flow_see_direction(stack, flow, packet, direction);
     handled->flow = flow->number;
     handled->flow_slot = mb_flow_slot(stack, flow);
     if (mb_flow_is_refused(flow))
@@ -327,7 +335,8 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
         handle_fragment(stack, packet, handled);
     else
         handle_alone(stack, packet, handled);
-    mb_flows_expire(stack, handled->first);
+    if (mb_flow_some_may_be_overdue(&stack->table))
+        mb_flows_expire(stack, handled->first);
     if (mb_held_longest_wait(&stack->held) != NULL)
         mb_tcp_stream_expire(stack, handled->first);
     mb_end_packet(stack, handled->first);

@@ -89,6 +89,9 @@ static void the_hash_depends_on_every_part(void **state) {
     other = it;
     other.vlan = 7;
     assert_int_equal(mb_flow_hash(KEY, &other, 0), hash);
+    other = it; /* an address is no other's */
+    memcpy(other.source, it.destination, 16);
+    assert_int_not_equal(mb_flow_hash(KEY, &other, 0), hash);
     const uint64_t another_key[2] = {KEY[0], KEY[1] + 1};
     assert_int_not_equal(mb_flow_hash(another_key, &it, 0), hash);
 }
