@@ -136,10 +136,11 @@ class SuspiciousSettings(Section):
     """`stack.suspicious`: what becomes of segments that receivers may not see, or not take."""
 
     bad_checksum: Judgement = Field(default="report", description=_JUDGEMENT)
-    low_ttl: Judgement = Field(default="report", description=_JUDGEMENT)
+    low_ttl: Judgement = Field(default="refuse", description=_JUDGEMENT)
+    unusual_ttl: Judgement = Field(default="report", description=_JUDGEMENT)
     unexpected_signature: Judgement = Field(default="refuse", description=_JUDGEMENT)
     old_timestamp: Judgement = Field(default="refuse", description=_JUDGEMENT)
-    old_acknowledgment: Judgement = Field(default="refuse", description=_JUDGEMENT)
+    ack_out_of_window: Judgement = Field(default="refuse", description=_JUDGEMENT)
     unsent_acknowledgment: Judgement = Field(default="report", description=_JUDGEMENT)
     beyond_window: Judgement = Field(default="report", description=_JUDGEMENT)
 

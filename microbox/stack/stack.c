@@ -67,10 +67,11 @@ static void judge_by_default(enum mb_judgement *judgement, enum mb_judgement fal
  * good connections too is told. */
 static void fill_judgements(struct mb_stack_config *config) {
     judge_by_default(&config->bad_checksum, MB_JUDGEMENT_REPORT);
-    judge_by_default(&config->low_ttl, MB_JUDGEMENT_REPORT);
+    judge_by_default(&config->low_ttl, MB_JUDGEMENT_REFUSE);
+    judge_by_default(&config->unusual_ttl, MB_JUDGEMENT_REPORT);
     judge_by_default(&config->unexpected_signature, MB_JUDGEMENT_REFUSE);
     judge_by_default(&config->old_timestamp, MB_JUDGEMENT_REFUSE);
-    judge_by_default(&config->old_acknowledgment, MB_JUDGEMENT_REFUSE);
+    judge_by_default(&config->ack_out_of_window, MB_JUDGEMENT_REFUSE);
     judge_by_default(&config->unsent_acknowledgment, MB_JUDGEMENT_REPORT);
     judge_by_default(&config->beyond_window, MB_JUDGEMENT_REPORT);
 }

@@ -121,10 +121,11 @@ struct mb_stack_config {
                                   their bit is not set */
     /* Judgements of segments, by kind (modules/tcp_suspicion.c). */
     enum mb_judgement bad_checksum; /* known where checksums are looked at; default: report */
-    enum mb_judgement low_ttl;      /* default: report */
+    enum mb_judgement low_ttl;      /* known where hosts say their distance; default: refuse */
+    enum mb_judgement unusual_ttl;  /* default: report */
     enum mb_judgement unexpected_signature;  /* default: refuse */
     enum mb_judgement old_timestamp;         /* default: refuse */
-    enum mb_judgement old_acknowledgment;    /* default: refuse */
+    enum mb_judgement ack_out_of_window;     /* default: refuse */
     enum mb_judgement unsent_acknowledgment; /* default: report */
     enum mb_judgement beyond_window;         /* default: report */
     bool needs_handshake;                    /* connections are not picked up in the middle */

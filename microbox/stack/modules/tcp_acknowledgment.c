@@ -2,8 +2,8 @@
  * Acknowledgements and windows: what one side says that it has, and how much more it takes.
  *
  * An acknowledgement of what was not sent is never believed (RFC 9293 section 3.10.7.4, fifth), nor
- * one that is older than a window (RFC 5961 section 5). The capture may have missed what was sent:
- * the number is kept as a claim, which the sender confirms when it goes on there.
+ * one that is older than a window (RFC 5961 section 5). But the capture may have missed what was
+ * sent: the number is kept as a claim, which the sender confirms when it goes on there.
  */
 #include "microbox/stack/modules/tcp_tracker.h"
 
@@ -32,13 +32,35 @@ bool mb_tcp_acknowledges_unsent(const struct mb_flow_entry *flow, const struct m
            !picked_up_on_keep_alive(flow, 1 - direction, segment->acknowledgment_number);
 }
 
-bool mb_tcp_acknowledges_the_past(const struct mb_flow_entry *flow,
-                                  const struct mb_decoded *segment, unsigned direction) {
-    if (!(segment->tcp_flags & MB_TCP_ACK) || !mb_tcp_is_marked(flow, direction, MB_TCP_ACK_SEEN))
+/* Where the capture misses what one side sends, the acknowledgements of the other one go on from
+ * where they were. */
+static bool goes_on_from_claim(const struct mb_flow_entry *flow, unsigned direction,
+                               uint32_t acknowledged) {
+    int32_t past = mb_sequence_distance(flow->claimed[direction], acknowledged);
+    return mb_tcp_is_marked(flow, direction, MB_TCP_CLAIMED) && past > 0 &&
+           (uint32_t)past <= mb_tcp_window_max(flow, direction);
+}
+
+bool mb_tcp_acknowledges_out_of_window(const struct mb_flow_entry *flow,
+                                       const struct mb_decoded *segment, unsigned direction) {
+    uint32_t acknowledged = segment->acknowledgment_number;
+    uint32_t most = mb_tcp_window_max(flow, direction);
+    if (!(segment->tcp_flags & MB_TCP_ACK))
         return false;
-    int32_t older = mb_sequence_distance(segment->acknowledgment_number,
-                                         flow->snapshot.side[direction].acknowledged);
-    return older > 0 && (uint32_t)older > mb_tcp_window_max(flow, direction);
+    int32_t older = mb_sequence_distance(acknowledged, flow->snapshot.side[direction].acknowledged);
+    if (mb_tcp_is_marked(flow, direction, MB_TCP_ACK_SEEN) && older > 0 && (uint32_t)older > most)
+        return true;
+    int32_t unsent = mb_sequence_distance(flow->snapshot.side[1 - direction].next, acknowledged);
+    return mb_tcp_is_marked(flow, 1 - direction, MB_TCP_SEEN) && unsent > 0 &&
+           (uint32_t)unsent > most && !goes_on_from_claim(flow, direction, acknowledged);
+}
+
+void mb_tcp_claim(struct mb_flow_entry *flow, const struct mb_decoded *segment,
+                  unsigned direction) {
+    if (!mb_tcp_acknowledges_unsent(flow, segment, direction))
+        return;
+    flow->claimed[direction] = segment->acknowledgment_number;
+    mb_tcp_mark(flow, direction, MB_TCP_CLAIMED);
 }
 
 static void acknowledge(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
@@ -87,11 +109,10 @@ void mb_tcp_follow_acknowledgment(struct mb_stack *stack, struct mb_flow_entry *
     if (segment->tcp_flags & MB_TCP_SYN)
         offer_in_syn(side, segment);
     if (!(segment->tcp_flags & MB_TCP_ACK) ||
-        mb_tcp_acknowledges_the_past(flow, segment, direction))
+        mb_tcp_acknowledges_out_of_window(flow, segment, direction))
         return;
     if (mb_tcp_acknowledges_unsent(flow, segment, direction)) {
-        flow->claimed[direction] = segment->acknowledgment_number;
-        mb_tcp_mark(flow, direction, MB_TCP_CLAIMED);
+        mb_tcp_claim(flow, segment, direction);
         mb_tcp_forget_what_is_usual(flow, 1 - direction);
         return;
     }

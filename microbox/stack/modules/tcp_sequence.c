@@ -16,17 +16,19 @@ static bool continues_at_claim(const struct mb_flow_entry *flow, unsigned direct
     return past >= 0 && past <= MB_TCP_WINDOW_SLACK;
 }
 
+/* Bytes behind a hole and more than a window past what the receiver offered. Where the capture has
+ * missed acknowledgements, the sender goes on without a hole. */
 static bool is_far_outside_window(const struct mb_flow_entry *flow, unsigned direction,
                                   uint32_t sequence) {
     const struct mb_side *receiver = &flow->snapshot.side[1 - direction];
     int32_t ahead = mb_sequence_distance(flow->snapshot.side[direction].next, sequence);
     if (ahead > MB_TCP_DISTANCE_MAX || ahead < -MB_TCP_DISTANCE_MAX)
         return true;
-    if (!mb_tcp_is_marked(flow, 1 - direction, MB_TCP_ACK_SEEN) || !mb_tcp_scaling_is_known(flow) ||
-        continues_at_claim(flow, direction, sequence))
+    if (ahead <= 0 || !mb_tcp_is_marked(flow, 1 - direction, MB_TCP_ACK_SEEN) ||
+        !mb_tcp_scaling_is_known(flow) || continues_at_claim(flow, direction, sequence))
         return false;
-    int32_t past = mb_sequence_distance(receiver->acknowledged, sequence);
-    return past > 0 && (uint32_t)past > receiver->window + (uint32_t)MB_TCP_WINDOW_SLACK;
+    int32_t past = mb_sequence_distance(receiver->acknowledged + receiver->window, sequence);
+    return past > 0 && (uint32_t)past > mb_tcp_window_max(flow, 1 - direction);
 }
 
 /* RFC 9293 section 3.8.4: one byte, or none, before the next one: it only asks for an answer. */
@@ -67,7 +69,8 @@ static bool contradicts_fin(struct mb_stack *stack, struct mb_flow_entry *flow,
     int32_t past = mb_sequence_distance(tcp->fin, end);
     if (past > 0 && segment->payload_length != 0) {
         mb_tcp_anomaly(stack, flow, segment, direction, MB_TYPE_TCP_DATA_AFTER_FIN);
-        if (tcp->marks & MB_TCP_FIN_ACKNOWLEDGED)
+        bool takes_its_place = mb_sequence_at_or_before(segment->sequence_number, tcp->fin);
+        if (tcp->marks & MB_TCP_FIN_ACKNOWLEDGED || !takes_its_place)
             return true;
         mb_tcp_withdraw_fin(stack, flow, direction);
         return false;

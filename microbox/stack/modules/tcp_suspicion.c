@@ -22,13 +22,18 @@ static bool has_bad_checksum(const struct mb_stack *stack, const struct mb_flow_
     return segment->bad_checksum == MB_REASON_TCP_BAD_CHECKSUM;
 }
 
-/* Expires before it arrives where the distance is known; else stands out from what the side sends.
- */
+/* Expires before it arrives, as far as the distance is known. */
 static bool has_low_ttl(const struct mb_stack *stack, const struct mb_flow_entry *flow,
                         const struct mb_decoded *segment, unsigned direction) {
     (void)stack;
     uint8_t hops = flow->receiver[direction].hops;
-    return segment->ttl < flow->tcp[direction].ttl_least || (hops != 0 && segment->ttl <= hops);
+    return hops != 0 && segment->ttl <= hops;
+}
+
+static bool has_unusual_ttl(const struct mb_stack *stack, const struct mb_flow_entry *flow,
+                            const struct mb_decoded *segment, unsigned direction) {
+    return segment->ttl < flow->tcp[direction].ttl_least &&
+           !has_low_ttl(stack, flow, segment, direction);
 }
 
 /* RFC 2385 and RFC 5925: both are agreed on beforehand, so the SYN bears the option already. */
@@ -64,18 +69,20 @@ static bool has_old_timestamp(const struct mb_stack *stack, const struct mb_flow
            age < TIMESTAMP_AGE_MAX && says_something_new(flow, segment, direction);
 }
 
-static bool has_old_acknowledgment(const struct mb_stack *stack, const struct mb_flow_entry *flow,
-                                   const struct mb_decoded *segment, unsigned direction) {
+static bool acknowledges_out_of_window(const struct mb_stack *stack,
+                                       const struct mb_flow_entry *flow,
+                                       const struct mb_decoded *segment, unsigned direction) {
     (void)stack;
     return !(segment->tcp_flags & (MB_TCP_RST | MB_TCP_SYN)) &&
-           mb_tcp_acknowledges_the_past(flow, segment, direction);
+           mb_tcp_acknowledges_out_of_window(flow, segment, direction);
 }
 
 static bool acknowledges_unsent(const struct mb_stack *stack, const struct mb_flow_entry *flow,
                                 const struct mb_decoded *segment, unsigned direction) {
     (void)stack;
     return !(segment->tcp_flags & (MB_TCP_RST | MB_TCP_SYN)) &&
-           mb_tcp_acknowledges_unsent(flow, segment, direction);
+           mb_tcp_acknowledges_unsent(flow, segment, direction) &&
+           !mb_tcp_acknowledges_out_of_window(flow, segment, direction);
 }
 
 /* A probe of a closed window has a name of its own. */
@@ -89,7 +96,7 @@ static bool is_beyond_window(const struct mb_stack *stack, const struct mb_flow_
     int32_t past = mb_sequence_distance(receiver->acknowledged + receiver->window,
                                         segment->sequence_number + segment->payload_length);
     bool is_probe = receiver->window == 0 && segment->payload_length == 1;
-    return past > 0 && past <= MB_TCP_WINDOW_SLACK && !is_probe;
+    return past > 0 && !is_probe;
 }
 
 struct kind {
@@ -101,11 +108,12 @@ struct kind {
 static const struct kind kinds[] = {
     {has_bad_checksum, offsetof(struct mb_stack_config, bad_checksum), MB_TYPE_TCP_BAD_CHECKSUM},
     {has_low_ttl, offsetof(struct mb_stack_config, low_ttl), MB_TYPE_TCP_LOW_TTL},
+    {has_unusual_ttl, offsetof(struct mb_stack_config, unusual_ttl), MB_TYPE_TCP_UNUSUAL_TTL},
     {has_unexpected_signature, offsetof(struct mb_stack_config, unexpected_signature),
      MB_TYPE_TCP_UNEXPECTED_SIGNATURE},
     {has_old_timestamp, offsetof(struct mb_stack_config, old_timestamp), MB_TYPE_TCP_OLD_TIMESTAMP},
-    {has_old_acknowledgment, offsetof(struct mb_stack_config, old_acknowledgment),
-     MB_TYPE_TCP_OLD_ACKNOWLEDGMENT},
+    {acknowledges_out_of_window, offsetof(struct mb_stack_config, ack_out_of_window),
+     MB_TYPE_TCP_ACK_OUT_OF_WINDOW},
     {acknowledges_unsent, offsetof(struct mb_stack_config, unsent_acknowledgment),
      MB_TYPE_TCP_UNSENT_ACKNOWLEDGMENT},
     {is_beyond_window, offsetof(struct mb_stack_config, beyond_window), MB_TYPE_TCP_BEYOND_WINDOW},
@@ -162,8 +170,11 @@ bool mb_tcp_is_refused(struct mb_stack *stack, struct mb_flow_entry *flow,
         if (judgement == MB_JUDGEMENT_IGNORE || !kind->holds(stack, flow, segment, direction))
             continue;
         mb_tcp_anomaly(stack, flow, segment, direction, kind->type);
-        if (judgement == MB_JUDGEMENT_REFUSE)
-            return true;
+        if (judgement != MB_JUDGEMENT_REFUSE)
+            continue;
+        if (kind->holds == acknowledges_out_of_window)
+            mb_tcp_claim(flow, segment, direction);
+        return true;
     }
     learn_ttl(flow, segment->ttl, direction);
     learn_timestamp(stack, flow, segment, direction);

@@ -31,8 +31,7 @@ enum mb_tcp_input {
 enum {
     /* Numbers further apart than this cannot be compared with certainty. */
     MB_TCP_DISTANCE_MAX = 1 << 30,
-    /* How far past the offered window bytes are still taken where the policy does not refuse them:
-     * captures miss acknowledgements. */
+    /* How far numbers may lie apart that belong to the same gap of a capture. */
     MB_TCP_WINDOW_SLACK = 1 << 20,
     /* mb_tcp_side.timestamp_age counts in units of 2^37 nanoseconds, 137 seconds. */
     MB_TCP_AGE_SHIFT = 37
@@ -93,9 +92,14 @@ void mb_tcp_follow_acknowledgment(struct mb_stack *stack, struct mb_flow_entry *
 bool mb_tcp_acknowledges_unsent(const struct mb_flow_entry *flow, const struct mb_decoded *segment,
                                 unsigned direction);
 
-/* Of bytes that were acknowledged more than a window ago (RFC 5961 section 5). */
-bool mb_tcp_acknowledges_the_past(const struct mb_flow_entry *flow,
-                                  const struct mb_decoded *segment, unsigned direction);
+/* Of bytes that were acknowledged more than a window ago (RFC 5961 section 5), or of more unsent
+ * ones than a window holds. */
+bool mb_tcp_acknowledges_out_of_window(const struct mb_flow_entry *flow,
+                                       const struct mb_decoded *segment, unsigned direction);
+
+/* Keeps the number in mind, if it is of bytes that were not seen: should the other side go on from
+ * there, the capture has missed them. */
+void mb_tcp_claim(struct mb_flow_entry *flow, const struct mb_decoded *segment, unsigned direction);
 
 /* --- tcp_reset.c --- */
 
