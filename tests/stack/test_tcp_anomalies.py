@@ -1,4 +1,4 @@
-"""What is unusual about a segment is told, and changes no more than it would change at the receiver.
+"""What is unusual about a segment is told, and changes no more than it would at the receiver.
 
 Each test: an ordinary connection, one oddity, and what becomes of the connection afterwards.
 """
@@ -9,6 +9,8 @@ import pytest
 from stack_driver import ACK, FIN, PSH, RST, SECOND, SYN, URG, WRONG, Endpoint, Hosts, Stack
 from stack_driver import client_and_server as two_ends
 from stack_driver.packets import fast_open, md5_signature, timestamps, window_scale
+
+from microbox.chain.model import JUDGEMENTS
 
 DAY = 86400 * SECOND
 
@@ -22,7 +24,7 @@ def connected(stack: Stack, options: bytes = b"") -> tuple[Endpoint, Endpoint]:
 
 
 def anomalies(stack: Stack) -> list[str]:
-    return [one.name.removeprefix("flow.tcp.anomaly.") for one in stack.events("tcp.anomaly")]
+    return [one.type.removeprefix("flow.tcp.anomaly.") for one in stack.events("tcp.anomaly")]
 
 
 def test_an_ordinary_connection_has_no_anomaly() -> None:
@@ -39,15 +41,18 @@ def test_an_ordinary_connection_has_no_anomaly() -> None:
 
 @pytest.mark.parametrize(
     ("judgement", "told", "taken"),
-    [("ignore", [], b"XXXX"), ("report", ["bad_checksum"], b"XXXX"), ("refuse", ["bad_checksum"], b"true")],
+    [
+        ("ignore", [], b"XXXX"),
+        ("report", ["bad_checksum"], b"XXXX"),
+        ("refuse", ["bad_checksum"], b"true"),
+    ],
 )
 def test_a_bad_checksum_is_judged_as_configured(
     judgement: str, told: list[str], taken: bytes
 ) -> None:
-    with Stack(checksums="event", bad_checksum=judgement) as stack:
-        client, server = connected(stack)
+    with Stack(checksums="event", bad_checksum=JUDGEMENTS[judgement]) as stack:
+        client, _server = connected(stack)
         stack.send(client.segment(ACK | PSH, b"XXXX", at=0, checksum=WRONG), client.data(b"true"))
-        assert anomalies(stack)[:1] == told or taken == b"XXXX"
         assert [name for name in anomalies(stack) if name == "bad_checksum"] == told
         assert stack.bytes_of(0) == taken
 
@@ -73,7 +78,7 @@ def test_a_ttl_far_below_the_usual_one_is_told_once() -> None:
 
 def test_refused_for_its_ttl_until_the_receiver_acknowledges_it() -> None:
     """A route changed: the receiver has what was refused, and the side is judged anew."""
-    with Stack(unusual_ttl="refuse") as stack:
+    with Stack(unusual_ttl=JUDGEMENTS["refuse"]) as stack:
         client, server = connected(stack)
         client.ttl = 30
         stack.send(client.data(b"lost"))
@@ -118,7 +123,7 @@ def test_timestamps_wrap() -> None:
 
 def test_a_segment_that_was_overtaken_is_not_old() -> None:
     with Stack() as stack:
-        client, server = connected(stack, timestamps(1000))
+        client, _server = connected(stack, timestamps(1000))
         first = client.segment(ACK | PSH, b"one", at=0, options=timestamps(1001))
         second = client.segment(ACK | PSH, b"two", at=3, options=timestamps(1002))
         stack.send(second, first)
@@ -129,8 +134,8 @@ def test_a_segment_that_was_overtaken_is_not_old() -> None:
 def test_after_24_days_of_silence_no_timestamp_is_old() -> None:
     with Stack(tcp_timeout=100 * DAY) as stack:
         client, _server = connected(stack, timestamps(1000))
-        for _ in range(25):
-            stack.advance(DAY)
+        for _ in range(25 * 24):
+            stack.advance(DAY // 24)
             stack.send(client.segment(ACK, at=0, options=timestamps(1)))
         stack.send(client.segment(ACK | PSH, b"true", at=0, options=timestamps(1)))
         assert anomalies(stack) == []
@@ -166,17 +171,17 @@ def test_a_capture_that_lost_much_is_followed_on() -> None:
         stack.send(client.ack(), server.data(b"on it goes"))
         stack.send(client.ack(), server.data(b" and on"))
         stack.send(*[client.ack()] * 3)
-        assert stack.bytes_of(1).endswith(b"on it goes and on")
+        assert stack.stream(1) == [b"seen", 1_000_000, b"on it goes and on"]
 
 
 @pytest.mark.parametrize(("judgement", "taken"), [("report", b"x" * 20), ("refuse", b"x" * 8)])
 def test_bytes_past_the_window_are_judged_as_configured(judgement: str, taken: bytes) -> None:
-    with Stack(beyond_window=judgement) as stack:
+    with Stack(beyond_window=JUDGEMENTS[judgement]) as stack:
         client, server = connected(stack)
         server.window = 10
         stack.send(server.ack())
         stack.send(client.data(b"x" * 8), client.data(b"x" * 12))
-        assert anomalies(stack) == ["window_shrunk", "beyond_window"][-2 + (server.window > 65535) :]
+        assert anomalies(stack) == ["beyond_window"]
         assert stack.bytes_of(0) == taken
 
 
@@ -184,7 +189,7 @@ def test_bytes_far_past_the_window_are_refused() -> None:
     with Stack() as stack:
         client, _server = connected(stack)
         stack.send(client.segment(ACK | PSH, b"far", at=200_000), client.data(b"near"))
-        assert anomalies(stack) == ["out_of_window"]
+        assert anomalies(stack)[-1] == "out_of_window"
         stack.finish()
         assert stack.stream(0) == [b"near"]
 
@@ -203,7 +208,7 @@ def test_a_forged_syn_changes_nothing() -> None:
 
 
 def test_the_answer_to_a_forged_syn_in_the_window_opens_nothing() -> None:
-    """The SYN's number is chosen so that the acknowledgement of what went before looks like an answer."""
+    """Its number is chosen so that the acknowledgement of what went before looks like one."""
     with Stack() as stack:
         client, server = connected(stack)
         stack.send(client.segment(SYN, sequence=100 + 4), server.segment(ACK, acknowledging=4))
@@ -250,6 +255,7 @@ def test_both_sides_may_open() -> None:
         client, server = two_ends()
         stack.send(client.segment(SYN, sequence=100), server.segment(SYN, sequence=300))
         stack.send(client.segment(SYN | ACK, sequence=100), server.segment(SYN | ACK, sequence=300))
+        stack.send(client.ack())
         assert anomalies(stack)[0] == "split_handshake"
         assert len(stack.events("tcp.established")) == 1
 
@@ -297,7 +303,9 @@ def test_nor_does_one_without_a_byte() -> None:
 def test_keep_alives_are_told() -> None:
     with Stack() as stack:
         client, server = connected(stack)
-        stack.send(client.data(b"abc"), server.ack(), client.segment(ACK, b"\0", at=2), server.ack())
+        stack.send(
+            client.data(b"abc"), server.ack(), client.segment(ACK, b"\0", at=2), server.ack()
+        )
         stack.send(client.segment(ACK, at=2))
         assert anomalies(stack) == ["keep_alive"] * 2
         assert stack.bytes_of(0) == b"abc"
@@ -313,7 +321,7 @@ def test_a_closed_window_is_probed() -> None:
 
 def test_a_window_that_is_taken_back_is_told() -> None:
     with Stack() as stack:
-        client, server = connected(stack)
+        _client, server = connected(stack)
         server.window = 1000
         stack.send(server.ack())
         server.window = 500

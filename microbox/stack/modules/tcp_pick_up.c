@@ -8,7 +8,8 @@ void mb_tcp_monitor_pick_up(struct mb_flow_entry *flow) {
         flow->tcp[direction].marks &= (uint16_t)~stale;
         flow->tcp[direction].ttl_least = 0;
     }
-    flow->pending_syn.from = 0;
+    if (flow->marks & MB_FLOW_STARTED) /* else it is the SYN that the flow begins with */
+        flow->pending_syn.from = 0;
 }
 
 /* Offsets count from the beginning of the stream; what was skipped is less than 4 GiB, or the
