@@ -7,6 +7,9 @@
  */
 #include "microbox/stack/modules/tcp_tracker.h"
 
+/* As many numbers as can be before another one. */
+#define NUMBERS_BEFORE (UINT32_C(1) << 31)
+
 /* The first that was heard of the other side was a keep-alive without a byte: its numbers begin one
  * later. */
 static bool picked_up_on_keep_alive(const struct mb_flow_entry *flow, unsigned direction,
@@ -47,8 +50,10 @@ bool mb_tcp_acknowledges_out_of_window(const struct mb_flow_entry *flow,
     uint32_t most = mb_tcp_window_max(flow, direction);
     if (!(segment->tcp_flags & MB_TCP_ACK))
         return false;
-    int32_t older = mb_sequence_distance(acknowledged, flow->snapshot.side[direction].acknowledged);
-    if (mb_tcp_is_marked(flow, direction, MB_TCP_ACK_SEEN) && older > 0 && (uint32_t)older > most)
+    /* Unsigned, as half the number space away is neither before nor behind. */
+    uint32_t older = flow->snapshot.side[direction].acknowledged - acknowledged;
+    if (mb_tcp_is_marked(flow, direction, MB_TCP_ACK_SEEN) && older > most &&
+        older <= NUMBERS_BEFORE)
         return true;
     int32_t unsent = mb_sequence_distance(flow->snapshot.side[1 - direction].next, acknowledged);
     return mb_tcp_is_marked(flow, 1 - direction, MB_TCP_SEEN) && unsent > 0 &&

@@ -79,7 +79,8 @@ static inline bool is_ordinary(const struct mb_flow_entry *flow, const struct mb
            mb_sequence_at_or_before(side->acknowledged, segment->acknowledgment_number) &&
            mb_sequence_at_or_before(segment->acknowledgment_number, receiver->next) &&
            (uint32_t)segment->window << mb_tcp_window_shift(flow, direction) == side->window &&
-           segment->ttl >= tcp->ttl_least && segment->bad_checksum == MB_REASON_NONE;
+           segment->window <= tcp->window_max && segment->ttl >= tcp->ttl_least &&
+           segment->bad_checksum == MB_REASON_NONE;
 }
 
 static inline bool timestamp_is_ordinary(const struct mb_tcp_side *tcp,

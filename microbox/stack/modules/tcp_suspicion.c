@@ -96,7 +96,7 @@ static bool is_beyond_window(const struct mb_stack *stack, const struct mb_flow_
     int32_t past = mb_sequence_distance(receiver->acknowledged + receiver->window,
                                         segment->sequence_number + segment->payload_length);
     bool is_probe = receiver->window == 0 && segment->payload_length == 1;
-    return past > 0 && !is_probe;
+    return past > 0 && past <= MB_TCP_DISTANCE_MAX && !is_probe;
 }
 
 struct kind {
