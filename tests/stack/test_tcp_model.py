@@ -44,14 +44,14 @@ def segment_of(tracker: Tracker, action: tuple[int, int, int, int, int, int]) ->
 def says_nothing_clear(tracker: Tracker, segment: Segment) -> bool:
     """A SYN that repeats the first one, or opens a connection after this one."""
     sender, other = tracker.sides[segment.side], tracker.sides[1 - segment.side]
-    is_repeated = (segment.sequence + 1 - (sender.initial or 0)) % (1 << 32) == 0
+    is_repeated = (segment.sequence + 1 - sender.initial) % (1 << 32) == 0
     both_closed = sender.fin_is_believed and other.fin_is_believed
     return bool(segment.flags & SYN) and (is_repeated or both_closed or tracker.ended)
 
 
 def of_model(tracker: Tracker) -> list[tuple[str, int, int]]:
     return [
-        (side.state, side.next % (1 << 32), (side.acknowledged or 0) % (1 << 32))
+        (side.state, side.next % (1 << 32), side.acknowledged % (1 << 32))
         for side in tracker.sides
     ]
 

@@ -36,9 +36,9 @@ class Side:
     """RFC 9293 section 3.3.1, as far as it is seen from the middle. Unwrapped numbers."""
 
     state: str = "CLOSED"
-    initial: int | None = None
+    initial: int = 0
     next: int = 0
-    acknowledged: int | None = None
+    acknowledged: int = 0
     window: int = 0
     window_max: int = 0
     fin: int | None = None
