@@ -51,8 +51,7 @@ def says_nothing_clear(tracker: Tracker, segment: Segment) -> bool:
 
 def of_model(tracker: Tracker) -> list[tuple[str, int, int]]:
     return [
-        (side.state, side.next % (1 << 32), side.acknowledged % (1 << 32))
-        for side in tracker.sides
+        (side.state, side.next % (1 << 32), side.acknowledged % (1 << 32)) for side in tracker.sides
     ]
 
 
