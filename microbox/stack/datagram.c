@@ -13,15 +13,16 @@ uint32_t mb_datagram_headers(const struct mb_datagram *datagram) {
     return datagram->payload_offset - cut;
 }
 
-/* The header checksum is made anew: that of the fragment was for another header. */
+/* The header checksum is made anew: that of the fragment was for another header. Sums are in the
+ * machine's own byte order, and so is their place. */
 static void make_ipv4_whole(uint8_t *header, uint32_t payload) {
     uint32_t header_length = mb_ipv4_header_length(header);
     mb_write_16(header + MB_IPV4_TOTAL_LENGTH, (uint16_t)(header_length + payload));
     header[MB_IPV4_FRAGMENT] &= IPV4_DO_NOT_FRAGMENT | IPV4_RESERVED;
     header[MB_IPV4_FRAGMENT + 1] = 0;
     mb_write_16(header + MB_IPV4_CHECKSUM, 0);
-    uint16_t sum = mb_checksum_fold(mb_checksum_add(0, header, header_length));
-    mb_write_16(header + MB_IPV4_CHECKSUM, (uint16_t)~sum);
+    uint16_t checksum = (uint16_t)~mb_checksum_fold(mb_checksum_add(0, header, header_length));
+    memcpy(header + MB_IPV4_CHECKSUM, &checksum, sizeof checksum);
 }
 
 static void make_whole(const struct mb_datagram *datagram, uint8_t *frame) {

@@ -4,6 +4,7 @@
  * that thousands of small cases a second are feasible.
  */
 #include "microbox/events/event_types.h"
+#include "microbox/stack/assembled_frames.h"
 #include "microbox/stack/counters.h"
 #include "microbox/stack/partition.h"
 #include "microbox/stack/stack.h"
@@ -25,6 +26,9 @@ enum {
     LOG_SLOTS = 1 << 14,
     /* Between two frames lie bytes that the sanitizers know to belong to none. */
     BETWEEN_FRAMES = 16,
+    /* Behind the pool: room for datagrams that the stack puts together. */
+    DATAGRAMS_USUALLY = 64,
+    DATAGRAMS_MAX = 1024,
     SHADOW_GRANULE = 8
 };
 
@@ -87,19 +91,23 @@ void stack_driver_layout(struct stack_driver_layout *layout) {
     };
 }
 
+static size_t mapped_size(void) {
+    return pool_size + mb_assembled_size(DATAGRAMS_MAX);
+}
+
 /* NULL where there is no memory. */
 struct stack_driver *stack_driver_create(void) {
     struct stack_driver *driver = calloc(1, sizeof *driver);
     if (driver == NULL)
         return NULL;
-    driver->pool = mmap(NULL, pool_size, PROT_READ | PROT_WRITE,
+    driver->pool = mmap(NULL, mapped_size(), PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (driver->pool == MAP_FAILED) {
         free(driver);
         return NULL;
     }
     if (mb_log_create(&driver->log, LOG_SLOTS) != 0) {
-        munmap(driver->pool, pool_size);
+        munmap(driver->pool, mapped_size());
         free(driver);
         return NULL;
     }
@@ -109,7 +117,7 @@ struct stack_driver *stack_driver_create(void) {
 void stack_driver_destroy(struct stack_driver *driver) {
     stack_driver_close(driver);
     mb_log_destroy(&driver->log);
-    munmap(driver->pool, pool_size);
+    munmap(driver->pool, mapped_size());
     free(driver->entries);
     free(driver->data_starts);
     free(driver->data);
@@ -125,8 +133,15 @@ int stack_driver_open(struct stack_driver *driver, const struct mb_stack_config 
     driver->pool_used = 0;
     driver->count = 0;
     driver->data_used = 0;
+    struct mb_stack_config chosen = *config;
+    if (chosen.assembled_datagrams_max == 0)
+        chosen.assembled_datagrams_max = DATAGRAMS_USUALLY;
+    if (chosen.assembled_datagrams_max > DATAGRAMS_MAX)
+        chosen.assembled_datagrams_max = DATAGRAMS_MAX;
+    chosen.assembled_bytes = driver->pool + pool_size;
+    chosen.assembled_offset = pool_size;
     driver->stack =
-        mb_stack_create(config, &driver->log, subscriptions, count, timers, timer_count, error);
+        mb_stack_create(&chosen, &driver->log, subscriptions, count, timers, timer_count, error);
     return driver->stack != NULL ? 0 : -1;
 }
 
