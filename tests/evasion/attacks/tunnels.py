@@ -135,6 +135,20 @@ def short_gre(scene: Scene) -> Right:
 
 
 @attack(
+    "A tunnel whose outer packet comes in fragments",
+    source="RFC 7588; Ptacek and Newsham 1998, section 5.3",
+    answer="The outer packet is put together, then what is inside is looked at.",
+)
+def tunnel_in_fragments(scene: Scene) -> Right:
+    payload = bytes(GRE() / INNER)
+    for start in range(0, len(payload), 24):
+        more = start + 24 < len(payload)
+        ip = IPv4(offset=start, more=more, identification=9, next_protocol=47)
+        scene.send(Ethernet() / ip / payload[start : start + 24])
+    return Right(datagrams=[REQUEST])
+
+
+@attack(
     "PPPoE whose length is more than the frame has",
     source="RFC 2516 section 4",
     answer="The frame was cut; nothing past it is read.",
