@@ -276,6 +276,19 @@ def false_fin(scene: Scene) -> Right:
 
 
 @attack(
+    "A FIN far beyond the window",
+    source=f"{INTANG} TCB teardown (FIN)",
+    answer="RFC 9293 section 3.10.7.4: it is not acceptable, and the connection goes on.",
+    beyond_window="refuse",
+)
+def fin_beyond_the_window(scene: Scene) -> Right:
+    client, server = scene.open()
+    scene.send(client.segment(FIN | ACK, at=1_000_000), server.segment(FIN | ACK, at=1_000_000))
+    right = ask(scene, client, server)
+    return Right(client=right.client, ends=["shutdown"])
+
+
+@attack(
     "A RST/ACK and a FIN/ACK with old timestamps right after the SYN",
     source="CVE-2019-18625 (Suricata)",
     answer="RFC 7323 section 5: the client drops what repeats none of its timestamps.",

@@ -261,6 +261,18 @@ def wrap(scene: Scene) -> Right:
 
 
 @attack(
+    "Data behind a FIN",
+    source=f"{PTACEK}, section 5.4",
+    answer="RFC 9293 section 3.10.7.4: after the FIN nothing of the sender is taken.",
+)
+def data_behind_a_fin(scene: Scene) -> Right:
+    client, server = scene.open()
+    scene.send(client.data(REQUEST), client.fin())
+    scene.send(client.segment(ACK | PSH, JUNK, at=client.sent + 1), server.ack())
+    return Right(client=[REQUEST])
+
+
+@attack(
     "A FIN that comes before the bytes before it",
     source=f"{PTACEK}, section 5.4; Geneva, FIN first",
     answer="RFC 9293: a FIN counts when all before it is there.",
