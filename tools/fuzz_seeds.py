@@ -109,7 +109,6 @@ SEEDS: dict[str, Callable[[Path], Seeds]] = {
     "capture": whole_files,
     "decode": single_frames,
     "packets": packets,
-    "fragments": packets,
     "filter": filters,
     "condition": programs,
 }
