@@ -150,17 +150,35 @@ static void begin_anew(struct mb_stack *stack, struct mb_datagram *datagram) {
     mb_datagram_renew(&stack->defrag.table, datagram, stack->clock.now);
 }
 
-/* Gives up the oldest datagrams until the fragment's bytes may be held too. */
+/* What the policy of the cap makes of a packet whose fragment is not kept. */
+static void apply_policy(struct mb_stack *stack, enum mb_cap_policy policy, uint8_t reason) {
+    if (policy == MB_AT_CAP_DROP_PACKET || policy == MB_AT_CAP_DROP_FLOW)
+        mb_refuse_packet(stack, reason);
+    stack->is_bypassed |= policy == MB_AT_CAP_BYPASS;
+}
+
+/* A limit on all datagrams is met. True where the oldest gave way. */
+static bool make_way(struct mb_stack *stack) {
+    enum mb_cap_policy policy = mb_cap_met(stack, MB_CAP_FRAGMENTS);
+    if (policy == MB_AT_CAP_EVICT)
+        return remove_oldest(stack, MB_REASON_FRAGMENT_LIMIT);
+    apply_policy(stack, policy, MB_REASON_FRAGMENT_LIMIT);
+    return false;
+}
+
+/* Sees to it that the fragment's bytes may be held too. */
 static bool make_room(struct mb_stack *stack, const struct mb_decoded *fragment) {
+    if (mb_cap_is_forced(stack, MB_CAP_FRAGMENTS) && !make_way(stack))
+        return false;
     while (stack->defrag.held + fragment->payload_captured > stack->config.fragment_bytes_max)
-        if (!remove_oldest(stack, MB_REASON_FRAGMENT_LIMIT))
+        if (!make_way(stack))
             return false;
     return true;
 }
 
 static struct mb_datagram *begin(struct mb_stack *stack, const struct mb_datagram_key *key) {
     struct mb_fragment_table *table = &stack->defrag.table;
-    if (table->used == table->capacity && !remove_oldest(stack, MB_REASON_FRAGMENT_LIMIT))
+    if (table->used == table->capacity && !make_way(stack))
         return NULL;
     return mb_datagram_insert(table, key, stack->clock.now);
 }
@@ -278,6 +296,17 @@ static void refuse(struct mb_stack *stack, struct mb_datagram *datagram, uint8_t
     datagram->state = MB_DATAGRAM_REFUSED;
 }
 
+/* The datagram has as many pieces as it may. */
+static uint8_t meet_piece_limit(struct mb_stack *stack, struct mb_datagram *datagram) {
+    enum mb_cap_policy policy = mb_cap_met(stack, MB_CAP_FRAGMENTS);
+    apply_policy(stack, policy, MB_REASON_FRAGMENT_LIMIT);
+    if (policy == MB_AT_CAP_DROP_FLOW || policy == MB_AT_CAP_BYPASS) {
+        refuse(stack, datagram, MB_REASON_FRAGMENT_LIMIT);
+        datagram->at_cap = (uint8_t)policy;
+    }
+    return MB_REASON_FRAGMENT_LIMIT;
+}
+
 /* Puts the fragment into its datagram. `is_kept`: it is in. */
 static uint8_t keep(struct mb_stack *stack, struct mb_datagram *datagram,
                     const struct mb_decoded *fragment, enum mb_overlap_policy policy,
@@ -296,7 +325,7 @@ static uint8_t keep(struct mb_stack *stack, struct mb_datagram *datagram,
         return reason;
     }
     if (!insert(stack, datagram, piece, policy))
-        return MB_REASON_FRAGMENT_LIMIT;
+        return meet_piece_limit(stack, datagram);
     note_end(datagram, piece->end, has_more);
     note_header(stack, datagram, fragment);
     datagram->held += fragment->payload_captured;
@@ -319,6 +348,7 @@ uint8_t mb_defrag_add(struct mb_stack *stack, const struct mb_decoded *fragment,
             reason = MB_REASON_FRAGMENT_LIMIT;
         } else if ((*datagram)->state == MB_DATAGRAM_REFUSED) {
             reason = MB_REASON_FRAGMENT_REFUSED;
+            apply_policy(stack, (enum mb_cap_policy)(*datagram)->at_cap, reason);
         } else {
             const struct mb_fragment_piece piece = piece_of(fragment, length);
             reason = keep(stack, *datagram, fragment, policy, &piece, &is_kept);

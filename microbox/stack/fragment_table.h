@@ -56,7 +56,7 @@ struct mb_datagram {
     uint16_t fragments;      /* that came; stays at 65535 */
     uint8_t protocol;        /* what the header's fragment says that follows */
     uint8_t state;           /* enum mb_datagram_state */
-    uint8_t policy;          /* enum mb_overlap_policy of the receiver */
+    uint8_t at_cap;          /* refused at a cap: enum mb_cap_policy, for its later fragments */
     bool has_header;
     bool has_end;
 };

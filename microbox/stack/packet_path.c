@@ -249,7 +249,8 @@ static bool take_fragment(struct mb_stack *stack, struct mb_decoded *fragment,
         mb_count_reason(stack, reason);
         fragment->reason = reason;
     }
-    handle_alone(stack, fragment, handled);
+    if (!stack->is_bypassed)
+        handle_alone(stack, fragment, handled);
     if (datagram == NULL)
         return false;
     noted->slot = (uint32_t)(datagram - stack->defrag.table.datagrams);

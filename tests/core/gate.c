@@ -85,13 +85,13 @@ static int tear_down(void **state) {
 
 /* A packet of `flow`, whose entries name NFs as `masks` says; as the worker does it, committed.
  * Returns the sequence number of its first entry. */
-static uint64_t packet_of_flow(struct bench *bench, uint64_t flow, uint32_t slot,
-                               const uint64_t *masks, size_t count) {
+static uint64_t hand_over(struct bench *bench, struct mb_handled handled, const uint64_t *masks,
+                          size_t count) {
     const uint64_t number = bench->packets++;
     const struct mb_frame frame = {
         .offset = number % PACKETS, .time = number, .length = 1, .wire_length = 1, .link_type = 1};
-    struct mb_handled handled = {
-        .first = bench->log.next, .packet = number, .flow = flow, .flow_slot = slot};
+    handled.first = bench->log.next;
+    handled.packet = number;
     for (size_t i = 0; i < count; i++) {
         const uint64_t mask[2] = {masks[i], 0};
         struct mb_entry *entry = mb_log_claim(&bench->log, mask);
@@ -104,6 +104,16 @@ static uint64_t packet_of_flow(struct bench *bench, uint64_t flow, uint32_t slot
     mb_gate_add(bench->gate, &frame, &handled);
     mb_log_commit(&bench->log);
     return handled.first;
+}
+
+static uint64_t packet_of_flow(struct bench *bench, uint64_t flow, uint32_t slot,
+                               const uint64_t *masks, size_t count) {
+    return hand_over(bench, (struct mb_handled){.flow = flow, .flow_slot = slot}, masks, count);
+}
+
+static uint64_t fragment(struct bench *bench, struct mb_handled_datagram datagram) {
+    const uint64_t mask = 1;
+    return hand_over(bench, (struct mb_handled){.datagrams[0] = datagram}, &mask, 1);
 }
 
 static uint64_t packet(struct bench *bench, uint64_t mask) {
@@ -345,9 +355,30 @@ static void a_verdict_is_read_although_its_entry_was_overwritten(void **state) {
     assert_output(bench, "1");
 }
 
+/* The receiver has the first fragment and waits for the one that was dropped. */
+static void what_comes_of_a_dropped_datagram_is_dropped(void **state) {
+    struct bench *bench = *state;
+    uint8_t numbers[PACKETS];
+    packet(bench, 0);
+    fragment(bench, (struct mb_handled_datagram){.slot = 1});
+    judge(bench, 0, fragment(bench, (struct mb_handled_datagram){.slot = 1, .completes = true}),
+          MB_DROP);
+    fragment(bench, (struct mb_handled_datagram){.slot = 1, .before = 2});
+    fragment(bench, (struct mb_handled_datagram){.slot = 2});
+    fragment(bench, (struct mb_handled_datagram){.slot = 1, .before = 2, .completes = true});
+    fragment(bench, (struct mb_handled_datagram){.slot = 1, .before = 5});
+    fragment(bench, (struct mb_handled_datagram){.slot = 1});
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    assert_int_equal(output(bench, numbers), 4);
+    assert_memory_equal(numbers, ((uint8_t[]){0, 1, 4, 7}), 4);
+    assert_int_equal(mb_gate_counters(bench->gate).verdict_drop, 4);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define GATE_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+        GATE_TEST(what_comes_of_a_dropped_datagram_is_dropped),
         GATE_TEST(packets_that_concern_no_inline_nf_leave_at_once),
         GATE_TEST(a_packet_waits_for_its_nf_and_holds_back_those_behind),
         GATE_TEST(a_packet_waits_until_all_its_entries_are_passed),

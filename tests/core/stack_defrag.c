@@ -465,6 +465,72 @@ static void fragments_of_a_datagram_have_a_limit(void **state) {
     stack_close(&stack);
 }
 
+static uint64_t met(const struct stack_fixture *stack, enum mb_cap_policy policy) {
+    return counters(stack)->caps_met[MB_CAP_FRAGMENTS][policy];
+}
+
+/* Room for one datagram, which waits, and a fragment of another one. */
+static void meet_cap(struct stack_fixture *stack, enum mb_cap_policy policy) {
+    uint8_t datagram[32];
+    write_udp(datagram, sizeof datagram);
+    open_with(stack,
+              (struct mb_stack_config){.fragmented_datagrams_max = 1, .fragments_at_cap = policy});
+    send_range(stack, datagram, 32, 0, 16, 1);
+    send_range(stack, datagram, 32, 0, 16, 2);
+    assert_int_equal(met(stack, policy), 1);
+    if (policy == MB_AT_CAP_EVICT)
+        return;
+    assert_int_equal(told(stack, MB_REASON_FRAGMENT_LIMIT), 1);
+    assert_int_equal(counters(stack)->datagrams_incomplete, 0);
+}
+
+static void a_policy_says_what_happens_at_the_cap(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    meet_cap(&stack, MB_AT_CAP_EVICT);
+    assert_int_equal(counters(&stack)->datagrams_incomplete, 1);
+    stack_close(&stack);
+    meet_cap(&stack, MB_AT_CAP_DROP_PACKET);
+    assert_int_equal(stack.handled.dropped, MB_REASON_FRAGMENT_LIMIT);
+    stack_close(&stack);
+    meet_cap(&stack, MB_AT_CAP_BYPASS);
+    assert_int_equal(stack_count(&stack, MB_TYPE_PACKET_IP_FRAGMENT), 1);
+    assert_int_equal(stack.handled.dropped, MB_REASON_NONE);
+    stack_close(&stack);
+    meet_cap(&stack, MB_AT_CAP_PASS);
+    assert_int_equal(stack_count(&stack, MB_TYPE_PACKET_IP_FRAGMENT), 2);
+    assert_int_equal(stack.handled.dropped, MB_REASON_NONE);
+    stack_close(&stack);
+}
+
+static void a_datagram_dropped_at_the_cap_stays_dropped(void **state) {
+    (void)state;
+    uint8_t datagram[64];
+    struct stack_fixture stack;
+    write_udp(datagram, sizeof datagram);
+    open_with(&stack, (struct mb_stack_config){.fragments_per_datagram = 2,
+                                               .fragments_at_cap = MB_AT_CAP_DROP_FLOW});
+    for (uint32_t i = 0; i < 3; i++)
+        send_range(&stack, datagram, 64, 16 * i, 16 * i + 8, 1);
+    assert_int_equal(stack.handled.dropped, MB_REASON_FRAGMENT_LIMIT);
+    send_range(&stack, datagram, 64, 48, 64, 1);
+    assert_int_equal(stack.handled.dropped, MB_REASON_FRAGMENT_REFUSED);
+    stack_close(&stack);
+}
+
+static void a_cap_can_be_forced(void **state) {
+    (void)state;
+    uint8_t datagram[32];
+    struct stack_fixture stack;
+    write_udp(datagram, sizeof datagram);
+    open_with(&stack, (struct mb_stack_config){.fragments_at_cap = MB_AT_CAP_PASS,
+                                               .force_fragments = UINT32_MAX});
+    send_range(&stack, datagram, 32, 0, 16, 1);
+    assert_int_equal(met(&stack, MB_AT_CAP_PASS), 1);
+    assert_int_equal(counters(&stack)->fragments_refused, 1);
+    stack_close(&stack);
+}
+
 /* --- where whole datagrams lie --- */
 
 static void send_fragmented_tcp(struct stack_fixture *stack, uint32_t sequence, const char *text) {
@@ -660,6 +726,9 @@ int main(void) {
         cmocka_unit_test(the_oldest_datagram_gives_way),
         cmocka_unit_test(bytes_held_have_a_limit),
         cmocka_unit_test(fragments_of_a_datagram_have_a_limit),
+        cmocka_unit_test(a_policy_says_what_happens_at_the_cap),
+        cmocka_unit_test(a_datagram_dropped_at_the_cap_stays_dropped),
+        cmocka_unit_test(a_cap_can_be_forced),
         cmocka_unit_test(a_segment_out_of_order_keeps_its_datagram),
         cmocka_unit_test(held_segments_in_all_slots_leave_no_room),
         cmocka_unit_test(a_slot_waits_for_its_readers),
