@@ -140,6 +140,8 @@ class Tracker:
             self.told.append("rst_ignored")
         if sender.fin_is_acknowledged and receiver.fin_is_acknowledged:
             self.ended = True
+            if sender.has_reset or receiver.has_reset:  # a believed RST is how it ended
+                sender.state = receiver.state = "CLOSED"
         return None
 
     def _is_refused(
