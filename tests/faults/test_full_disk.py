@@ -19,7 +19,8 @@ LOUD = """
 class Loud(NetworkFunction):
     @on("packet")
     def see(self, event):
-        self.record(event, filling="x" * 500)
+        if event.fragments == 0:
+            self.record(event, filling="x" * 500)
 """
 
 QUIET = """
@@ -27,7 +28,7 @@ class Quiet(NetworkFunction):
     seen = 0
     @on("packet")
     def see(self, event):
-        self.seen += 1
+        self.seen += event.fragments == 0
     def finish(self):
         return {"seen": self.seen}
 """

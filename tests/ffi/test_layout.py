@@ -22,6 +22,7 @@ class Declaration:
     fields: dict[str, str] = field(default_factory=dict)
     doc: str = ""
     producer: str = "user"
+    condition: str = ""
 
 
 @pytest.mark.parametrize("of", WITH_PAYLOAD, ids=lambda one: one.name)

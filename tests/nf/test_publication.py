@@ -37,6 +37,7 @@ class Declaration:
     fields: dict[str, str] = field(default_factory=dict)
     doc: str = ""
     producer: str = "user"
+    condition: str = ""
 
 
 @st.composite
