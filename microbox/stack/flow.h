@@ -1,6 +1,6 @@
 /*
- * One flow, as the stack keeps it: six cache lines. Finding it touches the first, tracking the next
- * three, streams the fifth; the last one is for what is rare.
+ * One flow, as the stack keeps it: six cache lines. Finding it touches the first three, tracking the
+ * fourth, streams the fifth; the last one is for what is rare.
  *
  * Written by the stack core, and by the module that the part is named after.
  */
@@ -56,6 +56,7 @@ enum mb_tcp_mark {
     MB_TCP_FIN_DUE = 1 << 10,    /* the segment in hand bears the side's FIN */
     MB_TCP_SYN_MOVED = 1 << 11,  /* several SYN/ACKs, and nobody has answered one yet */
     MB_TCP_CLAIMED = 1 << 12,    /* has acknowledged what was not sent: the flow's `claimed` */
+    MB_TCP_HOPS_KNOWN = 1 << 13, /* how far its packets go on from here: the flow's `receiver` */
 };
 
 /* What tcp.monitor knows of one side beyond the snapshot. */

@@ -318,8 +318,11 @@ static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_
     flow->tunnel_identifier = packet->tunnel_identifier;
     flow->receiver[0] = mb_hosts_find(&stack->hosts, tuple.destination);
     flow->receiver[1] = mb_hosts_find(&stack->hosts, tuple.source);
-    for (unsigned direction = 0; direction < 2; direction++)
+    for (unsigned direction = 0; direction < 2; direction++) {
         flow->stream[direction].policy = flow->receiver[direction].segments;
+        if (flow->receiver[direction].hops != 0)
+            flow->tcp[direction].marks |= MB_TCP_HOPS_KNOWN;
+    }
     if (mb_module_set_has_users(&stack->modules))
         mb_module_set_start_flow(&stack->modules, (size_t)(flow - stack->table.flows));
     count_flow(stack, (enum mb_transport)packet->transport);

@@ -7,6 +7,7 @@
 #include "microbox/stack/icmp_error.h"
 #include "microbox/stack/modules/modules.h"
 #include "microbox/stack/stack.h"
+#include "microbox/stack/wire/tcp.h"
 
 #include <string.h>
 
@@ -137,9 +138,15 @@ static void handle_without_flow(struct mb_stack *stack, const struct mb_decoded 
         publish_by_itself(stack, packet, NULL, 0);
 }
 
+/* Those that have work with the flow's next packet: its start is told once. */
+static uint32_t modules_at_work(const struct mb_flow_entry *flow) {
+    return flow->marks & MB_FLOW_START_TOLD ? flow->modules & ~(uint32_t)MB_MODULE_FLOW
+                                            : flow->modules;
+}
+
 static void run_modules(struct mb_stack *stack, struct mb_flow_entry *flow,
                         const struct mb_decoded *packet, unsigned direction) {
-    for (uint32_t left = flow->modules; left != 0; left &= left - 1)
+    for (uint32_t left = modules_at_work(flow); left != 0; left &= left - 1)
         stack->modules.module[__builtin_ctz(left)]->packet(stack, flow, packet, direction);
     if (flow->ending == MB_REASON_NONE)
         return;
@@ -208,7 +215,8 @@ static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *pa
     side->packets++;
     side->bytes += packet->payload_length;
     run_modules(stack, flow, packet, direction);
-    if (packet->transport == MB_TRANSPORT_TCP && !(flow->modules & MB_MODULE_TCP_MONITOR))
+    if (packet->tcp_flags & (MB_TCP_SYN | MB_TCP_FIN | MB_TCP_RST) &&
+        !(flow->modules & MB_MODULE_TCP_MONITOR))
         mb_tcp_pass_by(&stack->table, flow, packet, direction);
 }
 

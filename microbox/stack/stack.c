@@ -228,13 +228,18 @@ static bool somebody_reads_datagrams(const struct mb_stack *stack) {
     return stack->tracked != 0;
 }
 
-/* Without the monitor a packet touches three lines of its flow; with it, soon all of them. */
-static void decide_what_to_fetch(struct mb_stack *stack) {
-    const uint64_t *readers =
-        stack->subscriptions.module_mask[__builtin_ctz(MB_MODULE_TCP_MONITOR)];
-    bool is_tracking = stack->always[MB_TRANSPORT_TCP] != 0 || (readers[0] | readers[1]) != 0;
-    if (!is_tracking && !mb_module_set_has_users(&stack->modules))
-        stack->table.lines = 3;
+static bool somebody_needs(const struct mb_stack *stack, enum mb_module_bit module) {
+    const uint64_t *readers = stack->subscriptions.module_mask[__builtin_ctz(module)];
+    return (readers[0] | readers[1] | (stack->always[MB_TRANSPORT_TCP] & module)) != 0;
+}
+
+/* As flow.h lays them out. A line more than packets touch costs as much as one that they do. */
+static uint32_t lines_to_fetch(const struct mb_stack *stack) {
+    if (somebody_needs(stack, MB_MODULE_TCP_STREAM))
+        return 5;
+    if (somebody_needs(stack, MB_MODULE_TCP_MONITOR) || mb_module_set_has_users(&stack->modules))
+        return 4;
+    return 3;
 }
 
 static void decide_what_to_track(struct mb_stack *stack) {
@@ -246,7 +251,7 @@ static void decide_what_to_track(struct mb_stack *stack) {
     if (needs_flows)
         stack->always[MB_TRANSPORT_TCP] = MB_MODULE_TCP_MONITOR;
     stack->defrag.is_on = stack->config.assembled_bytes != NULL && somebody_reads_datagrams(stack);
-    decide_what_to_fetch(stack);
+    stack->table.lines = lines_to_fetch(stack);
 }
 
 static void set_checkpoint(struct mb_stack *stack, uint64_t packets) {

@@ -8,8 +8,6 @@
 static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
                    const struct mb_decoded *decoded, unsigned direction) {
     (void)decoded;
-    if (flow->marks & MB_FLOW_START_TOLD)
-        return;
     flow->marks |= MB_FLOW_START_TOLD;
     const uint64_t *generic = stack->subscriptions.flow_start[flow->transport];
     const uint64_t *bits = stack->cause.bits;

@@ -47,8 +47,8 @@ void mb_tcp_monitor_pick_up(struct mb_flow_entry *flow);
  * that is not known, at the side's next segment. */
 void mb_tcp_stream_pick_up(struct mb_flow_entry *flow, unsigned direction);
 
-/* A segment of a connection that nobody follows: its SYN, FIN and RST say all the same whether a
- * later SYN begins another connection, and how long this one is to be remembered. */
+/* A segment with SYN, FIN or RST, of a connection that nobody follows: it says all the same whether
+ * a later SYN begins another connection, and how long this one is to be remembered. */
 void mb_tcp_pass_by(struct mb_flow_table *table, struct mb_flow_entry *flow,
                     const struct mb_decoded *segment, unsigned direction);
 

@@ -31,8 +31,7 @@ void mb_tcp_stream_pick_up(struct mb_flow_entry *flow, unsigned direction) {
 void mb_tcp_pass_by(struct mb_flow_table *table, struct mb_flow_entry *flow,
                     const struct mb_decoded *segment, unsigned direction) {
     struct mb_tcp_side *tcp = &flow->tcp[direction];
-    if (!(segment->tcp_flags & (MB_TCP_SYN | MB_TCP_FIN | MB_TCP_RST)) ||
-        flow->marks & MB_FLOW_ENDED)
+    if (flow->marks & MB_FLOW_ENDED)
         return;
     if (segment->tcp_flags & MB_TCP_SYN && !(tcp->marks & MB_TCP_SEEN)) {
         tcp->marks |= MB_TCP_SEEN;

@@ -22,11 +22,17 @@ static bool has_bad_checksum(const struct mb_stack *stack, const struct mb_flow_
     return segment->bad_checksum == MB_REASON_TCP_BAD_CHECKSUM;
 }
 
+/* To the receiver; 0: the distance is not known, and where that is kept is not touched. */
+static uint8_t known_hops(const struct mb_flow_entry *flow, unsigned direction) {
+    return mb_tcp_is_marked(flow, direction, MB_TCP_HOPS_KNOWN) ? flow->receiver[direction].hops
+                                                                : 0;
+}
+
 /* Expires before it arrives, as far as the distance is known. */
 static bool has_low_ttl(const struct mb_stack *stack, const struct mb_flow_entry *flow,
                         const struct mb_decoded *segment, unsigned direction) {
     (void)stack;
-    uint8_t hops = flow->receiver[direction].hops;
+    uint8_t hops = known_hops(flow, direction);
     return hops != 0 && segment->ttl <= hops;
 }
 
@@ -129,7 +135,7 @@ static enum mb_judgement judgement_of(const struct mb_stack *stack, const struct
 
 static void learn_ttl(struct mb_flow_entry *flow, uint8_t ttl, unsigned direction) {
     struct mb_tcp_side *tcp = &flow->tcp[direction];
-    uint8_t hops = flow->receiver[direction].hops;
+    uint8_t hops = known_hops(flow, direction);
     uint8_t least = ttl > TTL_MARGIN ? (uint8_t)(ttl - TTL_MARGIN) : 0;
     if (ttl < tcp->ttl_least || least > tcp->ttl_least)
         tcp->ttl_least = least;
