@@ -687,7 +687,10 @@ static uint64_t flood(struct stack_fixture *stack, enum flood kind) {
     return used;
 }
 
-/* CVE-2018-5391 (FragmentSmack). Ordinary packets here are the first ones of their flows. */
+/* CVE-2018-5391 (FragmentSmack), where packets took thousands of times as long. How many times it
+ * is exactly is measured where it is quiet: `make bench`. */
+enum { OTHER_ORDER_OF_GROWTH = 30 };
+
 static void a_million_incomplete_fragments_are_no_more_than_packets(void **state) {
     (void)state;
     uint64_t used[3];
@@ -703,8 +706,8 @@ static void a_million_incomplete_fragments_are_no_more_than_packets(void **state
     print_message("ordinary %llu ns, new datagrams %llu, one datagram %llu\n",
                   (unsigned long long)used[0] / FLOOD, (unsigned long long)used[1] / FLOOD,
                   (unsigned long long)used[2] / FLOOD);
-    assert_true(used[NEW_DATAGRAMS] < 4 * used[ORDINARY]);
-    assert_true(used[ONE_DATAGRAM] < 4 * used[ORDINARY]);
+    assert_true(used[NEW_DATAGRAMS] < OTHER_ORDER_OF_GROWTH * used[ORDINARY]);
+    assert_true(used[ONE_DATAGRAM] < OTHER_ORDER_OF_GROWTH * used[ORDINARY]);
 }
 
 int main(void) {
