@@ -10,8 +10,8 @@ from microbox import DROP_FLOW
 from microbox.testing import RunFailed, run_nf
 from tests.conftest import Tshark
 
-# A rule, and tshark's filter for the packets of the flows that it denies. What ICMP errors quote is of
-# the flow that they speak of; the demo has some about UDP.
+# A rule, and tshark's filter for the packets of the flows that it denies. ICMP errors share the
+# fate of the flow that they quote; the demo has some about UDP.
 RULES = [
     ("tcp dst port 23", "tcp.port == 23"),
     ("udp", "udp"),
