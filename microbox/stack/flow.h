@@ -1,6 +1,6 @@
 /*
- * One flow, as the stack keeps it: six cache lines. Finding it touches the first three, tracking the
- * fourth, streams the fifth; the last one is for what is rare.
+ * One flow, as the stack keeps it: six cache lines. Finding it touches the first three, tracking
+ * the fourth, streams the fifth; the last one is for what is rare.
  *
  * Written by the stack core, and by the module that the part is named after.
  */
