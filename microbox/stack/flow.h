@@ -85,6 +85,13 @@ struct mb_tcp_pending_syn {
     uint8_t reserved[3];
 };
 
+/* Where tcp.stream begins with a side. */
+enum mb_stream_beginning {
+    MB_STREAM_FROM_FIRST,  /* at the stream's first byte */
+    MB_STREAM_FROM_MIDDLE, /* at the side's next byte, whatever was left out */
+    MB_STREAM_BEGUN        /* `next` and `offset` are set */
+};
+
 /* What tcp.stream knows of one side. */
 struct mb_stream_side {
     uint64_t offset;     /* in the stream, of the byte `next` */
@@ -93,7 +100,7 @@ struct mb_stream_side {
     uint32_t held_bytes; /* in it */
     uint32_t delivered;  /* the last segment that is not acknowledged (delivered.h), 0: none kept */
     uint16_t held;       /* pieces in it */
-    uint8_t ready;       /* `next` is set */
+    uint8_t beginning;   /* enum mb_stream_beginning */
     uint8_t policy;      /* enum mb_overlap_policy, of who receives */
     uint8_t acknowledged; /* packets that acknowledged all of the hole that the stream waits at */
     uint8_t delivered_count;

@@ -197,6 +197,26 @@ static void a_filter_of_each_packet_is_switched_too(void **state) {
     close_all(&fixture);
 }
 
+static void a_keep_alive_is_no_place_to_go_on_from(void **state) {
+    (void)state;
+    struct fixture fixture;
+    open_reader(&fixture, "");
+    stack_handshake(&fixture.stack);
+    uint32_t sequence = 101;
+    send_bytes(&fixture, &sequence, 1);
+    say_now(&fixture, MB_COMMAND_UNSUBSCRIBE);
+    send_bytes(&fixture, &sequence, DELAY);
+    say_now(&fixture, MB_COMMAND_SUBSCRIBE);
+    send_bytes(&fixture, &sequence, DELAY - 1);
+    stack_send(&fixture.stack, 0, ACK, sequence - 1, 301, NULL);
+    send_bytes(&fixture, &sequence, 1);
+    const struct mb_entry *last = NULL;
+    for (const struct mb_entry *it; (it = stack_next(&fixture.stack, MB_TYPE_TCP_DATA)) != NULL;)
+        last = it;
+    assert_int_equal(last->payload.tcp_data.offset, sequence - 101 - 1);
+    close_all(&fixture);
+}
+
 /* The bytes are off at first, or come back: the stream goes on where it is, its offsets count what
  * was left out. */
 static void a_stream_is_picked_up_where_it_is(void **state) {
@@ -441,6 +461,7 @@ int main(void) {
         cmocka_unit_test(a_direction_seen_later_stays_switched_off),
         cmocka_unit_test(a_filter_of_each_packet_is_switched_too),
         cmocka_unit_test(a_stream_is_picked_up_where_it_is),
+        cmocka_unit_test(a_keep_alive_is_no_place_to_go_on_from),
         cmocka_unit_test(a_connection_is_followed_from_its_middle_on),
         cmocka_unit_test(a_new_connection_is_told_from_one_that_nobody_follows),
         cmocka_unit_test(a_flow_that_has_ended_is_left_alone),

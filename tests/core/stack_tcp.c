@@ -182,35 +182,6 @@ static void the_one_addressed_by_a_syn_ack_is_the_originator(void **state) {
     stack_close(&stack);
 }
 
-static void a_connection_is_picked_up_in_the_middle(void **state) {
-    (void)state;
-    struct stack_fixture stack;
-    stack_open(&stack);
-    stack_send(&stack, 0, ACK, 5000, 7000, "hello");
-    stack_send(&stack, 1, ACK, 7000, 5005, "there");
-    assert_string_equal(stack_text(&stack, 0), "hello");
-    assert_string_equal(stack_text(&stack, 1), "there");
-    assert_int_equal(stack_count(&stack, MB_TYPE_TCP_ESTABLISHED), 0);
-    stack_send(&stack, 0, RST, 5005, 0, NULL);
-    stack_finish(&stack);
-    expect_states(&stack, stack_next(&stack, MB_TYPE_TCP_END), MB_TCP_CLOSED, MB_TCP_CLOSED);
-    stack_close(&stack);
-}
-
-static void one_sided_captures_give_that_side(void **state) {
-    (void)state;
-    struct stack_fixture stack;
-    stack_open(&stack);
-    stack_send(&stack, 0, SYN, 100, 0, NULL);
-    stack_send(&stack, 0, ACK, 101, 301, "one ");
-    stack_send(&stack, 0, ACK, 105, 400, "side");
-    stack_send(&stack, 0, FIN | ACK, 109, 500, NULL);
-    stack_finish(&stack);
-    assert_string_equal(stack_text(&stack, 0), "one side");
-    assert_string_equal(stack_text(&stack, 1), "");
-    stack_close(&stack);
-}
-
 static void data_in_a_syn_comes_first(void **state) {
     (void)state;
     struct stack_fixture stack;
@@ -547,8 +518,6 @@ int main(void) {
         cmocka_unit_test(a_repeated_syn_is_no_new_connection),
         cmocka_unit_test(late_segments_belong_to_the_flow_that_ended),
         cmocka_unit_test(the_one_addressed_by_a_syn_ack_is_the_originator),
-        cmocka_unit_test(a_connection_is_picked_up_in_the_middle),
-        cmocka_unit_test(one_sided_captures_give_that_side),
         cmocka_unit_test(data_in_a_syn_comes_first),
         cmocka_unit_test(out_of_order_segments_wait),
         cmocka_unit_test(of_two_copies_the_first_wins),

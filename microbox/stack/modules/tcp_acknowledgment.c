@@ -23,7 +23,7 @@ static bool picked_up_on_keep_alive(const struct mb_flow_entry *flow, unsigned d
 static void begin_one_later(struct mb_flow_entry *flow, unsigned direction) {
     flow->tcp[direction].initial++;
     flow->snapshot.side[direction].next++;
-    flow->stream[direction].ready = 0;
+    flow->stream[direction].beginning = MB_STREAM_FROM_FIRST;
 }
 
 bool mb_tcp_acknowledges_unsent(const struct mb_flow_entry *flow, const struct mb_decoded *segment,

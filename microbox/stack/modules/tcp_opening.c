@@ -73,7 +73,7 @@ static void move_syn_ack(struct mb_stack *stack, struct mb_flow_entry *flow,
     mb_tcp_anomaly(stack, flow, segment, direction, MB_TYPE_TCP_SYN_ACK_DIFFERENT);
     mb_tcp_mark(flow, direction, MB_TCP_SYN_MOVED);
     mb_tcp_unmark(flow, direction, MB_TCP_TIMED);
-    flow->stream[direction].ready = 0;
+    flow->stream[direction].beginning = MB_STREAM_FROM_FIRST;
     open_side(stack, flow, segment, direction);
 }
 
@@ -119,7 +119,7 @@ void mb_tcp_settle_handshake(struct mb_flow_entry *flow, const struct mb_decoded
         return;
     tcp->initial = segment->acknowledgment_number;
     flow->snapshot.side[other].next = segment->acknowledgment_number;
-    flow->stream[other].ready = 0;
+    flow->stream[other].beginning = MB_STREAM_FROM_FIRST;
 }
 
 /* --- a new connection on the same five-tuple --- */

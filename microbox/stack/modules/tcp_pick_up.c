@@ -19,12 +19,17 @@ void mb_tcp_stream_pick_up(struct mb_flow_entry *flow, unsigned direction) {
     const struct mb_tcp_side *tcp = &flow->tcp[direction];
     const uint32_t next = flow->snapshot.side[direction].next;
     if (!(tcp->marks & MB_TCP_SEEN)) {
-        side->ready = 0;
+        /* The number of the first byte stays known where its SYN was seen. */
+        bool is_later = tcp->marks & MB_TCP_SYN_SEEN;
+        side->beginning = is_later ? MB_STREAM_FROM_MIDDLE : MB_STREAM_FROM_FIRST;
         return;
     }
-    side->offset += next - (side->ready ? side->next : tcp->initial);
+    if (side->beginning == MB_STREAM_BEGUN)
+        side->offset += next - side->next;
+    else
+        side->offset = next - tcp->initial;
     side->next = next;
-    side->ready = 1;
+    side->beginning = MB_STREAM_BEGUN;
     side->acknowledged = 0;
 }
 

@@ -227,16 +227,23 @@ static void take(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned di
     }
 }
 
+static void begin_side(struct mb_flow_entry *flow, unsigned direction, uint32_t sequence) {
+    struct mb_stream_side *side = &flow->stream[direction];
+    const uint32_t first = flow->tcp[direction].initial;
+    side->next = side->beginning == MB_STREAM_FROM_FIRST ? first : sequence;
+    side->offset = side->next - first;
+    side->beginning = MB_STREAM_BEGUN;
+}
+
 static void take_payload(struct mb_stack *stack, struct mb_flow_entry *flow,
                          const struct mb_decoded *packet, unsigned direction) {
     struct mb_stream_side *side = &flow->stream[direction];
     uint32_t sequence = packet->sequence_number + ((packet->tcp_flags & MB_TCP_SYN) != 0);
-    if (!side->ready) {
-        side->ready = 1;
-        side->next = sequence;
-        side->offset = sequence - flow->tcp[direction].initial;
-    }
-    if (packet->payload_length == 0)
+    bool has_bytes = packet->payload_length != 0;
+    if (side->beginning == MB_STREAM_FROM_FIRST ||
+        (side->beginning == MB_STREAM_FROM_MIDDLE && has_bytes))
+        begin_side(flow, direction, sequence);
+    if (!has_bytes)
         return;
     int32_t distance = mb_sequence_distance(side->next, sequence);
     if (distance > DISTANCE_MAX || distance < -DISTANCE_MAX)
@@ -286,7 +293,7 @@ static void end_side(struct mb_stack *stack, struct mb_flow_entry *flow, unsigne
     const struct mb_tcp_side *tcp = &flow->tcp[direction];
     while (side->held != 0)
         give_up_hole(stack, flow, direction, MB_REASON_GAP_END);
-    if (!side->ready || !(tcp->marks & (MB_TCP_FIN_SEEN | MB_TCP_FIN_AHEAD)))
+    if (side->beginning != MB_STREAM_BEGUN || !(tcp->marks & (MB_TCP_FIN_SEEN | MB_TCP_FIN_AHEAD)))
         return;
     int32_t missing = mb_sequence_distance(side->next, tcp->fin);
     if (missing > 0)
