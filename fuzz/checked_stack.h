@@ -5,15 +5,21 @@
 #ifndef MICROBOX_FUZZ_CHECKED_STACK_H
 #define MICROBOX_FUZZ_CHECKED_STACK_H
 
+#include "fuzz/stack_settings.h"
 #include "microbox/events/event_types.h"
 #include "microbox/stack/assembled_frames.h"
-#include "microbox/stack/stack.h"
+#include "tests/core/condition_steps.h"
 
 #include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHECKED_LOG_SLOTS = 1 << 13, CHECKED_DATAGRAMS = 1, CHECKED_GAP = 4096 };
+enum {
+    CHECKED_LOG_SLOTS = 1 << 13,
+    CHECKED_DATAGRAMS = 1,
+    CHECKED_GAP = 4096,
+    CHECKED_DERIVED = 3 /* types derived from the stack's own, from MB_TYPES_BUILT_IN on */
+};
 
 struct checked_stack {
     struct mb_log *log;
@@ -22,6 +28,7 @@ struct checked_stack {
     uint64_t frames_size;
     uint64_t pool_size;
     uint64_t seen; /* entries checked so far */
+    size_t batch;
     /* What else the target wants of each entry. */
     void (*look)(void *context, const struct mb_entry *entry);
     void *context;
@@ -40,24 +47,54 @@ static inline struct mb_log *checked_stack_log(void) {
     return &log;
 }
 
+static inline struct mb_derived_type checked_stack_derive(unsigned number, unsigned base,
+                                                          const struct mb_condition_step *steps,
+                                                          uint32_t count) {
+    struct mb_derived_type derived = {.type = (uint16_t)(MB_TYPES_BUILT_IN + number),
+                                      .counters = 1,
+                                      .program = (const uint8_t *)steps,
+                                      .program_size = count * (uint32_t)sizeof *steps,
+                                      .step_count = count};
+    derived.bases[base / 64] |= UINT64_C(1) << base % 64;
+    return derived;
+}
+
+/* Each second packet, data that begins with a letter, connections that one side ended. */
+static inline void checked_stack_derive_all(struct mb_derived_type derived[CHECKED_DERIVED]) {
+    static const struct mb_condition_step seconds[] = {PUSH(1), COUNT(0), COUNTED(0),
+                                                       WITH(BITS_AND, 1), WITH(EQUAL, 0)};
+    static const struct mb_condition_step letters[] = {
+        PUSH(0), {.opcode = MB_STEP_BYTE}, WITH(AT_LEAST, 'A')};
+    static const struct mb_condition_step lonely[] = {LOAD(snapshot.side[1].packets),
+                                                      WITH(EQUAL, 0)};
+    derived[0] = checked_stack_derive(0, MB_TYPE_PACKET_IP, seconds, COUNT_OF(seconds));
+    derived[1] = checked_stack_derive(1, MB_TYPE_TCP_DATA, letters, COUNT_OF(letters));
+    derived[2] = checked_stack_derive(2, MB_TYPE_TCP_END, lonely, COUNT_OF(lonely));
+}
+
 /* Few flows, held segments and fragments, so that the limits are met. */
 static inline void checked_stack_create(struct checked_stack *checked, const uint8_t *pool,
-                                        uint64_t pool_size, uint32_t link_type) {
+                                        uint64_t pool_size, uint32_t link_type,
+                                        const struct stack_settings *settings) {
+    struct mb_derived_type derived[CHECKED_DERIVED];
     struct mb_stack_config config = {.flows_max = 16,
                                      .held_segments_per_flow = 8,
                                      .held_segments_max = 32,
-                                     .checksums = MB_CHECKSUMS_EVENT,
                                      .fragmented_datagrams_max = 4,
                                      .fragments_per_datagram = 8,
                                      .fragment_bytes_max = 1 << 12,
                                      .assembled_datagrams_max = CHECKED_DATAGRAMS,
                                      .assembled_offset = pool_size + CHECKED_GAP,
+                                     .derived = derived,
+                                     .derived_count = CHECKED_DERIVED,
                                      .hash_key = {1, 2},
                                      .link_type = link_type};
     struct mb_subscription everything = {.filter = ""};
     struct mb_timer_subscription timer = {.period = 1000000000, .mask = {1, 0}};
     char error[MB_ERROR_SIZE];
 
+    stack_settings_choose(&config, settings);
+    checked_stack_derive_all(derived);
     memset(everything.types, 0xff, sizeof everything.types);
     memset(checked, 0, sizeof *checked);
     checked->frames_size = pool_size;
@@ -67,6 +104,7 @@ static inline void checked_stack_create(struct checked_stack *checked, const uin
     memcpy(checked->pool, pool, pool_size);
     ASAN_POISON_MEMORY_REGION(checked->pool + pool_size, CHECKED_GAP);
     config.assembled_bytes = checked->pool + config.assembled_offset;
+    checked->batch = stack_settings_batch(settings);
     checked->log = checked_stack_log();
     checked->seen = checked->log->next;
     checked->stack = mb_stack_create(&config, checked->log, &everything, 1, &timer, 1, error);
@@ -78,7 +116,8 @@ static inline void checked_stack_look(struct checked_stack *checked) {
         const struct mb_entry *entry =
             &checked->log->slots[checked->seen & checked->log->slot_mask];
         checked_stack_require(entry->sequence == checked->seen);
-        checked_stack_require(entry->type < MB_TYPES_BUILT_IN && entry->reason < MB_REASONS);
+        checked_stack_require(entry->type < MB_TYPES_BUILT_IN + CHECKED_DERIVED &&
+                              entry->reason < MB_REASONS);
         checked_stack_require(entry->frame <= checked->pool_size &&
                               entry->frame_length <= checked->pool_size - entry->frame);
         checked_stack_require(entry->data_offset <= entry->frame_length &&
@@ -93,7 +132,7 @@ static inline void checked_stack_handle(struct checked_stack *checked,
                                         const struct mb_frame *frames, size_t count) {
     struct mb_handled handled[MB_BATCH];
     while (count > 0) {
-        size_t batch = count < MB_BATCH ? count : MB_BATCH;
+        size_t batch = count < checked->batch ? count : checked->batch;
         size_t done = mb_stack_handle(checked->stack, checked->pool, frames, batch, handled);
         checked_stack_look(checked);
         frames += done;

@@ -128,8 +128,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static struct mb_frame frames[SEGMENTS_MAX];
     static struct streams streams;
     struct checked_stack checked;
-    size_t count = size / sizeof(struct recipe);
+    struct stack_settings settings;
     uint64_t time = 0;
+
+    if (size < sizeof settings)
+        return 0;
+    memcpy(&settings, data, sizeof settings);
+    data += sizeof settings;
+    size_t count = (size - sizeof settings) / sizeof(struct recipe);
 
     if (count > SEGMENTS_MAX)
         count = SEGMENTS_MAX;
@@ -146,7 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     streams.pool = pool;
     streams.count = 0;
-    checked_stack_create(&checked, pool, sizeof pool, 1);
+    checked_stack_create(&checked, pool, sizeof pool, 1, &settings);
     checked.look = follow;
     checked.context = &streams;
     checked_stack_handle(&checked, frames, count);

@@ -30,8 +30,9 @@ LINK_TYPES = [
 ]
 LARGEST = 4096  # bytes of an input: libFuzzer's usual limit
 FRAMES = 2000  # of a capture that are looked at
-INPUTS = 4  # of a capture, where an input is many frames
 TEN_SECONDS = 10_000_000_000
+# As fuzz/stack_settings.h reads them: one run of frames out of a capture for each.
+SETTINGS = (bytes(4), bytes([1, 8, 24, 3]), bytes([62, 8, 5, 18]), bytes([124, 8, 34, 29]))
 EXPRESSIONS = ["tcp port 80", "udp", "ip6 and not port 53", "net 10.0.0.0/8", "tcp[13] & 2 != 0"]
 
 ENTRY_SIZE = 192
@@ -65,26 +66,31 @@ def single_frames(capture: Path) -> Seeds:
         yield link_byte(frame) + frame.data
 
 
+def frame_part(frame: Frame, before: int) -> bytes:
+    """A frame as fuzz/packets.c takes it."""
+    waited = max((frame.time or 0) - before, 0) // TEN_SECONDS if before else 0
+    return len(frame.data).to_bytes(2) + bytes([min(waited, 255)]) + frame.data
+
+
 def packets(capture: Path) -> Seeds:
-    """Runs of frames as fuzz/packets.c takes them."""
-    parts, size, before = [b"\0"], 1, 0
-    count = 0
-    for frame in islice(frames_of(capture), FRAMES):
-        time = frame.time or 0
-        waited = min(max(time - before, 0) // TEN_SECONDS, 255) if before else 0
-        part = len(frame.data).to_bytes(2) + bytes([waited]) + frame.data
-        if len(frame.data) > LARGEST:
-            continue
-        if size + len(part) > LARGEST:
-            yield b"".join(parts)
-            parts, size, count = [b"\0"], 1, count + 1
-        if count == INPUTS:
-            return
-        parts[0] = link_byte(frame)
-        parts.append(part)
-        size += len(part)
-        before = time
-    yield b"".join(parts)
+    """Runs of frames, each run with other settings."""
+    frames = [frame for frame in islice(frames_of(capture), FRAMES) if len(frame.data) < LARGEST]
+    settings = iter(SETTINGS)
+    seed = b""
+    before = 0
+    for frame in frames:
+        part = frame_part(frame, before)
+        if not seed or len(seed) + len(part) > LARGEST:
+            head = next(settings, None)
+            if seed:
+                yield seed
+            if head is None:
+                return
+            seed = head + link_byte(frame)
+        seed += part
+        before = frame.time or 0
+    if seed:
+        yield seed
 
 
 def filters(capture: Path) -> Seeds:
@@ -115,17 +121,18 @@ SEEDS: dict[str, Callable[[Path], Seeds]] = {
 
 
 def main() -> None:
-    """Writes the inputs, once."""
+    """Writes the inputs, in the place of those of before."""
     target, directory = sys.argv[1], Path(sys.argv[2])
     directory.mkdir(parents=True, exist_ok=True)
     cut = SEEDS.get(target)
-    if cut is None or any(directory.iterdir()):
+    if cut is None:
         return
+    for old in directory.iterdir():
+        old.unlink()
     captures = [*corpus(), *sorted((ROOT / "captures").glob("*.pcap"))]
     seeds = {seed for capture in captures for seed in cut(capture)}
     for number, seed in enumerate(sorted(seeds)):
         (directory / f"{number:05}").write_bytes(seed)
-    print(f"fuzz: {len(seeds)} inputs for {target} from {len(captures)} captures")
 
 
 if __name__ == "__main__":
