@@ -81,6 +81,21 @@ static void a_stream_begins_behind_the_syn_ack_that_was_answered(void **state) {
     stack_close(&stack);
 }
 
+/* A SYN in an open connection is believed when it is answered: its bytes are gone by then. */
+static void bytes_of_a_syn_that_was_believed_late_are_a_gap(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    stack_open(&stack);
+    stack_handshake(&stack);
+    stack_send(&stack, 0, SYN, 5000, 0, "early");
+    stack_send(&stack, 1, SYN | ACK, 9000, 5006, NULL);
+    stack_send(&stack, 0, ACK, 5006, 9001, "later");
+    stack_finish(&stack);
+    assert_int_equal(stack_count(&stack, MB_TYPE_TCP_END), 2);
+    assert_string_equal(stack_text(&stack, 0), "[5]later");
+    stack_close(&stack);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_connection_is_picked_up_in_the_middle),
@@ -88,6 +103,7 @@ int main(void) {
         cmocka_unit_test(a_stream_begins_with_what_its_receiver_has_not),
         cmocka_unit_test(what_lies_between_a_keep_alive_and_the_first_bytes_is_a_gap),
         cmocka_unit_test(a_stream_begins_behind_the_syn_ack_that_was_answered),
+        cmocka_unit_test(bytes_of_a_syn_that_was_believed_late_are_a_gap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,11 @@ void mb_tcp_stream_pick_up(struct mb_flow_entry *flow, unsigned direction) {
     struct mb_stream_side *side = &flow->stream[direction];
     const struct mb_tcp_side *tcp = &flow->tcp[direction];
     const uint32_t next = flow->snapshot.side[direction].next;
+    /* Its SYN may be known all the same, from the flow before. */
+    if (flow->snapshot.side[direction].packets == 0) {
+        side->beginning = MB_STREAM_FROM_FIRST;
+        return;
+    }
     if (!(tcp->marks & MB_TCP_SEEN)) {
         /* The number of the first byte stays known where its SYN was seen. */
         bool is_later = tcp->marks & MB_TCP_SYN_SEEN;
