@@ -40,7 +40,8 @@ static struct result measure(uint32_t flows) {
         .rounds_kept = 1,
         .payload = PAYLOAD_SMALL,
     });
-    struct stack_run *run = stack_run_create(LEVEL_TRACKING, &(struct mb_stack_config){0});
+    struct stack_run *run =
+        stack_run_create(LEVEL_TRACKING, &(struct mb_stack_config){0}, &workload);
     double opening = 0;
     double taken = 0;
     workload_write(&workload, 1); /* all of its memory is there now */

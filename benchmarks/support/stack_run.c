@@ -2,6 +2,7 @@
 
 #include "benchmarks/support/measure.h"
 #include "microbox/events/event_types.h"
+#include "microbox/stack/assembled_frames.h"
 #include "microbox/stack/decode.h"
 #include "microbox/stack/flow_table.h"
 
@@ -11,7 +12,7 @@ enum { LOG_SLOTS = 1 << 14, TYPES_OF_LEVEL = 3, FRAMES_AHEAD = 8 };
 
 const char *const level_names[LEVELS] = {
     [LEVEL_DECODE] = "decode",   [LEVEL_FLOW] = "flow",    [LEVEL_TRACKING] = "tracking",
-    [LEVEL_ONE_SIDE] = "stream", [LEVEL_BOTH] = "streams",
+    [LEVEL_ONE_SIDE] = "stream", [LEVEL_BOTH] = "streams", [LEVEL_CONTENT] = "content",
 };
 
 const char *const level_sentences[LEVELS] = {
@@ -20,6 +21,7 @@ const char *const level_sentences[LEVELS] = {
     [LEVEL_TRACKING] = "TCP start, established and end",
     [LEVEL_ONE_SIDE] = "in-order bytes of one side",
     [LEVEL_BOTH] = "in-order bytes of both sides",
+    [LEVEL_CONTENT] = "in-order bytes of both sides, and datagrams",
 };
 
 static const struct level_types {
@@ -32,6 +34,7 @@ static const struct level_types {
     [LEVEL_TRACKING] = {{MB_TYPE_TCP_START, MB_TYPE_TCP_ESTABLISHED, MB_TYPE_TCP_END}, 3, ""},
     [LEVEL_ONE_SIDE] = {{MB_TYPE_TCP_DATA}, 1, "tcp src port 443"},
     [LEVEL_BOTH] = {{MB_TYPE_TCP_DATA}, 1, ""},
+    [LEVEL_CONTENT] = {{MB_TYPE_TCP_DATA, MB_TYPE_UDP_DATAGRAM}, 2, ""},
 };
 
 static double processor_seconds(void) {
@@ -40,12 +43,16 @@ static double processor_seconds(void) {
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-struct stack_run *stack_run_create(enum level level, const struct mb_stack_config *config) {
+struct stack_run *stack_run_create(enum level level, const struct mb_stack_config *config,
+                                   const struct workload *workload) {
     struct stack_run *run = malloc(sizeof *run);
     struct mb_subscription subscription = {.filter = levels[level].filter};
     struct mb_stack_config chosen = *config;
     char error[MB_ERROR_SIZE];
     chosen.link_type = 1;
+    chosen.assembled_bytes = workload->pool + workload->assembled_offset;
+    chosen.assembled_offset = workload->assembled_offset;
+    chosen.assembled_datagrams_max = MB_ASSEMBLED_DATAGRAMS_USUALLY;
     for (unsigned i = 0; i < levels[level].count; i++)
         subscription.types[levels[level].types[i] / 64] |= UINT64_C(1)
                                                            << levels[level].types[i] % 64;
@@ -94,13 +101,13 @@ void stack_run_check(const struct stack_run *run, enum level level,
         must_be(counters->published_by_type[MB_TYPE_FLOW_START], flows, "starts");
     if (level == LEVEL_TRACKING)
         must_be(counters->published_by_type[MB_TYPE_TCP_END], flows, "ends");
-    if (level == LEVEL_BOTH)
+    if (level == LEVEL_BOTH || level == LEVEL_CONTENT)
         must_be(counters->stream_bytes, workload->stream_bytes, "bytes");
 }
 
 double stack_rate(const struct workload *workload, enum level level, enum mb_checksums checksums) {
     struct stack_run *run =
-        stack_run_create(level, &(struct mb_stack_config){.checksums = checksums});
+        stack_run_create(level, &(struct mb_stack_config){.checksums = checksums}, workload);
     const double taken = stack_run_handle(run, workload);
     stack_run_check(run, level, workload);
     stack_run_destroy(run);

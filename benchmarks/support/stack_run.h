@@ -16,6 +16,7 @@ enum level {
     LEVEL_TRACKING, /* TCP start, established and end */
     LEVEL_ONE_SIDE, /* bytes of the responders, in order */
     LEVEL_BOTH,     /* bytes of both sides, in order */
+    LEVEL_CONTENT,  /* those, and UDP's; so fragments are put together too */
     LEVELS
 };
 
@@ -27,8 +28,9 @@ struct stack_run {
     struct mb_stack *stack;
 };
 
-/* Exits where there is no memory. Destroy frees it. */
-struct stack_run *stack_run_create(enum level level, const struct mb_stack_config *config);
+/* `workload` is what will be handled. Exits where there is no memory. Destroy frees it. */
+struct stack_run *stack_run_create(enum level level, const struct mb_stack_config *config,
+                                   const struct workload *workload);
 void stack_run_destroy(struct stack_run *run);
 
 /* Handles the frames that the workload has written. Returns the processor time that it took, in

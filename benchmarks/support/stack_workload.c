@@ -1,6 +1,8 @@
 #include "benchmarks/support/stack_workload.h"
 
 #include "benchmarks/support/measure.h"
+#include "benchmarks/support/packet_bytes.h"
+#include "microbox/stack/assembled_frames.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -10,6 +12,7 @@ enum {
     RECORD_HEADER = 16, /* of a capture file */
     TIME_STEP = 1000,   /* nanoseconds between packets */
     REORDERED_BEFORE_END = 8,
+    PAGE = 4096,
     FIN = 1,
     SYN = 2,
     ACK = 16
@@ -30,24 +33,6 @@ struct segment {
     uint32_t sequence;
     uint32_t length;
 };
-
-/* xorshift64* */
-static uint64_t next_random(struct workload *workload) {
-    workload->random ^= workload->random >> 12;
-    workload->random ^= workload->random << 25;
-    workload->random ^= workload->random >> 27;
-    return workload->random * UINT64_C(2685821657736338717);
-}
-
-static void put16(uint8_t *at, uint32_t value) {
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value) {
-    put16(at, value >> 16);
-    put16(at + 2, value);
-}
 
 static uint64_t sum16(const uint8_t *bytes, uint32_t length) {
     uint64_t sum = 0;
@@ -103,7 +88,7 @@ static void choose_data(struct workload *workload, struct connection *connection
         *skipped = 0;
         return;
     }
-    const uint64_t draw = next_random(workload) % 1000;
+    const uint64_t draw = next_random(&workload->random) % 1000;
     if (draw < 10 && has_sent) { /* again */
         segment->sequence -= length;
         segment->length = length;
@@ -173,7 +158,7 @@ static uint32_t write_frame(struct workload *workload, uint8_t *frame, uint32_t 
 
 static void shuffle(struct workload *workload) {
     for (uint32_t i = workload->plan.flows - 1; i > 0; i--) {
-        const uint32_t j = (uint32_t)(next_random(workload) % (i + 1));
+        const uint32_t j = (uint32_t)(next_random(&workload->random) % (i + 1));
         const uint32_t swap = workload->order[i];
         workload->order[i] = workload->order[j];
         workload->order[j] = swap;
@@ -208,8 +193,14 @@ static size_t packets_kept(const struct workload_plan *plan) {
     return (size_t)plan->flows * rounds;
 }
 
+static size_t frames_size(const struct workload_plan *plan) {
+    const size_t size = packets_kept(plan) * (RECORD_HEADER + HEADERS + plan->payload);
+    return (size + PAGE - 1) / PAGE * PAGE;
+}
+
+/* Behind the frames lies the area that datagrams are put together in. */
 static size_t pool_size(const struct workload_plan *plan) {
-    return packets_kept(plan) * (RECORD_HEADER + HEADERS + plan->payload);
+    return frames_size(plan) + mb_assembled_size(MB_ASSEMBLED_DATAGRAMS_USUALLY);
 }
 
 static void *map(size_t size) {
@@ -221,14 +212,15 @@ static void *map(size_t size) {
 struct workload workload_create(const struct workload_plan *plan) {
     struct workload workload = {.plan = *plan, .random = 20261123};
     workload.pool = map(pool_size(plan));
+    workload.assembled_offset = frames_size(plan);
     workload.frames = map(packets_kept(plan) * sizeof *workload.frames);
     workload.connections = calloc(plan->flows, sizeof *workload.connections);
     workload.order = calloc(plan->flows, sizeof *workload.order);
     must(workload.connections && workload.order, "making a workload");
     for (uint32_t flow = 0; flow < plan->flows; flow++) {
         workload.order[flow] = flow;
-        workload.connections[flow].next[0] = (uint32_t)next_random(&workload);
-        workload.connections[flow].next[1] = (uint32_t)next_random(&workload);
+        workload.connections[flow].next[0] = (uint32_t)next_random(&workload.random);
+        workload.connections[flow].next[1] = (uint32_t)next_random(&workload.random);
     }
     return workload;
 }

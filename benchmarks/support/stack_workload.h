@@ -29,6 +29,7 @@ struct connection;
 struct workload {
     struct workload_plan plan;
     uint8_t *pool;
+    uint64_t assembled_offset; /* in the pool: of the room for datagrams that are put together */
     struct mb_frame *frames;
     uint32_t frame_count;  /* of the rounds that were written last */
     uint64_t stream_bytes; /* that both sides of all flows have said so far, each counted once */
