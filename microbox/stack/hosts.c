@@ -1,5 +1,6 @@
 #include "microbox/stack/hosts.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -49,15 +50,20 @@ static bool end_of(const struct mb_host_network *network, uint8_t end[ADDRESS_SI
     return false;
 }
 
+static uint64_t half_of(const uint8_t address[ADDRESS_SIZE], unsigned half) {
+    uint64_t bytes;
+    memcpy(&bytes, address + half * sizeof bytes, sizeof bytes);
+    return be64toh(bytes);
+}
+
 /* A range that begins where the last one does takes its place. */
 static void begin_range(struct mb_hosts *hosts, const uint8_t first[ADDRESS_SIZE],
                         struct mb_host_profile profile) {
+    const struct mb_host_range range = {{half_of(first, 0), half_of(first, 1)}, profile};
     if (hosts->count == 0 ||
-        memcmp(hosts->ranges[hosts->count - 1].first, first, ADDRESS_SIZE) != 0)
+        memcmp(hosts->ranges[hosts->count - 1].first, range.first, sizeof range.first) != 0)
         hosts->count++;
-    struct mb_host_range *range = &hosts->ranges[hosts->count - 1];
-    memcpy(range->first, first, ADDRESS_SIZE);
-    range->profile = profile;
+    hosts->ranges[hosts->count - 1] = range;
 }
 
 /* Networks nest or are apart: those around the present address are a stack. */
@@ -137,11 +143,14 @@ void mb_hosts_destroy(struct mb_hosts *hosts) {
 }
 
 struct mb_host_profile mb_hosts_find(const struct mb_hosts *hosts, const uint8_t address[16]) {
+    const uint64_t upper = half_of(address, 0);
+    const uint64_t lower = half_of(address, 1);
     uint32_t low = 0;
     uint32_t high = hosts->count;
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        if (memcmp(hosts->ranges[middle].first, address, ADDRESS_SIZE) <= 0)
+        const uint64_t *first = hosts->ranges[middle].first;
+        if (first[0] < upper || (first[0] == upper && first[1] <= lower))
             low = middle;
         else
             high = middle;

@@ -41,7 +41,7 @@ struct mb_host_network {
 
 /* Addresses from `first` on, up to the next range, have this profile. */
 struct mb_host_range {
-    uint8_t first[16];
+    uint64_t first[2]; /* the address as a number, its upper half first */
     struct mb_host_profile profile;
 };
 
