@@ -38,11 +38,12 @@ static void release(struct mb_stack *stack, struct mb_datagram *datagram) {
 
 static void publish_incomplete(struct mb_stack *stack, const struct mb_datagram *datagram,
                                uint8_t reason) {
+    const uint64_t *wanted = stack->subscriptions.type_mask[MB_TYPE_INCOMPLETE_DATAGRAM];
+    if ((wanted[0] | wanted[1]) == 0)
+        return;
     const struct mb_cause packet = stack->cause;
     mb_set_apart(stack);
-    struct mb_entry *entry =
-        mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_INCOMPLETE_DATAGRAM],
-                         MB_TYPE_INCOMPLETE_DATAGRAM);
+    struct mb_entry *entry = mb_publish_plain(stack, wanted, MB_TYPE_INCOMPLETE_DATAGRAM);
     stack->cause = packet;
     if (entry == NULL)
         return;
@@ -147,6 +148,7 @@ static void begin_anew(struct mb_stack *stack, struct mb_datagram *datagram) {
     datagram->covered = 0;
     datagram->length = 0;
     datagram->fragments = 0;
+    datagram->overlapped = 0;
     mb_datagram_renew(&stack->defrag.table, datagram, stack->clock.now);
 }
 
@@ -176,11 +178,11 @@ static bool make_room(struct mb_stack *stack, const struct mb_decoded *fragment)
     return true;
 }
 
-static struct mb_datagram *begin(struct mb_stack *stack, const struct mb_datagram_key *key) {
+static struct mb_datagram *begin(struct mb_stack *stack, const struct mb_decoded *fragment) {
     struct mb_fragment_table *table = &stack->defrag.table;
     if (table->used == table->capacity && !make_way(stack))
         return NULL;
-    return mb_datagram_insert(table, key, stack->clock.now);
+    return mb_datagram_insert(table, fragment, stack->clock.now);
 }
 
 static enum mb_overlap_policy policy_for(const struct mb_stack *stack,
@@ -191,16 +193,15 @@ static enum mb_overlap_policy policy_for(const struct mb_stack *stack,
 
 /* The datagram that the fragment belongs to, begun where there is none; NULL: there is no room. */
 static struct mb_datagram *datagram_of(struct mb_stack *stack, const struct mb_decoded *fragment) {
-    const struct mb_datagram_key key = mb_datagram_key_of(fragment);
     if (!make_room(stack, fragment))
         return NULL;
-    struct mb_datagram *datagram = mb_datagram_find(&stack->defrag.table, &key);
+    struct mb_datagram *datagram = mb_datagram_find(&stack->defrag.table, fragment);
     if (datagram != NULL && is_overdue(stack, datagram)) {
         remove_datagram(stack, datagram, MB_REASON_FRAGMENT_TIMEOUT);
         datagram = NULL;
     }
     if (datagram == NULL)
-        datagram = begin(stack, &key);
+        datagram = begin(stack, fragment);
     else if (datagram->state == MB_DATAGRAM_WHOLE)
         begin_anew(stack, datagram);
     if (datagram != NULL && datagram->fragments < UINT16_MAX)
@@ -254,13 +255,31 @@ static void repin(struct mb_stack *stack, const struct mb_fragment_list *list,
         mb_assembled_unpin(&stack->assembled, list->pieces[change->first + i].at);
 }
 
-static bool insert(struct mb_stack *stack, struct mb_datagram *datagram,
-                   const struct mb_fragment_piece *piece, enum mb_overlap_policy policy) {
+static bool insert_apart(struct mb_stack *stack, struct mb_datagram *datagram,
+                         const struct mb_fragment_piece *piece, uint32_t place) {
+    struct mb_fragment_table *table = &stack->defrag.table;
+    if (datagram->list.count == table->fragments_max)
+        return false;
+    mb_datagram_make_room(table, datagram, datagram->list.count + 1);
+    mb_assembled_pin(&stack->assembled, piece->at);
+    datagram->covered += (uint32_t)piece->end - piece->start;
+    mb_fragment_list_insert(&datagram->list, piece, place);
+    return true;
+}
+
+/* Apart from the other: what plans a change takes kilobytes of stack. */
+__attribute__((noinline)) static bool insert_over(struct mb_stack *stack,
+                                                  struct mb_datagram *datagram,
+                                                  const struct mb_fragment_piece *piece,
+                                                  enum mb_overlap_policy policy) {
     struct mb_fragment_change change;
+    struct mb_fragment_table *table = &stack->defrag.table;
     struct mb_fragment_list *list = &datagram->list;
     mb_fragment_list_plan(list, policy, piece, &change);
-    if (list->count - change.removed + change.count > list->capacity)
+    uint32_t pieces = list->count - change.removed + change.count;
+    if (pieces > table->fragments_max)
         return false;
+    mb_datagram_make_room(table, datagram, pieces);
     repin(stack, list, &change);
     datagram->covered += length_of(change.pieces, change.count);
     datagram->covered -= length_of(&list->pieces[change.first], change.removed);
@@ -307,6 +326,16 @@ static uint8_t meet_piece_limit(struct mb_stack *stack, struct mb_datagram *data
     return MB_REASON_FRAGMENT_LIMIT;
 }
 
+/* A fragment costs a step for each piece that it lies over. Who sends many of those again and again
+ * is let do so as often as the datagram may have pieces, so that on average a fragment costs some
+ * steps at most. */
+static bool overlaps_too_often(const struct mb_stack *stack, const struct mb_datagram *datagram,
+                               const struct mb_fragment_piece *piece, uint32_t place) {
+    const struct mb_fragment_list *list = &datagram->list;
+    return datagram->overlapped >= stack->defrag.table.fragments_max && place < list->count &&
+           list->pieces[place].start < piece->end;
+}
+
 /* Puts the fragment into its datagram. `is_kept`: it is in. */
 static uint8_t keep(struct mb_stack *stack, struct mb_datagram *datagram,
                     const struct mb_decoded *fragment, enum mb_overlap_policy policy,
@@ -314,7 +343,14 @@ static uint8_t keep(struct mb_stack *stack, struct mb_datagram *datagram,
     bool has_more = fragment->fragment.has_more;
     if (contradicts_end(datagram, piece->end, has_more))
         return MB_REASON_FRAGMENT_END;
-    uint8_t reason = overlap_reason(mb_fragment_list_compare(&datagram->list, piece, stack->pool));
+    const struct mb_fragment_list *list = &datagram->list;
+    uint32_t place = mb_fragment_list_find(list, piece);
+    if (overlaps_too_often(stack, datagram, piece, place))
+        return meet_piece_limit(stack, datagram);
+    uint32_t overlapped = mb_fragment_list_overlapped(list, piece, place);
+    datagram->overlapped = (uint16_t)(datagram->overlapped + overlapped);
+    uint8_t reason =
+        overlap_reason(mb_fragment_list_compare(list, piece, place, overlapped, stack->pool));
     if (reason == MB_REASON_FRAGMENT_DUPLICATE) {
         note_end(datagram, piece->end, has_more);
         *is_kept = true;
@@ -324,7 +360,8 @@ static uint8_t keep(struct mb_stack *stack, struct mb_datagram *datagram,
         refuse(stack, datagram, reason);
         return reason;
     }
-    if (!insert(stack, datagram, piece, policy))
+    if (!(overlapped == 0 ? insert_apart(stack, datagram, piece, place)
+                          : insert_over(stack, datagram, piece, policy)))
         return meet_piece_limit(stack, datagram);
     note_end(datagram, piece->end, has_more);
     note_header(stack, datagram, fragment);

@@ -10,13 +10,13 @@ static uint16_t smaller(uint16_t a, uint16_t b) {
     return a < b ? a : b;
 }
 
-/* The first piece that ends behind `start`. */
-static uint32_t find(const struct mb_fragment_list *list, uint16_t start) {
+uint32_t mb_fragment_list_find(const struct mb_fragment_list *list,
+                               const struct mb_fragment_piece *fragment) {
     uint32_t low = 0;
     uint32_t high = list->count;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        if (list->pieces[middle].end <= start)
+        if (list->pieces[middle].end <= fragment->start)
             low = middle + 1;
         else
             high = middle;
@@ -48,16 +48,24 @@ static bool agree(const struct mb_fragment_piece *a, const struct mb_fragment_pi
     return memcmp(pool + left.at, pool + right.at, smaller(left.captured, right.captured)) == 0;
 }
 
+uint32_t mb_fragment_list_overlapped(const struct mb_fragment_list *list,
+                                     const struct mb_fragment_piece *fragment, uint32_t place) {
+    uint32_t end = place;
+    while (end < list->count && list->pieces[end].start < fragment->end)
+        end++;
+    return end - place;
+}
+
 enum mb_fragment_overlap mb_fragment_list_compare(const struct mb_fragment_list *list,
                                                   const struct mb_fragment_piece *fragment,
+                                                  uint32_t place, uint32_t overlapped,
                                                   const uint8_t *pool) {
-    uint32_t first = find(list, fragment->start);
-    if (first == list->count || list->pieces[first].start >= fragment->end)
+    if (overlapped == 0)
         return MB_FRAGMENT_APART;
-    for (uint32_t i = first; i < list->count && list->pieces[i].start < fragment->end; i++)
-        if (!agree(&list->pieces[i], fragment, pool))
+    const struct mb_fragment_piece *piece = &list->pieces[place];
+    for (uint32_t i = 0; i < overlapped; i++)
+        if (!agree(&piece[i], fragment, pool))
             return MB_FRAGMENT_DIFFERENT;
-    const struct mb_fragment_piece *piece = &list->pieces[first];
     if (piece->start == fragment->start && piece->end == fragment->end)
         return MB_FRAGMENT_REPEATED;
     if (piece->start < fragment->start && piece->end > fragment->end)
@@ -127,7 +135,7 @@ static void append(struct mb_fragment_change *change, const struct mb_fragment_p
 void mb_fragment_list_plan(const struct mb_fragment_list *list, enum mb_overlap_policy policy,
                            const struct mb_fragment_piece *fragment,
                            struct mb_fragment_change *change) {
-    change->first = find(list, fragment->start);
+    change->first = mb_fragment_list_find(list, fragment);
     change->count = 0;
     uint16_t placed = fragment->start; /* up to here the fragment's bytes have their place */
     const struct mb_fragment_piece *beaten = NULL;
@@ -147,6 +155,14 @@ void mb_fragment_list_plan(const struct mb_fragment_list *list, enum mb_overlap_
     if (beaten != NULL)
         append(change, beaten, larger(beaten->start, fragment->end), beaten->end);
     change->removed = i - change->first;
+}
+
+void mb_fragment_list_insert(struct mb_fragment_list *list,
+                             const struct mb_fragment_piece *fragment, uint32_t place) {
+    struct mb_fragment_piece *at = &list->pieces[place];
+    memmove(at + 1, at, (list->count - place) * sizeof *at);
+    *at = *fragment;
+    list->count++;
 }
 
 bool mb_fragment_list_apply(struct mb_fragment_list *list,

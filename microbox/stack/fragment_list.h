@@ -54,10 +54,24 @@ enum mb_fragment_overlap {
     MB_FRAGMENT_DIFFERENT /* some of it, with other bytes */
 };
 
-/* `pool`: what `at` counts in. */
+/* Where the fragment belongs: the first piece that ends behind its first byte. */
+uint32_t mb_fragment_list_find(const struct mb_fragment_list *list,
+                               const struct mb_fragment_piece *fragment);
+
+/* How many pieces the fragment lies over, of which `place` would be the first. */
+uint32_t mb_fragment_list_overlapped(const struct mb_fragment_list *list,
+                                     const struct mb_fragment_piece *fragment, uint32_t place);
+
+/* Of what the fragment lies over, as mb_fragment_list_find and _overlapped say. `pool`: what `at`
+ * counts in. */
 enum mb_fragment_overlap mb_fragment_list_compare(const struct mb_fragment_list *list,
                                                   const struct mb_fragment_piece *fragment,
+                                                  uint32_t place, uint32_t overlapped,
                                                   const uint8_t *pool);
+
+/* Inserts a fragment that lies over nothing. There must be room. */
+void mb_fragment_list_insert(struct mb_fragment_list *list,
+                             const struct mb_fragment_piece *fragment, uint32_t place);
 
 /* What an insertion changes: pieces [first, first + removed) give way to `count` others. */
 struct mb_fragment_change {

@@ -62,7 +62,13 @@ void mb_fragment_table_destroy(struct mb_fragment_table *table) {
     memset(table, 0, sizeof *table);
 }
 
-struct mb_datagram_key mb_datagram_key_of(const struct mb_decoded *fragment) {
+/* --- finding --- */
+
+static uint8_t protocol_of(const struct mb_decoded *fragment) {
+    return fragment->tuple.ip_version == 4 ? fragment->tuple.protocol : 0;
+}
+
+static struct mb_datagram_key key_of(const struct mb_decoded *fragment) {
     struct mb_datagram_key key = {
         .identification = fragment->fragment.identification,
         .domain = fragment->domain,
@@ -70,7 +76,7 @@ struct mb_datagram_key mb_datagram_key_of(const struct mb_decoded *fragment) {
         .vlan = fragment->tuple.vlan,
         .tunnel = fragment->tunnel,
         .depth = fragment->depth,
-        .protocol = fragment->tuple.ip_version == 4 ? fragment->tuple.protocol : 0,
+        .protocol = protocol_of(fragment),
         .ip_version = fragment->tuple.ip_version,
     };
     memcpy(key.source, fragment->tuple.source, sizeof key.source);
@@ -78,22 +84,60 @@ struct mb_datagram_key mb_datagram_key_of(const struct mb_decoded *fragment) {
     return key;
 }
 
-static uint32_t hash_of(const struct mb_fragment_table *table, const struct mb_datagram_key *key) {
-    uint64_t words[sizeof *key / sizeof(uint64_t)];
-    memcpy(words, key, sizeof *key);
-    struct mb_siphash sip = mb_siphash_begin(table->key);
+static bool is_key_of(const struct mb_datagram_key *key, const struct mb_decoded *fragment) {
+    return key->identification == fragment->fragment.identification &&
+           memcmp(key->source, fragment->tuple.source, sizeof key->source) == 0 &&
+           memcmp(key->destination, fragment->tuple.destination, sizeof key->destination) == 0 &&
+           key->domain == fragment->domain &&
+           key->tunnel_identifier == fragment->tunnel_identifier &&
+           key->vlan == fragment->tuple.vlan && key->tunnel == fragment->tunnel &&
+           key->depth == fragment->depth && key->protocol == protocol_of(fragment) &&
+           key->ip_version == fragment->tuple.ip_version;
+}
+
+static void absorb_ipv4(struct mb_siphash *sip, const struct mb_five_tuple *tuple) {
+    uint32_t addresses[2];
+    memcpy(&addresses[0], tuple->source + 12, sizeof addresses[0]);
+    memcpy(&addresses[1], tuple->destination + 12, sizeof addresses[1]);
+    mb_siphash_absorb(sip, (uint64_t)addresses[0] << 32 | addresses[1]);
+}
+
+static void absorb_ipv6(struct mb_siphash *sip, const struct mb_five_tuple *tuple) {
+    uint64_t words[4];
+    memcpy(words, tuple->source, 16);
+    memcpy(words + 2, tuple->destination, 16);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        mb_siphash_absorb(&sip, words[i]);
-    return (uint32_t)mb_siphash_end(&sip);
+        mb_siphash_absorb(sip, words[i]);
+}
+
+/* The last word says the version and whether there is a domain, so the forms of input, which differ
+ * in length, cannot be taken for one another. */
+uint64_t mb_datagram_hash(const struct mb_fragment_table *table,
+                          const struct mb_decoded *fragment) {
+    struct mb_siphash sip = mb_siphash_begin(table->key);
+    const bool is_ipv4 = fragment->tuple.ip_version == 4;
+    if (fragment->domain != 0)
+        mb_siphash_absorb(&sip, fragment->domain);
+    if (is_ipv4)
+        absorb_ipv4(&sip, &fragment->tuple);
+    else
+        absorb_ipv6(&sip, &fragment->tuple);
+    mb_siphash_absorb(&sip, (uint64_t)fragment->fragment.identification << 32 |
+                                fragment->tunnel_identifier);
+    mb_siphash_absorb(&sip, (uint64_t)fragment->tuple.vlan << 48 |
+                                (uint64_t)fragment->tunnel << 40 | (uint64_t)fragment->depth << 32 |
+                                (uint64_t)(fragment->domain != 0) << 16 | (uint64_t)is_ipv4 << 8 |
+                                protocol_of(fragment));
+    return mb_siphash_end(&sip);
 }
 
 struct mb_datagram *mb_datagram_find(struct mb_fragment_table *table,
-                                     const struct mb_datagram_key *key) {
-    uint32_t hash = hash_of(table, key);
+                                     const struct mb_decoded *fragment) {
+    uint32_t hash = (uint32_t)fragment->hash;
     uint32_t index = table->buckets[hash & table->bucket_mask];
     for (; index != 0; index = table->datagrams[index].chain) {
         struct mb_datagram *datagram = &table->datagrams[index];
-        if (datagram->hash == hash && memcmp(&datagram->key, key, sizeof *key) == 0)
+        if (datagram->hash == hash && is_key_of(&datagram->key, fragment))
             return datagram;
     }
     return NULL;
@@ -142,22 +186,32 @@ static uint32_t take(struct mb_fragment_table *table) {
 }
 
 struct mb_datagram *mb_datagram_insert(struct mb_fragment_table *table,
-                                       const struct mb_datagram_key *key, uint64_t now) {
+                                       const struct mb_decoded *fragment, uint64_t now) {
     uint32_t index = take(table);
-    uint32_t hash = hash_of(table, key);
+    uint32_t hash = (uint32_t)fragment->hash;
     uint32_t *bucket = &table->buckets[hash & table->bucket_mask];
     struct mb_datagram *datagram = &table->datagrams[index];
     *datagram = (struct mb_datagram){
-        .key = *key,
+        .key = key_of(fragment),
         .hash = hash,
         .chain = *bucket,
         .began = now,
-        .list = {.pieces = &table->pieces[(size_t)index * table->fragments_max],
-                 .capacity = table->fragments_max},
+        .list = {.pieces = datagram->few, .capacity = MB_FEW_FRAGMENTS},
     };
     *bucket = index;
     append(table, index);
     return datagram;
+}
+
+void mb_datagram_make_room(struct mb_fragment_table *table, struct mb_datagram *datagram,
+                           uint32_t pieces) {
+    struct mb_fragment_list *list = &datagram->list;
+    if (pieces <= list->capacity)
+        return;
+    size_t index = (size_t)(datagram - table->datagrams);
+    list->pieces = &table->pieces[index * table->fragments_max];
+    list->capacity = table->fragments_max;
+    memcpy(list->pieces, datagram->few, list->count * sizeof *list->pieces);
 }
 
 void mb_datagram_remove(struct mb_fragment_table *table, struct mb_datagram *datagram) {

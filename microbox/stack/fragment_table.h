@@ -12,10 +12,11 @@
 #include "microbox/stack/decode.h"
 #include "microbox/stack/fragment_list.h"
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-/* No padding: compared and hashed as bytes. Addresses as in mb_five_tuple. */
+/* Addresses as in mb_five_tuple. */
 struct mb_datagram_key {
     uint8_t source[16];
     uint8_t destination[16];
@@ -27,9 +28,11 @@ struct mb_datagram_key {
     uint8_t depth;
     uint8_t protocol; /* IPv4 only: fragments of IPv6 may name different ones */
     uint8_t ip_version;
-    uint16_t reserved; /* 0 */
 };
-_Static_assert(sizeof(struct mb_datagram_key) == 56, "a key has no padding");
+_Static_assert(sizeof(struct mb_datagram_key) == 56, "a key and its place are a cache line");
+
+/* Pieces that lie in the datagram itself: most datagrams never have more. */
+enum { MB_FEW_FRAGMENTS = 3 };
 
 enum mb_datagram_state {
     MB_DATAGRAM_COLLECTING,
@@ -37,16 +40,16 @@ enum mb_datagram_state {
     MB_DATAGRAM_WHOLE    /* was made; a further fragment begins another one */
 };
 
+/* Three cache lines: what finds it, what a fragment changes, what few fragments leave. */
 struct mb_datagram {
-    struct mb_datagram_key key;
+    alignas(64) struct mb_datagram_key key;
     uint32_t hash;
     uint32_t chain; /* next in the bucket; indices count from 1, 0: none */
-    uint32_t older; /* neighbours in the list */
-    uint32_t newer;
-    uint64_t began;     /* on the stack's clock */
-    uint64_t completed; /* number of the packet that completed the last one of this key; 0: none */
-    uint64_t header;    /* frame of the fragment with offset 0, where `has_header` */
+
+    uint64_t began; /* on the stack's clock */
     struct mb_fragment_list list;
+    uint32_t older; /* neighbours in the list by age */
+    uint32_t newer;
     uint32_t held;           /* bytes captured of the fragments in the list, as they came */
     uint32_t covered;        /* bytes of payload that the list holds */
     uint32_t length;         /* of the whole payload, where `has_end`; else of what came */
@@ -54,16 +57,22 @@ struct mb_datagram {
     uint16_t payload_offset; /* of what follows the fragment's headers, */
     uint16_t next_header;    /* of the byte that announces the IPv6 fragment header */
     uint16_t fragments;      /* that came; stays at 65535 */
+    uint16_t overlapped;     /* pieces that fragments came to lie over, each time counted */
     uint8_t protocol;        /* what the header's fragment says that follows */
     uint8_t state;           /* enum mb_datagram_state */
     uint8_t at_cap;          /* refused at a cap: enum mb_cap_policy, for its later fragments */
     bool has_header;
     bool has_end;
+
+    uint64_t completed; /* number of the packet that completed the last one of this key; 0: none */
+    uint64_t header;    /* frame of the fragment with offset 0, where `has_header` */
+    struct mb_fragment_piece few[MB_FEW_FRAGMENTS];
 };
+_Static_assert(sizeof(struct mb_datagram) == 192, "a datagram is three cache lines");
 
 struct mb_fragment_table {
-    struct mb_datagram *datagrams; /* [1, capacity] */
-    struct mb_fragment_piece *pieces;
+    struct mb_datagram *datagrams;    /* [1, capacity] */
+    struct mb_fragment_piece *pieces; /* `fragments_max` for each datagram that has not few */
     uint32_t *buckets;
     uint32_t capacity;
     uint32_t fragments_max; /* a datagram */
@@ -81,19 +90,37 @@ int mb_fragment_table_create(struct mb_fragment_table *table, uint32_t capacity,
                              uint32_t fragments_max, const uint64_t key[2]);
 void mb_fragment_table_destroy(struct mb_fragment_table *table);
 
-struct mb_datagram_key mb_datagram_key_of(const struct mb_decoded *fragment);
+/* What a fragment's `hash` must be. */
+uint64_t mb_datagram_hash(const struct mb_fragment_table *table, const struct mb_decoded *fragment);
 
-/* NULL: there is none. */
+/* The datagram that the fragment is of; NULL: there is none. */
 struct mb_datagram *mb_datagram_find(struct mb_fragment_table *table,
-                                     const struct mb_datagram_key *key);
+                                     const struct mb_decoded *fragment);
 
 /* A new one, all zero but key and an empty list; there must be room. */
 struct mb_datagram *mb_datagram_insert(struct mb_fragment_table *table,
-                                       const struct mb_datagram_key *key, uint64_t now);
+                                       const struct mb_decoded *fragment, uint64_t now);
+
+/* Sees to it that the list has room for `pieces`, at most the table's fragments_max. */
+void mb_datagram_make_room(struct mb_fragment_table *table, struct mb_datagram *datagram,
+                           uint32_t pieces);
 void mb_datagram_remove(struct mb_fragment_table *table, struct mb_datagram *datagram);
 
 /* It begins now: moves it to the list's end. */
 void mb_datagram_renew(struct mb_fragment_table *table, struct mb_datagram *datagram, uint64_t now);
+
+/* Two steps that fetch what finding a fragment's datagram will read. */
+static inline void mb_datagram_prefetch_bucket(const struct mb_fragment_table *table,
+                                               uint64_t hash) {
+    __builtin_prefetch(&table->buckets[hash & table->bucket_mask]);
+}
+
+static inline void mb_datagram_prefetch(const struct mb_fragment_table *table, uint64_t hash) {
+    const struct mb_datagram *datagram =
+        &table->datagrams[table->buckets[hash & table->bucket_mask]];
+    __builtin_prefetch(&datagram->key);
+    __builtin_prefetch(&datagram->began, 1);
+}
 
 /* NULL: the table is empty. */
 static inline struct mb_datagram *mb_datagram_oldest(const struct mb_fragment_table *table) {

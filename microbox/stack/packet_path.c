@@ -245,6 +245,11 @@ static void handle_alone(struct mb_stack *stack, const struct mb_decoded *packet
     find_place(stack, packet, handled);
 }
 
+/* A fragment, and somebody reads what comes of it. */
+static bool is_collected(const struct mb_stack *stack, const struct mb_decoded *packet) {
+    return packet->type == MB_TYPE_PACKET_IP_FRAGMENT && stack->defrag.is_on;
+}
+
 /* Hands the fragment to its datagram. Publishes the fragment, with what is odd about it. True where
  * the datagram is whole now: it is in `whole`. */
 static bool take_fragment(struct mb_stack *stack, struct mb_decoded *fragment,
@@ -296,29 +301,31 @@ static void prepare_whole(struct mb_stack *stack, struct mb_decoded *whole) {
         mb_count_reason(stack, whole->reason);
     if (is_tracked(stack, whole))
         whole->hash = mb_flow_hash(stack->table.key, &whole->tuple, whole->domain);
+    else if (is_collected(stack, whole))
+        whole->hash = mb_datagram_hash(&stack->defrag.table, whole);
 }
 
 /* The datagram that a fragment completes is handled as the packet that completed it. In a tunnel it
  * may be a fragment itself. */
-static void handle_fragment(struct mb_stack *stack, const struct mb_decoded *packet,
-                            struct mb_handled *handled) {
-    struct mb_decoded fragment = *packet;
+__attribute__((noinline)) static void
+handle_fragment(struct mb_stack *stack, struct mb_decoded *fragment, struct mb_handled *handled) {
+    struct mb_decoded wholes[MB_DEFRAG_NESTED_MAX];
     for (unsigned nested = 0; nested < MB_DEFRAG_NESTED_MAX; nested++) {
-        struct mb_decoded whole;
-        if (!take_fragment(stack, &fragment, handled, &handled->datagrams[nested], &whole))
+        struct mb_decoded *whole = &wholes[nested];
+        if (!take_fragment(stack, fragment, handled, &handled->datagrams[nested], whole))
             return;
-        prepare_whole(stack, &whole);
-        if (whole.type != MB_TYPE_PACKET_IP_FRAGMENT)
-            return handle_alone(stack, &whole, handled);
+        prepare_whole(stack, whole);
+        if (whole->type != MB_TYPE_PACKET_IP_FRAGMENT)
+            return handle_alone(stack, whole, handled);
         fragment = whole;
     }
     mb_count_reason(stack, MB_REASON_FRAGMENT_NESTED);
-    fragment.reason = MB_REASON_FRAGMENT_NESTED;
-    handle_alone(stack, &fragment, handled);
+    fragment->reason = MB_REASON_FRAGMENT_NESTED;
+    handle_alone(stack, fragment, handled);
 }
 
-static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
-                   struct mb_handled *handled) {
+/* Of a fragment the packet's reason may change. */
+static void handle(struct mb_stack *stack, struct mb_decoded *packet, struct mb_handled *handled) {
     if (stack->commands != NULL && packet->number >= stack->commands->due)
         mb_commands_obey(stack, packet->number);
     *handled = (struct mb_handled){.first = stack->log->next, .packet = packet->number};
@@ -340,7 +347,7 @@ static void handle(struct mb_stack *stack, const struct mb_decoded *packet,
     publish_checkpoint(stack, packet->number);
     stack->cause.flags = 0;
     mb_defrag_expire(stack);
-    if (packet->type == MB_TYPE_PACKET_IP_FRAGMENT && stack->defrag.is_on)
+    if (is_collected(stack, packet))
         handle_fragment(stack, packet, handled);
     else
         handle_alone(stack, packet, handled);
@@ -388,10 +395,13 @@ static void decode_group(struct mb_stack *stack, const uint8_t *pool, const stru
                   stack->packets + 1 + i);
         if (stack->config.checksums != MB_CHECKSUMS_OFF)
             judge_checksums(stack, packet);
-        if (!is_tracked(stack, packet))
-            continue;
-        packet->hash = mb_flow_hash(stack->table.key, &packet->tuple, packet->domain);
-        mb_flow_prefetch_bucket(&stack->table, packet->hash);
+        if (is_tracked(stack, packet)) {
+            packet->hash = mb_flow_hash(stack->table.key, &packet->tuple, packet->domain);
+            mb_flow_prefetch_bucket(&stack->table, packet->hash);
+        } else if (is_collected(stack, packet)) {
+            packet->hash = mb_datagram_hash(&stack->defrag.table, packet);
+            mb_datagram_prefetch_bucket(&stack->defrag.table, packet->hash);
+        }
     }
 }
 
@@ -399,25 +409,28 @@ static void decode_group(struct mb_stack *stack, const uint8_t *pool, const stru
 static bool has_room_for(struct mb_stack *stack, const struct mb_decoded *packet) {
     if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
         return false;
-    return packet->type != MB_TYPE_PACKET_IP_FRAGMENT || !stack->defrag.is_on ||
-           mb_assembled_has_room(&stack->assembled);
+    return !is_collected(stack, packet) || mb_assembled_has_room(&stack->assembled);
 }
 
-static void prefetch_flow(const struct mb_stack *stack, const struct mb_decoded *packet) {
+/* Always in place: a call to what has no effect but on caches is one that GCC leaves out. */
+__attribute__((always_inline)) static inline void prefetch_place(const struct mb_stack *stack,
+                                                                 const struct mb_decoded *packet) {
     if (is_tracked(stack, packet))
         mb_flow_prefetch(&stack->table, packet->hash);
+    else if (is_collected(stack, packet))
+        mb_datagram_prefetch(&stack->defrag.table, packet->hash);
 }
 
 /* Handles the packets of a group, as far as there is room. Returns how many. */
-static size_t handle_group(struct mb_stack *stack, const struct mb_decoded *packets, size_t count,
+static size_t handle_group(struct mb_stack *stack, struct mb_decoded *packets, size_t count,
                            struct mb_handled *handled) {
     for (size_t i = 0; i < FLOWS_AHEAD && i < count; i++)
-        prefetch_flow(stack, &packets[i]);
+        prefetch_place(stack, &packets[i]);
     for (size_t i = 0; i < count; i++) {
         if (!has_room_for(stack, &packets[i]))
             return i;
         if (i + FLOWS_AHEAD < count)
-            prefetch_flow(stack, &packets[i + FLOWS_AHEAD]);
+            prefetch_place(stack, &packets[i + FLOWS_AHEAD]);
         handle(stack, &packets[i], &handled[i]);
     }
     return count;

@@ -150,9 +150,13 @@ static void comparing_names_the_kind_of_overlap(void **state) {
         /* What the capture does not have is taken to be the same. */
         {{.at = 8, .start = 18, .end = 20, .captured = 2}, MB_FRAGMENT_SAME},
     };
-    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_int_equal(mb_fragment_list_compare(&list, &cases[i].fragment, bytes),
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct mb_fragment_piece *fragment = &cases[i].fragment;
+        const uint32_t place = mb_fragment_list_find(&list, fragment);
+        const uint32_t overlapped = mb_fragment_list_overlapped(&list, fragment, place);
+        assert_int_equal(mb_fragment_list_compare(&list, fragment, place, overlapped, bytes),
                          cases[i].overlap);
+    }
 }
 
 int main(void) {
