@@ -16,6 +16,7 @@
 #define MICROBOX_STACK_FLOW_TABLE_H
 
 #include "microbox/stack/flow.h"
+#include "microbox/stack/prefetch.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -126,11 +127,11 @@ static inline void mb_flow_open(struct mb_flow_table *table, struct mb_flow_entr
 /* The other direction was seen for the first time. */
 void mb_flow_answered(struct mb_flow_table *table, struct mb_flow_entry *flow);
 
-static inline void mb_flow_prefetch_bucket(const struct mb_flow_table *table, uint64_t hash) {
+MB_PREFETCHES void mb_flow_prefetch_bucket(const struct mb_flow_table *table, uint64_t hash) {
     __builtin_prefetch(&table->buckets[hash & table->bucket_mask]);
 }
 
-static inline void mb_flow_prefetch(const struct mb_flow_table *table, uint64_t hash) {
+MB_PREFETCHES void mb_flow_prefetch(const struct mb_flow_table *table, uint64_t hash) {
     const struct mb_flow_entry *flow = &table->flows[table->buckets[hash & table->bucket_mask]];
     const char *lines = (const char *)flow;
     for (unsigned line = 0; line < table->lines; line++)

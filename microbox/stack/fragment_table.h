@@ -11,6 +11,7 @@
 
 #include "microbox/stack/decode.h"
 #include "microbox/stack/fragment_list.h"
+#include "microbox/stack/prefetch.h"
 
 #include <stdalign.h>
 #include <stdbool.h>
@@ -110,12 +111,12 @@ void mb_datagram_remove(struct mb_fragment_table *table, struct mb_datagram *dat
 void mb_datagram_renew(struct mb_fragment_table *table, struct mb_datagram *datagram, uint64_t now);
 
 /* Two steps that fetch what finding a fragment's datagram will read. */
-static inline void mb_datagram_prefetch_bucket(const struct mb_fragment_table *table,
+MB_PREFETCHES void mb_datagram_prefetch_bucket(const struct mb_fragment_table *table,
                                                uint64_t hash) {
     __builtin_prefetch(&table->buckets[hash & table->bucket_mask]);
 }
 
-static inline void mb_datagram_prefetch(const struct mb_fragment_table *table, uint64_t hash) {
+MB_PREFETCHES void mb_datagram_prefetch(const struct mb_fragment_table *table, uint64_t hash) {
     const struct mb_datagram *datagram =
         &table->datagrams[table->buckets[hash & table->bucket_mask]];
     __builtin_prefetch(&datagram->key);

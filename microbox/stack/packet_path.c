@@ -379,7 +379,7 @@ void mb_stack_update_gauges(struct mb_stack *stack) {
  */
 enum { GROUP = 32, FRAMES_AHEAD = 16, FLOWS_AHEAD = 6, HEADERS_USUALLY = 54 };
 
-static void prefetch_headers(const uint8_t *pool, const struct mb_frame *frame) {
+MB_PREFETCHES void prefetch_headers(const uint8_t *pool, const struct mb_frame *frame) {
     __builtin_prefetch(pool + frame->offset);
     __builtin_prefetch(pool + frame->offset + HEADERS_USUALLY - 1);
 }
@@ -412,9 +412,7 @@ static bool has_room_for(struct mb_stack *stack, const struct mb_decoded *packet
     return !is_collected(stack, packet) || mb_assembled_has_room(&stack->assembled);
 }
 
-/* Always in place: a call to what has no effect but on caches is one that GCC leaves out. */
-__attribute__((always_inline)) static inline void prefetch_place(const struct mb_stack *stack,
-                                                                 const struct mb_decoded *packet) {
+MB_PREFETCHES void prefetch_place(const struct mb_stack *stack, const struct mb_decoded *packet) {
     if (is_tracked(stack, packet))
         mb_flow_prefetch(&stack->table, packet->hash);
     else if (is_collected(stack, packet))

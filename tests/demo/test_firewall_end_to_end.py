@@ -10,8 +10,8 @@ from tests.conftest import Tshark, Workbench
 
 ROOT = Path(__file__).parents[2]
 
-# What its rules say, in tshark's words. Only the scanner begins flows to it and from it; ICMP errors
-# share the fate of the flow that they quote.
+# What its rules say, in tshark's words. Only the scanner begins flows to it and from it.
+# ICMP errors share the fate of the flow that they quote.
 DROPPED = (
     "(tcp || udp) && ("
     "(ip.addr == 192.0.2.66 && !(tcp.port == 80)) || ip.addr == 203.0.113.0/24 || tcp.port == 23)"
