@@ -18,6 +18,7 @@ enum {
     CHECKED_LOG_SLOTS = 1 << 13,
     CHECKED_DATAGRAMS = 1,
     CHECKED_GAP = 4096,
+    CHECKED_DELAY = 2,  /* packets until a command takes effect */
     CHECKED_DERIVED = 3 /* types derived from the stack's own, from MB_TYPES_BUILT_IN on */
 };
 
@@ -73,9 +74,11 @@ static inline void checked_stack_derive_all(struct mb_derived_type derived[CHECK
 }
 
 /* Few flows, held segments and fragments, so that the limits are met. */
-static inline void checked_stack_create(struct checked_stack *checked, const uint8_t *pool,
-                                        uint64_t pool_size, uint32_t link_type,
-                                        const struct stack_settings *settings) {
+static inline void checked_stack_create_for(struct checked_stack *checked, const uint8_t *pool,
+                                            uint64_t pool_size, uint32_t link_type,
+                                            const struct stack_settings *settings,
+                                            const struct mb_subscription *subscriptions,
+                                            uint32_t count) {
     struct mb_derived_type derived[CHECKED_DERIVED];
     struct mb_stack_config config = {.flows_max = 16,
                                      .held_segments_per_flow = 8,
@@ -88,14 +91,13 @@ static inline void checked_stack_create(struct checked_stack *checked, const uin
                                      .derived = derived,
                                      .derived_count = CHECKED_DERIVED,
                                      .hash_key = {1, 2},
+                                     .command_delay = CHECKED_DELAY,
                                      .link_type = link_type};
-    struct mb_subscription everything = {.filter = ""};
     struct mb_timer_subscription timer = {.period = 1000000000, .mask = {1, 0}};
     char error[MB_ERROR_SIZE];
 
     stack_settings_choose(&config, settings);
     checked_stack_derive_all(derived);
-    memset(everything.types, 0xff, sizeof everything.types);
     memset(checked, 0, sizeof *checked);
     checked->frames_size = pool_size;
     checked->pool_size = config.assembled_offset + mb_assembled_size(CHECKED_DATAGRAMS);
@@ -107,8 +109,17 @@ static inline void checked_stack_create(struct checked_stack *checked, const uin
     checked->batch = stack_settings_batch(settings);
     checked->log = checked_stack_log();
     checked->seen = checked->log->next;
-    checked->stack = mb_stack_create(&config, checked->log, &everything, 1, &timer, 1, error);
+    checked->stack = mb_stack_create(&config, checked->log, subscriptions, count, &timer, 1, error);
     checked_stack_require(checked->stack != NULL);
+}
+
+/* For one who wants everything. */
+static inline void checked_stack_create(struct checked_stack *checked, const uint8_t *pool,
+                                        uint64_t pool_size, uint32_t link_type,
+                                        const struct stack_settings *settings) {
+    struct mb_subscription everything = {.filter = ""};
+    memset(everything.types, 0xff, sizeof everything.types);
+    checked_stack_create_for(checked, pool, pool_size, link_type, settings, &everything, 1);
 }
 
 static inline void checked_stack_look(struct checked_stack *checked) {
