@@ -4,7 +4,8 @@
  * The monitor stands in the middle: it sees what each side sends, and presumes that the other one
  * gets it, unless something speaks against it (tcp_suspicion.c). Nearly all segments are ordinary:
  * the next bytes and an acknowledgement between two open sides. They are recognised first and cost
- * little; all others go step by step, in the order of RFC 9293 section 3.10.7.
+ * little; of those whose bytes lie elsewhere, only where is looked at, so that a flood of them
+ * costs little too. All others go step by step, in the order of RFC 9293 section 3.10.7.
  */
 #include "microbox/stack/modules/modules.h"
 #include "microbox/stack/modules/tcp_tracker.h"
@@ -63,6 +64,7 @@ enum {
     RECEIVER_MARKS = RECEIVER_KNOWN | FIN_MARKS | MB_TCP_RST_SEEN | MB_TCP_SYN_MOVED
 };
 
+/* Whatever bytes it bears. */
 static inline bool is_ordinary(const struct mb_flow_entry *flow, const struct mb_decoded *segment,
                                unsigned direction) {
     const struct mb_side *side = &flow->snapshot.side[direction];
@@ -74,13 +76,12 @@ static inline bool is_ordinary(const struct mb_flow_entry *flow, const struct mb
            (segment->tcp_options & ~MB_TCP_HAS_TIMESTAMP) == 0 && mb_tcp_is_established(flow) &&
            (tcp->marks & SENDER_MARKS) == SENDER_KNOWN &&
            (other->marks & RECEIVER_MARKS) == RECEIVER_KNOWN &&
-           segment->sequence_number == side->next &&
            mb_sequence_at_or_before(end, receiver->acknowledged + receiver->window) &&
            mb_sequence_at_or_before(side->acknowledged, segment->acknowledgment_number) &&
            mb_sequence_at_or_before(segment->acknowledgment_number, receiver->next) &&
            (uint32_t)segment->window << mb_tcp_window_shift(flow, direction) == side->window &&
-           segment->window <= tcp->window_max && segment->ttl >= tcp->ttl_least &&
-           segment->bad_checksum == MB_REASON_NONE;
+           segment->window <= tcp->window_max && tcp->ttl_least != 0 &&
+           segment->ttl >= tcp->ttl_least && segment->bad_checksum == MB_REASON_NONE;
 }
 
 static inline bool timestamp_is_ordinary(const struct mb_tcp_side *tcp,
@@ -105,6 +106,16 @@ static inline void take_ordinary(struct mb_stack *stack, struct mb_flow_entry *f
     }
     side->acknowledged = segment->acknowledgment_number;
     mb_tcp_end_measuring(stack, flow, 1 - direction, side->acknowledged);
+}
+
+/* Its bytes are not the next ones. No other step of `examine` would do anything. */
+static void take_displaced(struct mb_stack *stack, struct mb_flow_entry *flow,
+                           const struct mb_decoded *segment, unsigned direction) {
+    mb_tcp_learn_what_is_usual(stack, flow, segment, direction);
+    if (!mb_tcp_follow_sequence(stack, flow, segment, direction))
+        return;
+    flow->snapshot.side[direction].acknowledged = segment->acknowledgment_number;
+    mb_tcp_end_measuring(stack, flow, 1 - direction, segment->acknowledgment_number);
 }
 
 /* --- all others --- */
@@ -147,8 +158,11 @@ static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
                    const struct mb_decoded *segment, unsigned direction) {
     stack->segment_refused = false;
     if (is_ordinary(flow, segment, direction) &&
-        timestamp_is_ordinary(&flow->tcp[direction], segment))
-        return take_ordinary(stack, flow, segment, direction);
+        timestamp_is_ordinary(&flow->tcp[direction], segment)) {
+        if (segment->sequence_number == flow->snapshot.side[direction].next)
+            return take_ordinary(stack, flow, segment, direction);
+        return take_displaced(stack, flow, segment, direction);
+    }
     if (!(flow->marks & MB_FLOW_STARTED))
         begin(stack, flow, direction);
     examine(stack, flow, segment, direction);

@@ -163,6 +163,12 @@ static void learn_timestamp(const struct mb_stack *stack, struct mb_flow_entry *
     tcp->timestamp_age = timestamp_age(stack);
 }
 
+void mb_tcp_learn_what_is_usual(const struct mb_stack *stack, struct mb_flow_entry *flow,
+                                const struct mb_decoded *segment, unsigned direction) {
+    learn_ttl(flow, segment->ttl, direction);
+    learn_timestamp(stack, flow, segment, direction);
+}
+
 void mb_tcp_forget_what_is_usual(struct mb_flow_entry *flow, unsigned direction) {
     flow->tcp[direction].ttl_least = 0;
     mb_tcp_unmark(flow, direction, MB_TCP_TIMESTAMPED);
@@ -182,7 +188,6 @@ bool mb_tcp_is_refused(struct mb_stack *stack, struct mb_flow_entry *flow,
             mb_tcp_claim(flow, segment, direction);
         return true;
     }
-    learn_ttl(flow, segment->ttl, direction);
-    learn_timestamp(stack, flow, segment, direction);
+    mb_tcp_learn_what_is_usual(stack, flow, segment, direction);
     return false;
 }

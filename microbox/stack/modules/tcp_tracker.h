@@ -61,6 +61,10 @@ void mb_tcp_anomaly(struct mb_stack *stack, struct mb_flow_entry *flow,
 bool mb_tcp_is_refused(struct mb_stack *stack, struct mb_flow_entry *flow,
                        const struct mb_decoded *segment, unsigned direction);
 
+/* Of a segment that is not refused: its TTL and its timestamp are what is usual of the side. */
+void mb_tcp_learn_what_is_usual(const struct mb_stack *stack, struct mb_flow_entry *flow,
+                                const struct mb_decoded *segment, unsigned direction);
+
 /* The receiver has acknowledged what was refused: what is usual of the side is learned anew. */
 void mb_tcp_forget_what_is_usual(struct mb_flow_entry *flow, unsigned direction);
 
