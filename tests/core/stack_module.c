@@ -154,18 +154,67 @@ static void what_is_no_module_is_refused(void **state) {
     assert_refused("other_field", "a field's type is none of");
 }
 
-static void two_modules_of_one_name_are_refused(void **state) {
+/* By number, as tests/core/modules/mistaken.c has them. */
+static void each_mistake_of_a_module_is_named(void **state) {
     (void)state;
-    struct mb_loaded_module *example = load_example();
-    struct mb_loaded_module *const twice[] = {example, example};
-    struct mb_stack_config config = {.modules = twice, .module_count = 2, .link_type = 1};
-    struct mb_subscription everything = stack_everything();
+    static const char *const sentences[] = {
+        [1] = "its name is no lower-case word",
+        [2] = "it chooses its bit itself",
+        [3] = "it has no hook `packet`",
+        [4] = "it has no sentence",
+        [5] = "its transport is none of",
+        [6] = "it needs a module that is not built in",
+        [8] = "it wants to keep more of a flow",
+        [9] = "it publishes no event type",
+        [10] = "an event type has no dotted name",
+        [11] = "an event type has no sentence",
+        [12] = "a field's name is no lower-case word",
+    };
+    for (unsigned mistake = 1; mistake < sizeof sentences / sizeof *sentences; mistake++) {
+        char name[32];
+        snprintf(name, sizeof name, "mistaken_%u", mistake);
+        if (sentences[mistake] != NULL)
+            assert_refused(name, sentences[mistake]);
+    }
+}
+
+static void assert_stack_refuses(struct mb_loaded_module *const *modules, uint32_t count,
+                                 const char *sentence) {
+    const struct mb_stack_config config = {
+        .modules = modules, .module_count = count, .link_type = 1};
+    const struct mb_subscription everything = stack_everything();
     struct mb_log log;
     char error[MB_ERROR_SIZE];
     assert_int_equal(mb_log_create(&log, STACK_LOG_SLOTS), 0);
     assert_null(mb_stack_create(&config, &log, &everything, 1, NULL, 0, error));
-    assert_string_equal(error, "there are two modules called response_time");
+    assert_string_equal(error, sentence);
     mb_log_destroy(&log);
+}
+
+static void a_module_builds_on_those_of_its_own_transport(void **state) {
+    (void)state;
+    char error[MB_ERROR_SIZE];
+    struct mb_loaded_module *mistaken = load("mistaken_7", error);
+    assert_string_equal(error, "");
+    mb_module_number_type(mistaken, 0, TYPE_RESPONSE);
+    assert_stack_refuses(&mistaken, 1, "module mistaken needs one that is for another transport");
+    mb_module_close(mistaken);
+}
+
+static void an_event_type_without_a_number_is_refused(void **state) {
+    (void)state;
+    char error[MB_ERROR_SIZE];
+    struct mb_loaded_module *example = load("response_time", error);
+    assert_stack_refuses(&example, 1,
+                         "event type flow.tcp.response of module response_time has the number 0");
+    mb_module_close(example);
+}
+
+static void two_modules_of_one_name_are_refused(void **state) {
+    (void)state;
+    struct mb_loaded_module *example = load_example();
+    struct mb_loaded_module *const twice[] = {example, example};
+    assert_stack_refuses(twice, 2, "there are two modules called response_time");
     mb_module_close(example);
 }
 
@@ -180,6 +229,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_module_runs_only_where_somebody_subscribes),
         cmocka_unit_test(a_module_publishes_no_more_than_it_may),
         cmocka_unit_test(what_is_no_module_is_refused),
+        cmocka_unit_test(each_mistake_of_a_module_is_named),
+        cmocka_unit_test(a_module_builds_on_those_of_its_own_transport),
+        cmocka_unit_test(an_event_type_without_a_number_is_refused),
         cmocka_unit_test(two_modules_of_one_name_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
