@@ -1,10 +1,10 @@
 #include "microbox/stack/delivered.h"
 
+#include "microbox/stack/lazy_memory.h"
 #include "microbox/stack/sequence_number.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 static size_t pool_size(uint32_t capacity) {
     return ((size_t)capacity + 1) * sizeof(struct mb_delivered_record);
@@ -12,19 +12,16 @@ static size_t pool_size(uint32_t capacity) {
 
 int mb_delivered_pool_create(struct mb_delivered_pool *pool, uint32_t capacity) {
     memset(pool, 0, sizeof *pool);
-    void *memory = mmap(NULL, pool_size(capacity), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
+    pool->records = mb_lazy_map(pool_size(capacity));
+    if (pool->records == NULL)
         return -ENOMEM;
-    pool->records = memory;
     pool->capacity = capacity;
     pool->unused = 1;
     return 0;
 }
 
 void mb_delivered_pool_destroy(struct mb_delivered_pool *pool) {
-    if (pool->records != NULL)
-        munmap(pool->records, pool_size(pool->capacity));
+    mb_lazy_unmap(pool->records, pool_size(pool->capacity));
     pool->records = NULL;
 }
 

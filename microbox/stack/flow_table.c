@@ -1,5 +1,6 @@
 #include "microbox/stack/flow_table.h"
 
+#include "microbox/stack/lazy_memory.h"
 #include "microbox/stack/siphash.h"
 
 #include <errno.h>
@@ -7,12 +8,10 @@
 #include <sys/mman.h>
 
 static void *map(size_t size) {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        return NULL;
+    void *memory = mb_lazy_map(size);
     /* Flows are found at random: with small pages nearly each one would miss the TLB. */
-    (void)madvise(memory, size, MADV_HUGEPAGE);
+    if (memory != NULL)
+        (void)madvise(memory, size, MADV_HUGEPAGE);
     return memory;
 }
 
@@ -51,10 +50,8 @@ int mb_flow_table_create(struct mb_flow_table *table, uint32_t capacity, const u
 }
 
 void mb_flow_table_destroy(struct mb_flow_table *table) {
-    if (table->flows != NULL)
-        munmap(table->flows, flows_size(table->capacity));
-    if (table->buckets != NULL)
-        munmap(table->buckets, buckets_size(table->bucket_mask));
+    mb_lazy_unmap(table->flows, flows_size(table->capacity));
+    mb_lazy_unmap(table->buckets, buckets_size(table->bucket_mask));
     table->flows = NULL;
     table->buckets = NULL;
 }

@@ -1,23 +1,12 @@
 #include "microbox/stack/fragment_table.h"
 
+#include "microbox/stack/lazy_memory.h"
 #include "microbox/stack/siphash.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum { LINE = 64 };
-
-static void *map(size_t size) {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-static void unmap(void *memory, size_t size) {
-    if (memory != NULL)
-        munmap(memory, size);
-}
 
 static size_t datagrams_size(const struct mb_fragment_table *table) {
     return ((size_t)table->capacity + 1) * sizeof *table->datagrams;
@@ -48,9 +37,9 @@ int mb_fragment_table_create(struct mb_fragment_table *table, uint32_t capacity,
         .unused = 1,
         .key = {key[0], key[1]},
     };
-    table->datagrams = map(datagrams_size(table));
-    table->pieces = map(pieces_size(table));
-    table->buckets = map(buckets_size(table));
+    table->datagrams = mb_lazy_map(datagrams_size(table));
+    table->pieces = mb_lazy_map(pieces_size(table));
+    table->buckets = mb_lazy_map(buckets_size(table));
     if (table->datagrams != NULL && table->pieces != NULL && table->buckets != NULL)
         return 0;
     mb_fragment_table_destroy(table);
@@ -58,9 +47,9 @@ int mb_fragment_table_create(struct mb_fragment_table *table, uint32_t capacity,
 }
 
 void mb_fragment_table_destroy(struct mb_fragment_table *table) {
-    unmap(table->datagrams, datagrams_size(table));
-    unmap(table->pieces, pieces_size(table));
-    unmap(table->buckets, buckets_size(table));
+    mb_lazy_unmap(table->datagrams, datagrams_size(table));
+    mb_lazy_unmap(table->pieces, pieces_size(table));
+    mb_lazy_unmap(table->buckets, buckets_size(table));
     memset(table, 0, sizeof *table);
 }
 

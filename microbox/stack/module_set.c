@@ -1,12 +1,12 @@
 #include "microbox/stack/module_set.h"
 
+#include "microbox/stack/lazy_memory.h"
 #include "microbox/stack/module_private.h"
 #include "microbox/stack/modules/modules.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 static const struct mb_module *const built_in[MB_MODULES_BUILT_IN] = {
     &mb_module_tcp_monitor, &mb_module_tcp_stream, &mb_module_udp, &mb_module_icmp, &mb_module_flow,
@@ -51,13 +51,6 @@ static uint32_t needs_of(const struct mb_module *module) {
     return needs;
 }
 
-/* Pages are touched as flows come. */
-static uint8_t *map_states(size_t size) {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
 static int add(struct mb_module_set *set, const struct mb_loaded_module *loaded,
                char error[MB_ERROR_SIZE]) {
     const struct mb_module *module = loaded->module;
@@ -89,7 +82,7 @@ static int add(struct mb_module_set *set, const struct mb_loaded_module *loaded,
         set->of_type[type_number] = (uint16_t)(1u << number | needs_of(module));
     }
     if (module->flow_state_size != 0) {
-        set->flow_state[number] = map_states(set->flow_slots * module->flow_state_size);
+        set->flow_state[number] = mb_lazy_map(set->flow_slots * module->flow_state_size);
         if (set->flow_state[number] == NULL) {
             snprintf(error, MB_ERROR_SIZE, "no memory for what module %.60s keeps of flows",
                      module->name);
@@ -117,8 +110,8 @@ int mb_module_set_create(struct mb_module_set *set, struct mb_loaded_module *con
 
 void mb_module_set_destroy(struct mb_module_set *set) {
     for (uint32_t number = 0; number < set->count; number++)
-        if (set->flow_state[number] != NULL)
-            munmap(set->flow_state[number], set->flow_slots * set->module[number]->flow_state_size);
+        mb_lazy_unmap(set->flow_state[number],
+                      set->flow_slots * set->module[number]->flow_state_size);
     memset(set, 0, sizeof *set);
 }
 

@@ -1,10 +1,10 @@
 #include "microbox/stack/reassembly.h"
 
+#include "microbox/stack/lazy_memory.h"
 #include "microbox/stack/sequence_number.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* --- the pool --- */
 
@@ -15,11 +15,9 @@ static size_t pool_size(uint32_t capacity) {
 int mb_held_pool_create(struct mb_held_pool *pool, uint32_t capacity, uint64_t bytes_max,
                         uint64_t key) {
     memset(pool, 0, sizeof *pool);
-    void *memory = mmap(NULL, pool_size(capacity), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
+    pool->records = mb_lazy_map(pool_size(capacity));
+    if (pool->records == NULL)
         return -ENOMEM;
-    pool->records = memory;
     pool->capacity = capacity;
     pool->bytes_max = bytes_max;
     pool->random = key | 1; /* the generator stands still at 0 */
@@ -28,8 +26,7 @@ int mb_held_pool_create(struct mb_held_pool *pool, uint32_t capacity, uint64_t b
 }
 
 void mb_held_pool_destroy(struct mb_held_pool *pool) {
-    if (pool->records != NULL)
-        munmap(pool->records, pool_size(pool->capacity));
+    mb_lazy_unmap(pool->records, pool_size(pool->capacity));
     pool->records = NULL;
 }
 
