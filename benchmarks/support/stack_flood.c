@@ -163,6 +163,8 @@ static void write_tiny(struct workload *flood, uint32_t connection, uint32_t pla
 static void write_segments_one(struct workload *flood) {
     for (uint32_t step = 0; step < HANDSHAKE_ROUNDS; step++)
         write_handshake(flood, 0, step);
+    /* The window of a SYN is not scaled. */
+    write_segment(flood, &(struct segment){.direction = 1, .flags = ACK, .sequence = SEQUENCE + 1});
     for (uint32_t i = 0; flood->frame_count < FLOOD_PACKETS; i++) {
         const uint32_t block = i / SEGMENTS_IN_BLOCK;
         const uint32_t backwards = SEGMENTS_IN_BLOCK - 1 - i % SEGMENTS_IN_BLOCK;
