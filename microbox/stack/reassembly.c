@@ -333,6 +333,17 @@ bool mb_held_link(struct mb_held_pool *pool, struct mb_stream_side *side,
     return true;
 }
 
+/* A record that was given back says where it began until it is taken again. */
+void mb_held_renew_place(const struct mb_held_pool *pool, const struct mb_stream_side *side,
+                         struct mb_held_place *place) {
+    for (unsigned level = 0; level < MB_HELD_LEVELS; level++) {
+        uint32_t *before = &place->before[level];
+        if (*before != side->list &&
+            mb_sequence_before(pool->records[*before].segment.sequence, side->next))
+            *before = side->list;
+    }
+}
+
 uint32_t mb_held_around(const struct mb_held_pool *pool, const struct mb_stream_side *side,
                         uint32_t sequence) {
     struct mb_held_place place;

@@ -117,6 +117,11 @@ enum mb_settled mb_held_settle(struct mb_held_pool *pool, struct mb_stream_side 
                                struct mb_segment *segment, uint32_t room, struct mb_segment *piece,
                                struct mb_held_place *place);
 
+/* Makes the place of a piece good again after the first held pieces were taken and given out, up to
+ * the side's `next`; some must be left. */
+void mb_held_renew_place(const struct mb_held_pool *pool, const struct mb_stream_side *side,
+                         struct mb_held_place *place);
+
 /* Holds a piece that was settled just before. Where it is the side's first one, the stream waits
  * from now on as `wait` says. False: the pool has no room. */
 bool mb_held_link(struct mb_held_pool *pool, struct mb_stream_side *side,

@@ -189,6 +189,17 @@ static bool meet_cap(struct mb_stack *stack, struct mb_flow_entry *flow, unsigne
     }
 }
 
+/* Room was made for a piece that had its place before. False: what was before it is gone. In a
+ * flood of segments with holes this saves each of them a second search. */
+static bool hold_at_last(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
+                         const struct mb_segment *piece, struct mb_held_place *place) {
+    const struct mb_stream_side *side = &flow->stream[direction];
+    if (side->list == 0 || mb_sequence_at_or_before(piece->sequence, side->next))
+        return false;
+    mb_held_renew_place(&stack->held, side, place);
+    return hold(stack, flow, direction, piece, place);
+}
+
 /* Gives out what fits at `next`, and held pieces where it closes holes; holds the rest. */
 static void take(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
                  struct mb_segment *segment) {
@@ -219,8 +230,12 @@ static void take(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned di
         if (settled == MB_SETTLED_PIECE && hold(stack, flow, direction, &piece, &place))
             continue;
         *segment = unsettled;
-        if (meet_cap(stack, flow, direction, segment))
+        if (meet_cap(stack, flow, direction, segment)) {
+            if (settled == MB_SETTLED_PIECE && piece.length == unsettled.length &&
+                hold_at_last(stack, flow, direction, &piece, &place))
+                return;
             continue;
+        }
         if (side->list != 0 && side->held == 0) /* all that was held lost to the segment */
             mb_held_come_on(&stack->held, side, stack->table.seen);
         return;
