@@ -10,7 +10,7 @@ SHELL := /bin/sh
 FUZZ_SECONDS ?= $(if $(filter command line,$(origin SECONDS)),$(SECONDS),30)
 PYTEST_ARGUMENTS ?=
 NIGHTLY_CASES ?= 100000
-NIGHTLY_FUZZ_SECONDS ?= 600
+NIGHTLY_FUZZ_SECONDS ?= 450
 DEMO_LOGS ?= microbox-logs-demo
 
 bin := .venv/bin

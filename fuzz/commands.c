@@ -1,20 +1,20 @@
 /*
- * NFs that switch their subscriptions on and off for a flow, at any segment, or say what makes no
- * sense: modules and streams begin and end anywhere in the life of a connection. Nine bytes of
- * input make a segment, handled alone, and what is said of it (struct below).
+ * An NF that switches its subscriptions on and off for a flow, at any segment, says what makes no
+ * sense, or dies: modules and streams begin and end anywhere in the life of a connection. Nine
+ * bytes of input make a segment, handled alone, and what is said of it (struct below).
  *
  * Offsets jump where bytes were left out. Within one event bytes follow each other.
  */
 #include "fuzz/checked_stack.h"
 #include "fuzz/segment_recipe.h"
 
-enum { STEPS_MAX = 256, SLOTS = 16, SWITCHES = 3 };
+enum { STEPS_MAX = 256, SLOTS = 16, SWITCHES = 3, DIES = 3 };
 
 /* How the input is read. */
 struct step {
     struct segment_recipe segment;
     uint8_t command; /* bits 0 to 1: sides; 2 to 4: subscriptions; 5 to 6: enum mb_command_kind,
-                        0: nothing is said */
+                        0: nothing is said; DIES */
     uint8_t wrong;   /* added to the flow's number, where its low four bits are set */
 };
 
@@ -24,8 +24,9 @@ struct speaker {
     struct mb_command commands[SLOTS];
 };
 
-static struct mb_subscription wanting(uint8_t bit, uint16_t first, uint16_t last) {
-    struct mb_subscription subscription = {.bit = bit, .filter = ""};
+static struct mb_subscription wanting(uint8_t bit, const char *filter, uint16_t first,
+                                      uint16_t last) {
+    struct mb_subscription subscription = {.bit = bit, .filter = filter};
     for (uint16_t type = first; type <= last; type++)
         subscription.types[type / 64] |= UINT64_C(1) << type % 64;
     return subscription;
@@ -35,9 +36,9 @@ static struct mb_subscription wanting(uint8_t bit, uint16_t first, uint16_t last
 static void create(struct checked_stack *checked, const uint8_t *pool, uint64_t pool_size,
                    const struct stack_settings *settings, const struct speaker *speaker) {
     const struct mb_subscription wanted[SWITCHES] = {
-        wanting(0, MB_TYPE_TCP_DATA, MB_TYPE_TCP_GAP),
-        wanting(1, MB_TYPE_TCP_START, MB_TYPE_TCP_END),
-        wanting(2, MB_TYPE_PACKET, MB_TYPE_PACKET_MALFORMED),
+        wanting(0, "", MB_TYPE_TCP_DATA, MB_TYPE_TCP_GAP),
+        wanting(1, "tcp dst port 80", MB_TYPE_TCP_START, MB_TYPE_TCP_END),
+        wanting(2, "tcp[13] & 16 != 0", MB_TYPE_PACKET, MB_TYPE_PACKET_MALFORMED),
     };
     const struct mb_command_ring ring = {
         .page = &speaker->page, .slots = speaker->commands, .count = SLOTS};
@@ -51,16 +52,17 @@ static void create(struct checked_stack *checked, const uint8_t *pool, uint64_t 
                           0);
 }
 
+static uint16_t kind_of(const struct step *step) {
+    return step->command >> 5 & 3;
+}
+
 static void say(struct speaker *speaker, const struct step *step, const struct mb_handled *about) {
-    const uint16_t kind = step->command >> 5 & 3;
-    if (kind == 0)
-        return;
     speaker->commands[speaker->page.command_head++ % SLOTS] = (struct mb_command){
         .flow = about->flow + ((step->wrong & 15) == 15 ? step->wrong >> 4 : 0),
         .packet = about->packet,
         .seen = about->packet,
         .subscriptions = step->command >> 2 & 7,
-        .kind = kind,
+        .kind = kind_of(step),
         .sides = step->command & 3,
     };
 }
@@ -82,7 +84,10 @@ static void handle(struct checked_stack *checked, const struct mb_frame *frame,
     checked_stack_require(mb_stack_room(checked->stack, &nf, &position) > 0);
     checked_stack_require(mb_stack_handle(checked->stack, checked->pool, frame, 1, &handled) == 1);
     checked_stack_look(checked);
-    say(speaker, step, &handled);
+    if (kind_of(step) == DIES)
+        mb_stack_detach(checked->stack, 0, 1, step->wrong & 1);
+    else if (kind_of(step) != 0)
+        say(speaker, step, &handled);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
