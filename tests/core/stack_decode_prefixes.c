@@ -48,6 +48,8 @@ static const struct sample samples[] = {
     SAMPLE("backbone", 1, ETHERNET(0x88, 0xe7), 0, 1, 2, 3, FRAME),
     SAMPLE("mpls", 1, ETHERNET(0x88, 0x47), 0, 1, 0, 64, 0, 2, 1, 64, DATAGRAM),
     SAMPLE("pppoe", 1, ETHERNET(0x88, 0x64), 0x11, 0, 0, 1, 0, 32, 0, 0x21, DATAGRAM),
+    SAMPLE("mpls in pppoe", 1, ETHERNET(0x88, 0x64), 0x11, 0, 0, 1, 0, 36, 2, 0x81, 0, 2, 1, 64,
+           DATAGRAM),
     SAMPLE("llc", 1, ETHERNET(0, 38), SNAP, DATAGRAM),
     SAMPLE("ip in ip", 1, ETHERNET(8, 0), IPV4(50, 4), DATAGRAM),
     SAMPLE("gre", 1, ETHERNET(8, 0), IPV4(66, 47), 0xb0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from stack_driver import ACK, FIN, PSH, RST, SECOND, SYN, URG, WRONG, Endpoint, Hosts, Stack
 from stack_driver import client_and_server as two_ends
-from stack_driver.packets import fast_open, md5_signature, timestamps, window_scale
+from stack_driver.packets import authentication, fast_open, md5_signature, timestamps, window_scale
 
 from microbox.chain.model import JUDGEMENTS
 
@@ -87,18 +87,20 @@ def test_refused_for_its_ttl_until_the_receiver_acknowledges_it() -> None:
         assert anomalies(stack) == ["unusual_ttl", "unsent_acknowledgment", "out_of_order"]
 
 
-def test_an_md5_option_that_the_handshake_did_not_have_is_refused() -> None:
+@pytest.mark.parametrize("signature", [md5_signature(), authentication()], ids=["MD5", "TCP-AO"])
+def test_a_signature_that_the_handshake_did_not_have_is_refused(signature: bytes) -> None:
     with Stack() as stack:
         client, _server = connected(stack)
-        stack.send(client.segment(ACK | PSH, b"XXXX", at=0, options=md5_signature()))
+        stack.send(client.segment(ACK | PSH, b"XXXX", at=0, options=signature))
         stack.send(client.data(b"true"))
         assert anomalies(stack) == ["unexpected_signature"]
         assert stack.bytes_of(0) == b"true"
 
 
-def test_signed_connections_are_signed_throughout() -> None:
+@pytest.mark.parametrize("signature", [md5_signature(), authentication()], ids=["MD5", "TCP-AO"])
+def test_signed_connections_are_signed_throughout(signature: bytes) -> None:
     with Stack() as stack:
-        client, _server = connected(stack, md5_signature())
+        client, _server = connected(stack, signature)
         stack.send(client.data(b"true"))
         assert anomalies(stack) == []
         assert stack.bytes_of(0) == b"true"

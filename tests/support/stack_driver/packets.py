@@ -445,6 +445,11 @@ def md5_signature(digest: bytes = bytes(16)) -> bytes:
     return bytes([19, 18]) + digest
 
 
+def authentication(digest: bytes = bytes(12)) -> bytes:
+    """TCP-AO (RFC 5925), with keys number 1 and 1."""
+    return bytes([29, 4 + len(digest), 1, 1]) + digest
+
+
 def fast_open(cookie: bytes = b"") -> bytes:
     return bytes([34, 2 + len(cookie)]) + cookie
 
