@@ -10,9 +10,15 @@
 #include "microbox/stack/assembled_frames.h"
 #include "tests/core/condition_steps.h"
 
-#include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <string.h>
+
+#if __has_include(<sanitizer/asan_interface.h>)
+#include <sanitizer/asan_interface.h>
+#else /* not every compiler comes with it */
+#define ASAN_POISON_MEMORY_REGION(address, size)   ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
 
 enum {
     CHECKED_LOG_SLOTS = 1 << 13,
