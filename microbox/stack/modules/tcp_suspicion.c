@@ -91,17 +91,19 @@ static bool acknowledges_unsent(const struct mb_stack *stack, const struct mb_fl
            !mb_tcp_acknowledges_out_of_window(flow, segment, direction);
 }
 
-/* A probe of a closed window has a name of its own. */
+/* A segment's length counts its FIN (RFC 9293 section 3.4). A probe of a closed window has a name
+ * of its own. */
 static bool is_beyond_window(const struct mb_stack *stack, const struct mb_flow_entry *flow,
                              const struct mb_decoded *segment, unsigned direction) {
     (void)stack;
     const struct mb_side *receiver = &flow->snapshot.side[1 - direction];
-    if (segment->payload_length == 0 || segment->tcp_flags & (MB_TCP_RST | MB_TCP_SYN) ||
+    uint32_t length = segment->payload_length + ((segment->tcp_flags & MB_TCP_FIN) != 0);
+    if (length == 0 || segment->tcp_flags & (MB_TCP_RST | MB_TCP_SYN) ||
         !mb_tcp_is_marked(flow, 1 - direction, MB_TCP_ACK_SEEN) || !mb_tcp_scaling_is_known(flow))
         return false;
     int32_t past = mb_sequence_distance(receiver->acknowledged + receiver->window,
-                                        segment->sequence_number + segment->payload_length);
-    bool is_probe = receiver->window == 0 && segment->payload_length == 1;
+                                        segment->sequence_number + length);
+    bool is_probe = receiver->window == 0 && length == 1;
     return past > 0 && past <= MB_TCP_DISTANCE_MAX && !is_probe;
 }
 

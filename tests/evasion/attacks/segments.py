@@ -273,6 +273,18 @@ def data_behind_a_fin(scene: Scene) -> Right:
 
 
 @attack(
+    "A FIN beyond the window",
+    source=f"{PTACEK}, section 5.1",
+    answer="RFC 9293 section 3.4: it counts in the segment's length, which is not acceptable.",
+    beyond_window="refuse",
+)
+def fin_beyond_the_window(scene: Scene) -> Right:
+    client, server = scene.open()
+    scene.send(client.segment(FIN | ACK, at=100_000), client.data(REQUEST), server.ack())
+    return Right(client=[REQUEST], published={"tcp.anomaly.beyond_window": 1})
+
+
+@attack(
     "A FIN that comes before the bytes before it",
     source=f"{PTACEK}, section 5.4; Geneva, FIN first",
     answer="RFC 9293: a FIN counts when all before it is there.",
