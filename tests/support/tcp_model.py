@@ -46,6 +46,11 @@ class Side:
     fin_is_acknowledged: bool = False
     claim: int | None = None  # it acknowledged this, which was not seen to be sent
     has_reset: bool = False
+    bytes: set[int] = field(default_factory=set)  # all that were sent, with their numbers
+
+    def fills_hole(self, sequence: int, end: int) -> bool:
+        """All of these bytes are missing, and the first one is not of the time before the SYN."""
+        return self.initial <= sequence < end and self.bytes.isdisjoint(range(sequence, end))
 
     def most(self) -> int:
         return max(self.window_max, WINDOW_MIN)
@@ -160,9 +165,10 @@ class Tracker:
             return True
         if unsent > 0:
             self.told.append("unsent_acknowledgment")
-        is_probe = receiver.window == 0 and segment.length == 1
-        past = end - (receiver.acknowledged + receiver.window)
-        if segment.length and 0 < past <= 1 << 30 and not is_probe:
+        length = segment.length + bool(segment.flags & FIN)  # RFC 9293 section 3.4
+        is_probe = receiver.window == 0 and length == 1
+        past = end + bool(segment.flags & FIN) - (receiver.acknowledged + receiver.window)
+        if length and 0 < past <= 1 << 30 and not is_probe:
             self.told.append("beyond_window")
         return False
 
@@ -210,11 +216,12 @@ class Tracker:
         if sequence == sender.next:
             if segment.length == 1 and not receiver.window and sequence == receiver.acknowledged:
                 self.told.append("window_probe")
-        elif sequence > sender.next:
+        elif sequence > sender.next or sender.fills_hole(sequence, sequence + segment.length):
             self.told.append("out_of_order")
         else:
             self.told.append("retransmission" if end <= sender.next else "overlap")
         sender.next = max(sender.next, end)
+        sender.bytes.update(range(sequence, sequence + segment.length))
 
     def _acknowledge(
         self, segment: Segment, sender: Side, receiver: Side, acknowledgment: int

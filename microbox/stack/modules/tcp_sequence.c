@@ -1,8 +1,8 @@
 /*
  * Bytes and FIN of one side: what a segment adds to what the side has sent.
  *
- * It is not known here where a stream has holes: a segment whose bytes lie below the highest byte
- * sent is a retransmission, also where the capture missed the first copy.
+ * Where nobody reads the stream it is not known where it has holes: there a segment whose bytes lie
+ * below the highest one sent is a retransmission, also where the capture missed the first copy.
  */
 #include "microbox/stack/modules/tcp_tracker.h"
 
@@ -128,6 +128,20 @@ static void pick_up(struct mb_stack *stack, struct mb_flow_entry *flow,
     note_fin(flow, segment, direction, true);
 }
 
+/* The stream waits for all of the segment's bytes. */
+static bool fills_hole(const struct mb_stack *stack, const struct mb_flow_entry *flow,
+                       const struct mb_decoded *segment, unsigned direction) {
+    const struct mb_stream_side *side = &flow->stream[direction];
+    if (side->beginning != MB_STREAM_BEGUN || segment->payload_length == 0 ||
+        mb_sequence_before(segment->sequence_number, side->next))
+        return false;
+    if (side->held == 0)
+        return true;
+    uint32_t end = segment->sequence_number + segment->payload_length;
+    uint32_t node = mb_held_around(&stack->held, side, segment->sequence_number);
+    return node == 0 || mb_sequence_at_or_before(end, stack->held.records[node].segment.sequence);
+}
+
 static void take_bytes(struct mb_stack *stack, struct mb_flow_entry *flow,
                        const struct mb_decoded *segment, unsigned direction) {
     struct mb_side *side = &flow->snapshot.side[direction];
@@ -141,6 +155,9 @@ static void take_bytes(struct mb_stack *stack, struct mb_flow_entry *flow,
         mb_tcp_begin_measuring(stack, &flow->tcp[direction], end);
     } else if (ahead > 0) {
         side->next = end;
+        mb_tcp_anomaly(stack, flow, segment, direction, MB_TYPE_TCP_OUT_OF_ORDER);
+    } else if (fills_hole(stack, flow, segment, direction)) {
+        side->next = mb_sequence_later(side->next, end);
         mb_tcp_anomaly(stack, flow, segment, direction, MB_TYPE_TCP_OUT_OF_ORDER);
     } else if (mb_sequence_at_or_before(end, side->next)) {
         count_retransmission(flow, direction);
