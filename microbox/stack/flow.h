@@ -57,6 +57,7 @@ enum mb_tcp_mark {
     MB_TCP_SYN_MOVED = 1 << 11,  /* several SYN/ACKs, and nobody has answered one yet */
     MB_TCP_CLAIMED = 1 << 12,    /* has acknowledged what was not sent: the flow's `claimed` */
     MB_TCP_HOPS_KNOWN = 1 << 13, /* how far its packets go on from here: the flow's `receiver` */
+    MB_TCP_SYN_BYTES = 1 << 14,  /* its SYN bore bytes, and nobody knows whether they were taken */
 };
 
 /* What tcp.monitor knows of one side beyond the snapshot. */
@@ -89,6 +90,8 @@ struct mb_tcp_pending_syn {
 enum mb_stream_beginning {
     MB_STREAM_FROM_FIRST,  /* at the stream's first byte */
     MB_STREAM_FROM_MIDDLE, /* at the side's next byte, whatever was left out */
+    MB_STREAM_IN_SYN,      /* `next` is the SYN: the bytes that it bore are held until it shows
+                              whether they were taken */
     MB_STREAM_BEGUN        /* `next` and `offset` are set */
 };
 

@@ -6,7 +6,20 @@ Each test: an ordinary connection, one oddity, and what becomes of the connectio
 from __future__ import annotations
 
 import pytest
-from stack_driver import ACK, FIN, PSH, RST, SECOND, SYN, URG, WRONG, Endpoint, Hosts, Stack
+from stack_driver import (
+    ACK,
+    FIN,
+    PSH,
+    RST,
+    SECOND,
+    SYN,
+    URG,
+    WRONG,
+    Endpoint,
+    Hosts,
+    Stack,
+    Subscription,
+)
 from stack_driver import client_and_server as two_ends
 from stack_driver.packets import authentication, fast_open, md5_signature, timestamps, window_scale
 
@@ -272,6 +285,90 @@ def test_data_in_a_syn_belongs_to_fast_open(options: bytes, told: list[str]) -> 
         assert stack.bytes_of(0) == b"earlylater"
 
 
+def test_bytes_in_a_syn_that_nobody_takes_are_none_of_the_stream() -> None:
+    """The SYN/ACK acknowledges the SYN alone (RFC 9293 section 3.10.7.3)."""
+    with Stack() as stack:
+        client, server = two_ends()
+        stack.send(client.syn(b"GET /public HTTP/1.0"))
+        assert stack.bytes_of(0) == b""
+        stack.send(server.syn(), client.ack())
+        assert stack.entries[-1].sides[0].next == 101
+        stack.send(client.data(b"GET /secret HTTP/1.0"), server.ack())
+        stack.finish()
+        assert stack.stream(0) == [b"GET /secret HTTP/1.0"]
+        assert anomalies(stack) == ["data_in_syn"]
+        assert stack.reasons["tcp.syn_bytes_left"] == 1
+
+
+def test_a_part_of_the_bytes_in_a_syn_may_be_taken() -> None:
+    """RFC 7413 section 4.2.2: the rest is sent again."""
+    with Stack() as stack:
+        client, server = two_ends()
+        stack.send(client.syn(b"earlyXX", options=fast_open(b"c" * 8)))
+        stack.send(server.segment(SYN | ACK, sequence=300, acknowledging=5))
+        assert stack.bytes_of(0) == b"early"
+        client.sent = 5
+        stack.send(client.data(b"later"), server.ack())
+        stack.finish()
+        assert stack.stream(0) == [b"earlylater"]
+
+
+def test_who_sends_on_before_the_answer_does_not_decide_about_the_bytes_in_its_syn() -> None:
+    """Where the other side is there, it alone says so."""
+    with Stack() as stack:
+        client, server = two_ends()
+        stack.send(client.syn(b"false"), server.segment(SYN, sequence=300))
+        stack.send(client.segment(ACK | PSH, b"behind", at=5))
+        assert stack.bytes_of(0) == b""
+        stack.send(server.segment(SYN | ACK, sequence=300, acknowledgment=101))
+        client.sent = 0
+        stack.send(client.data(b"true"), server.ack(4))
+        stack.finish()
+        assert stack.stream(0) == [b"true"]
+
+
+def test_a_repeated_syn_brings_no_bytes_once_it_was_answered() -> None:
+    with Stack() as stack:
+        client, server = two_ends()
+        stack.send(client.syn(b"false"), server.syn(), client.syn(b"again"), server.ack())
+        stack.send(client.data(b"true"), server.ack())
+        stack.finish()
+        assert stack.stream(0) == [b"true"]
+
+
+@pytest.mark.parametrize(("sent", "stream"), [(5, [b"early", b"later"]), (0, [b"later"])])
+def test_where_one_side_is_seen_it_says_itself_what_became_of_them(
+    sent: int, stream: list[bytes]
+) -> None:
+    with Stack() as stack:
+        client, _server = two_ends()
+        stack.send(client.syn(b"early", options=fast_open(b"c" * 8)))
+        client.sent = sent
+        stack.send(client.ack(), client.data(b"later"))
+        stack.finish()
+        assert stack.stream(0) == [b"".join(stream)]
+
+
+def test_bytes_in_a_syn_that_nobody_answers_are_given_up() -> None:
+    with Stack() as stack:
+        client, _server = two_ends()
+        stack.send(client.syn(b"early"))
+        stack.finish()
+        assert stack.stream(0) == []
+        assert stack.reasons["tcp.syn_bytes_left"] == 1
+        assert stack.counters.gap_bytes == 0
+
+
+def test_bytes_in_a_syn_ack_wait_too() -> None:
+    with Stack() as stack:
+        client, server = two_ends()
+        stack.send(client.syn(), server.syn(b"banner"))
+        assert stack.bytes_of(1) == b""
+        server.sent = 6
+        stack.send(client.ack())
+        assert stack.bytes_of(1) == b"banner"
+
+
 def test_connections_without_a_handshake_may_be_left_out() -> None:
     with Stack(needs_handshake=True) as stack:
         client, server = two_ends()
@@ -363,6 +460,50 @@ def test_bytes_behind_a_fin_that_was_taken_are_not() -> None:
         stack.send(client.segment(ACK | PSH, b"XX", at=1))
         assert anomalies(stack) == ["data_after_fin"] * 2
         assert stack.bytes_of(0) == b""
+
+
+def test_bytes_behind_a_fin_leave_no_gap() -> None:
+    with Stack() as stack:
+        client, server = connected(stack)
+        stack.send(client.data(b"all"), client.fin(), client.segment(ACK | PSH, b"XX", at=4))
+        stack.send(server.ack(), server.fin(), client.ack())
+        assert anomalies(stack) == ["data_after_fin"]
+        assert stack.stream(0) == [b"all"]
+
+
+def test_a_fin_far_past_the_window_is_judged_like_bytes() -> None:
+    """RFC 9293 section 3.4: a segment's length counts its FIN."""
+    with Stack(beyond_window=JUDGEMENTS["refuse"]) as stack:
+        client, server = connected(stack)
+        stack.send(client.data(b"all"), client.segment(FIN | ACK, at=100_000), server.ack())
+        assert anomalies(stack) == ["beyond_window"]
+        assert stack.entries[-1].sides[0].next == 104
+        stack.finish()
+        assert stack.stream(0) == [b"all"]
+
+
+def test_what_fills_a_hole_is_no_retransmission() -> None:
+    with Stack() as stack:
+        client, _server = connected(stack)
+        stack.send(*[client.segment(ACK, b"x" * 2, at=at) for at in (2, 6, 4, 0, 2)])
+        assert anomalies(stack) == ["out_of_order"] * 4 + ["retransmission"]
+        assert stack.entries[-1].sides[0].retransmissions == 1
+        assert stack.bytes_of(0) == b"x" * 8
+
+
+def test_nor_is_what_comes_before_a_fin() -> None:
+    with Stack() as stack:
+        client, _server = connected(stack)
+        stack.send(client.segment(FIN | ACK, at=4), client.data(b"late"))
+        assert anomalies(stack) == ["out_of_order"] * 2
+
+
+def test_where_nobody_reads_the_stream_what_fills_a_hole_cannot_be_told() -> None:
+    read = ("tcp.anomaly.out_of_order", "tcp.anomaly.retransmission")
+    with Stack((Subscription(read),)) as stack:
+        client, _server = connected(stack)
+        stack.send(client.data(b"later", at=2), client.data(b"he", at=0))
+        assert anomalies(stack) == ["out_of_order", "retransmission"]
 
 
 def test_a_fin_behind_a_hole_is_believed_when_it_is_acknowledged() -> None:

@@ -133,8 +133,10 @@ static void examine(struct mb_stack *stack, struct mb_flow_entry *flow,
         mb_tcp_follow_syn(stack, flow, segment, direction);
         if (stack->segment_refused)
             return;
+        mb_tcp_settle_syn_bytes(flow, segment, direction);
     } else {
         mb_tcp_settle_handshake(flow, segment, direction);
+        mb_tcp_settle_syn_bytes(flow, segment, direction);
         if (!mb_tcp_follow_sequence(stack, flow, segment, direction))
             return;
     }

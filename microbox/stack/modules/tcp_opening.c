@@ -18,13 +18,20 @@ static uint32_t end_of(const struct mb_decoded *segment) {
     return segment->sequence_number + 1 + segment->payload_length;
 }
 
+static void note_syn_bytes(struct mb_flow_entry *flow, const struct mb_decoded *segment,
+                           unsigned direction) {
+    flow->snapshot.side[direction].next = end_of(segment);
+    if (segment->payload_length != 0)
+        mb_tcp_mark(flow, direction, MB_TCP_SYN_BYTES);
+}
+
 static void open_side(struct mb_stack *stack, struct mb_flow_entry *flow,
                       const struct mb_decoded *segment, unsigned direction) {
     struct mb_tcp_side *tcp = &flow->tcp[direction];
     tcp->marks |= MB_TCP_SEEN | MB_TCP_SYN_SEEN;
     tcp->initial = segment->sequence_number + 1;
     tcp->options = segment->tcp_options;
-    flow->snapshot.side[direction].next = end_of(segment);
+    note_syn_bytes(flow, segment, direction);
     mb_tcp_begin_measuring(stack, tcp, end_of(segment));
     /* RFC 7413 section 4.2.2: data in a SYN belongs to Fast Open. */
     if (segment->payload_length != 0 && !is_syn_ack(segment) &&
@@ -80,13 +87,17 @@ static void move_syn_ack(struct mb_stack *stack, struct mb_flow_entry *flow,
 static void repeat_syn(struct mb_stack *stack, struct mb_flow_entry *flow,
                        const struct mb_decoded *segment, unsigned direction) {
     struct mb_side *side = &flow->snapshot.side[direction];
-    side->next = mb_sequence_later(side->next, end_of(segment));
     /* Captured behind the side's first data: not a repetition. */
     if (!mb_tcp_is_marked(flow, direction, MB_TCP_SYN_SEEN)) {
+        side->next = mb_sequence_later(side->next, end_of(segment));
         mb_tcp_mark(flow, direction, MB_TCP_SYN_SEEN);
         flow->tcp[direction].options = segment->tcp_options;
         return;
     }
+    /* Who has acknowledged a SYN takes no bytes of another copy. */
+    bool may_be_taken = !mb_tcp_is_marked(flow, 1 - direction, MB_TCP_ACK_SEEN);
+    if (may_be_taken && mb_sequence_before(side->next, end_of(segment)))
+        note_syn_bytes(flow, segment, direction);
     mb_tcp_unmark(flow, direction, MB_TCP_TIMED);
     if (side->retransmissions != UINT16_MAX)
         side->retransmissions++;
@@ -120,6 +131,43 @@ void mb_tcp_settle_handshake(struct mb_flow_entry *flow, const struct mb_decoded
     tcp->initial = segment->acknowledgment_number;
     flow->snapshot.side[other].next = segment->acknowledgment_number;
     flow->stream[other].beginning = MB_STREAM_FROM_FIRST;
+}
+
+/* --- bytes in a SYN --- */
+
+enum mb_syn_bytes mb_tcp_syn_bytes(const struct mb_flow_entry *flow,
+                                   const struct mb_decoded *segment, unsigned direction,
+                                   unsigned side) {
+    if (!(segment->tcp_flags & MB_TCP_ACK))
+        return MB_SYN_BYTES_WAIT;
+    uint32_t reached = segment->acknowledgment_number;
+    if (direction == side) {
+        if (segment->tcp_flags & MB_TCP_SYN || mb_tcp_is_marked(flow, 1 - side, MB_TCP_SEEN))
+            return MB_SYN_BYTES_WAIT;
+        reached = segment->sequence_number;
+    }
+    if (!mb_sequence_at_or_before(reached, flow->snapshot.side[side].next))
+        return MB_SYN_BYTES_WAIT;
+    int32_t past = mb_sequence_distance(flow->tcp[side].initial, reached);
+    if (past == 0)
+        return MB_SYN_BYTES_LEFT;
+    return past > 0 ? MB_SYN_BYTES_TAKEN : MB_SYN_BYTES_WAIT;
+}
+
+void mb_tcp_settle_syn_bytes(struct mb_flow_entry *flow, const struct mb_decoded *segment,
+                             unsigned direction) {
+    for (unsigned side = 0; side < 2; side++) {
+        if (!mb_tcp_is_marked(flow, side, MB_TCP_SYN_BYTES))
+            continue;
+        enum mb_syn_bytes bytes = mb_tcp_syn_bytes(flow, segment, direction, side);
+        if (bytes == MB_SYN_BYTES_WAIT)
+            continue;
+        mb_tcp_unmark(flow, side, MB_TCP_SYN_BYTES);
+        if (bytes == MB_SYN_BYTES_TAKEN)
+            continue;
+        flow->snapshot.side[side].next = flow->tcp[side].initial;
+        mb_tcp_unmark(flow, side, MB_TCP_TIMED);
+    }
 }
 
 /* --- a new connection on the same five-tuple --- */
@@ -181,6 +229,8 @@ void mb_tcp_take_pending_syn(struct mb_stack *stack, struct mb_flow_entry *flow)
     flow->tcp[0].initial = syn.sequence_number + 1;
     flow->tcp[0].options = syn.options;
     side->next = syn.end;
+    if (syn.end != flow->tcp[0].initial)
+        mb_tcp_mark(flow, 0, MB_TCP_SYN_BYTES);
     side->window = syn.window;
     side->window_scale = syn.window_scale;
     mb_tcp_input(stack, flow, 0, SENDS_SYN);

@@ -3,7 +3,7 @@
 
 void mb_tcp_monitor_pick_up(struct mb_flow_entry *flow) {
     const uint16_t stale = MB_TCP_SEEN | MB_TCP_ACK_SEEN | MB_TCP_TIMED | MB_TCP_TIMESTAMPED |
-                           MB_TCP_SYN_MOVED | MB_TCP_CLAIMED;
+                           MB_TCP_SYN_BYTES | MB_TCP_SYN_MOVED | MB_TCP_CLAIMED;
     for (unsigned direction = 0; direction < 2; direction++) {
         flow->tcp[direction].marks &= (uint16_t)~stale;
         flow->tcp[direction].ttl_least = 0;

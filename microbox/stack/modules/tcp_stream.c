@@ -115,18 +115,70 @@ static void give_out_held(struct mb_stack *stack, struct mb_flow_entry *flow, un
     mb_held_come_on(&stack->held, side, stack->table.seen);
 }
 
+/* --- bytes in a SYN --- */
+
+/* A stream whose first bytes came in the SYN waits at the SYN's own number, as at a hole. */
+static void go_past_syn(struct mb_stream_side *side) {
+    side->next++;
+    side->beginning = MB_STREAM_BEGUN;
+}
+
+/* What is held behind them goes too: who sends on before it knows what became of them sends that
+ * again. */
+static void leave_syn_bytes(struct mb_stack *stack, struct mb_flow_entry *flow,
+                            unsigned direction) {
+    mb_count_reason(stack, MB_REASON_TCP_SYN_BYTES_LEFT);
+    mb_held_release(&stack->held, &flow->stream[direction]);
+    go_past_syn(&flow->stream[direction]);
+}
+
+/* The receiver has taken those before `end`, which may be a part of them (RFC 7413 section 4.2.2).
+ */
+static void give_out_syn_bytes(struct mb_stack *stack, struct mb_flow_entry *flow,
+                               unsigned direction, uint32_t end) {
+    struct mb_stream_side *side = &flow->stream[direction];
+    go_past_syn(side);
+    if (mb_held_first(&stack->held, side) == side->next) {
+        struct mb_segment segment = mb_held_take(&stack->held, side);
+        uint32_t taken = end - segment.sequence;
+        if (taken < segment.length)
+            segment = mb_segment_split(&segment, taken);
+        give_out(stack, flow, direction, &segment);
+    }
+    give_out_held(stack, flow, direction);
+}
+
+/* `segment`, of `sender`, may say what became of the bytes in the SYN of `direction`. */
+static void settle_syn_bytes(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
+                             const struct mb_decoded *segment, unsigned sender) {
+    if (flow->stream[direction].beginning != MB_STREAM_IN_SYN)
+        return;
+    enum mb_syn_bytes bytes = mb_tcp_syn_bytes(flow, segment, sender, direction);
+    if (bytes == MB_SYN_BYTES_TAKEN)
+        give_out_syn_bytes(stack, flow, direction,
+                           sender == direction ? segment->sequence_number
+                                               : segment->acknowledgment_number);
+    else if (bytes == MB_SYN_BYTES_LEFT)
+        leave_syn_bytes(stack, flow, direction);
+}
+
+/* --- holes --- */
+
 /* Gives up the hole before the first held byte. There must be one. */
 static void give_up_hole(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
                          uint8_t reason) {
     struct mb_stream_side *side = &flow->stream[direction];
+    if (side->beginning == MB_STREAM_IN_SYN)
+        return leave_syn_bytes(stack, flow, direction);
     uint32_t length = mb_held_first(&stack->held, side) - side->next;
     publish_gap(stack, flow, direction, length, reason);
     give_out_held(stack, flow, direction);
 }
 
-/* Cuts off what was given out before. */
+/* Cuts off what was given out before. The number of a SYN has no byte. */
 static void trim_old(const struct mb_stream_side *side, struct mb_segment *segment) {
-    int32_t old = mb_sequence_distance(segment->sequence, side->next);
+    uint32_t first = side->next + (side->beginning == MB_STREAM_IN_SYN);
+    int32_t old = mb_sequence_distance(segment->sequence, first);
     if (old > 0)
         mb_segment_trim(segment, (uint32_t)old < segment->length ? (uint32_t)old : segment->length);
 }
@@ -250,19 +302,29 @@ static void begin_side(struct mb_flow_entry *flow, unsigned direction, uint32_t 
     side->beginning = MB_STREAM_BEGUN;
 }
 
+/* Receivers take the bytes of a side's first SYN or of none: a SYN that comes again lies before the
+ * window (RFC 9293 section 3.10.7.4, first). */
+static void take_syn_bytes(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
+                           const struct mb_segment *segment) {
+    struct mb_stream_side *side = &flow->stream[direction];
+    if (segment->length == 0 || side->beginning != MB_STREAM_FROM_FIRST)
+        return;
+    begin_side(flow, direction, segment->sequence);
+    struct mb_held_place place;
+    if (!hold(stack, flow, direction, segment, &place)) {
+        mb_count_reason(stack, MB_REASON_LIMIT_HELD_SEGMENTS);
+        return;
+    }
+    side->beginning = MB_STREAM_IN_SYN;
+    side->next--;
+}
+
 static void take_payload(struct mb_stack *stack, struct mb_flow_entry *flow,
                          const struct mb_decoded *packet, unsigned direction) {
     struct mb_stream_side *side = &flow->stream[direction];
-    uint32_t sequence = packet->sequence_number + ((packet->tcp_flags & MB_TCP_SYN) != 0);
+    bool is_syn = packet->tcp_flags & MB_TCP_SYN;
+    uint32_t sequence = packet->sequence_number + is_syn;
     bool has_bytes = packet->payload_length != 0;
-    if (side->beginning == MB_STREAM_FROM_FIRST ||
-        (side->beginning == MB_STREAM_FROM_MIDDLE && has_bytes))
-        begin_side(flow, direction, sequence);
-    if (!has_bytes)
-        return;
-    int32_t distance = mb_sequence_distance(side->next, sequence);
-    if (distance > DISTANCE_MAX || distance < -DISTANCE_MAX)
-        return;
     struct mb_segment segment = {
         .frame = packet->frame,
         .frame_length = packet->length,
@@ -272,6 +334,14 @@ static void take_payload(struct mb_stack *stack, struct mb_flow_entry *flow,
         .captured = packet->payload_captured,
         .came = {sequence, sequence + packet->payload_length},
     };
+    if (is_syn)
+        return take_syn_bytes(stack, flow, direction, &segment);
+    if (side->beginning == MB_STREAM_FROM_FIRST ||
+        (side->beginning == MB_STREAM_FROM_MIDDLE && has_bytes))
+        begin_side(flow, direction, sequence);
+    int32_t distance = mb_sequence_distance(side->next, sequence);
+    if (!has_bytes || distance > DISTANCE_MAX || distance < -DISTANCE_MAX)
+        return;
     if (mb_tcp_compares_copies(stack, flow, direction))
         mb_tcp_compare_copies(stack, flow, direction, &segment);
     take(stack, flow, direction, &segment);
@@ -294,6 +364,8 @@ static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
                    const struct mb_decoded *segment, unsigned direction) {
     if (segment->tcp_flags & MB_TCP_RST || stack->segment_refused)
         return;
+    settle_syn_bytes(stack, flow, direction, segment, direction);
+    settle_syn_bytes(stack, flow, 1 - direction, segment, direction);
     if (flow->stream_sides >> direction & 1)
         take_payload(stack, flow, segment, direction);
     if (flow->stream[1 - direction].delivered != 0)

@@ -204,6 +204,18 @@ def fast_open_data(scene: Scene) -> Right:
 
 
 @attack(
+    "Bytes in a SYN that the server does not acknowledge",
+    source="Ptacek and Newsham 1998, section 5.3",
+    answer="RFC 9293 section 3.10.7.3: they were not taken; what is sent in their place is.",
+)
+def bytes_in_a_syn(scene: Scene) -> Right:
+    client, server = client_and_server()
+    scene.send(client.syn(JUNK), server.syn(), client.ack())
+    right = ask(scene, client, server)
+    return Right(client=right.client, counted={"tcp.syn_bytes_left": 1})
+
+
+@attack(
     "No handshake at all",
     source=f"{FRAGROUTER} tcbc-3",
     answer="The connection is picked up in its middle (configuration: midstream).",
