@@ -17,7 +17,9 @@ enum {
     PIECE = 8,               /* bytes */
     OVERLAPS = 1000,         /* that follow the pieces of a datagram */
     OVERLAP = 1480,          /* bytes */
+    PIECES_APART = 53,       /* from one to the next that is sent */
     SEGMENTS_IN_BLOCK = 240, /* below what a flow may hold */
+    SEGMENTS_APART = 101,
     SEQUENCE = 1000
 };
 
@@ -29,9 +31,9 @@ const char *const flood_names[FLOODS] = {
 
 const char *const flood_sentences[FLOODS] = {
     [FLOOD_NEW_DATAGRAMS] = "fragments, each of a new datagram",
-    [FLOOD_FEW_DATAGRAMS] = "fragments with holes, last first",
+    [FLOOD_FEW_DATAGRAMS] = "fragments with holes, in scattered order",
     [FLOOD_OVERLAPS] = "fragments over 92 others each",
-    [FLOOD_SEGMENTS_ONE] = "1-byte segments with holes, last first, one connection",
+    [FLOOD_SEGMENTS_ONE] = "1-byte segments with holes, in scattered order, one connection",
     [FLOOD_SEGMENTS_MANY] = "1-byte segments with holes, last first, 20,000 connections",
     [FLOOD_SYNS] = "SYN, each from a new source",
 };
@@ -136,8 +138,8 @@ static void write_new_datagrams(struct workload *flood) {
 
 /* Pieces with a hole as long as each before it. */
 static void write_pieces(struct workload *flood, uint32_t source) {
-    for (uint32_t left = PIECES; left > 0 && flood->frame_count < FLOOD_PACKETS; left--)
-        write_fragment(flood, source, 1, 2 * PIECE * left, PIECE);
+    for (uint32_t i = 0; i < PIECES && flood->frame_count < FLOOD_PACKETS; i++)
+        write_fragment(flood, source, 1, 2 * PIECE * (1 + i * PIECES_APART % PIECES), PIECE);
 }
 
 static void write_few_datagrams(struct workload *flood) {
@@ -167,8 +169,8 @@ static void write_segments_one(struct workload *flood) {
     write_segment(flood, &(struct segment){.direction = 1, .flags = ACK, .sequence = SEQUENCE + 1});
     for (uint32_t i = 0; flood->frame_count < FLOOD_PACKETS; i++) {
         const uint32_t block = i / SEGMENTS_IN_BLOCK;
-        const uint32_t backwards = SEGMENTS_IN_BLOCK - 1 - i % SEGMENTS_IN_BLOCK;
-        write_tiny(flood, 0, block * SEGMENTS_IN_BLOCK + backwards);
+        const uint32_t inside = i * SEGMENTS_APART % SEGMENTS_IN_BLOCK;
+        write_tiny(flood, 0, block * SEGMENTS_IN_BLOCK + inside);
     }
 }
 

@@ -9,10 +9,10 @@
 
 enum flood {
     FLOOD_NEW_DATAGRAMS, /* fragments, each of another datagram, from random addresses */
-    FLOOD_FEW_DATAGRAMS, /* of one datagram after another: last byte first, a hole behind each */
+    FLOOD_FEW_DATAGRAMS, /* of one datagram after another, in scattered order, with holes */
     FLOOD_OVERLAPS,      /* then fragments that lie over all those, again and again */
-    FLOOD_SEGMENTS_ONE,  /* of 1 byte with holes, last byte first, in one connection */
-    FLOOD_SEGMENTS_MANY, /* the same in 20,000 connections, in random order */
+    FLOOD_SEGMENTS_ONE,  /* of 1 byte with holes, in scattered order, in one connection */
+    FLOOD_SEGMENTS_MANY, /* last byte first, in 20,000 connections, in random order */
     FLOOD_SYNS,          /* each from another address */
     FLOODS
 };
