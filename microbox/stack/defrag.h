@@ -9,10 +9,11 @@
  * IPv6 that overlap cost the whole datagram (RFC 5722); of IPv4, the receiver's policy decides
  * (fragment_list.h).
  *
- * Limits: datagrams, fragments a datagram, bytes held. Where the first or the last is met the
- * oldest datagram is given up; so it is after the timeout, which counts from a datagram's first
- * fragment. A packet gives up at most MB_DEFRAG_GIVEN_UP_PER_PACKET; where that is not enough its
- * fragment is let go. Each datagram given up is an incomplete_datagram event.
+ * Limits: datagrams, fragments a datagram (and as many pieces that later ones come to lie over),
+ * bytes held. Where the first or the last is met the oldest datagram is given up; so it is after
+ * the timeout, which counts from a datagram's first fragment. A packet gives up at most
+ * MB_DEFRAG_GIVEN_UP_PER_PACKET; where that is not enough its fragment is let go. Each datagram
+ * given up is an incomplete_datagram event.
  *
  * A whole datagram is remembered until the timeout: what comes of it later belongs to the packet
  * that completed it, so that a verdict on that packet is one on those (gate.h).

@@ -8,11 +8,11 @@
  *
  * Work per packet. An adversary chooses the order, so a list that is walked costs what it holds
  * (SegmentSmack, CVE-2018-5390). Here a side's records are a skip list: a place is found in some
- * ten steps among the most that a flow may hold, whatever the order; who is on which level is drawn
- * from a keyed generator, and nothing that is published depends on it. Each held segment is cut off
- * or given out once, so a segment that covers many pays what those that it covers saved. Under
- * `first` nothing covered ever goes, so there pieces that follow each other without a hole are one
- * node, which is passed in one step.
+ * twenty steps among the most that a flow may hold, whatever the order; who is on which level is
+ * drawn from a keyed generator, and nothing that is published depends on it. Each held segment is
+ * cut off or given out once, so a segment that covers many pays what those that it covers saved.
+ * Under `first` nothing covered ever goes, so there pieces that follow each other without a hole
+ * are one node, which is passed in one step.
  *
  * Sequence numbers in one list lie within 2^31 of each other; the caller sees to it.
  */
