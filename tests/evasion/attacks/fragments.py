@@ -216,6 +216,20 @@ def fragment_smack(scene: Scene) -> Right:
 
 
 @attack(
+    "FragmentSmack: fragments that lie over many others, again and again",
+    source="CVE-2018-5391",
+    answer="A datagram's fragments may lie over as many pieces as it may have; further ones are "
+    "let go and counted, and the datagram is whole when the rest comes.",
+)
+def fragment_smack_by_overlaps(scene: Scene) -> Right:
+    whole = udp()
+    scene.send(whole.fragment(0, 8), whole.fragment(16, 24))
+    scene.send(*[whole.fragment(0, 24)] * 200)
+    scene.send(whole.fragment(24))
+    return Right(datagrams=[SECRET], counted={"fragment.limit": None})
+
+
+@attack(
     "Fragments whose rest comes when their time is over",
     source="Ptacek and Newsham 1998, section 5.3.3",
     answer="RFC 1122 section 3.3.2: a host drops what is not whole after 60 to 120 seconds.",
