@@ -128,6 +128,20 @@ static void bytes_held_in_all_are_limited(void **state) {
     stack_close(&stack);
 }
 
+/* At the limit the stream gives up what is missing, not what has come. */
+static void a_segment_before_what_is_held_is_given_out_at_the_limit(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    open_with(&stack, &(struct mb_stack_config){.held_segments_per_flow = 1});
+    stack_send(&stack, 0, ACK, 110, 301, "late");
+    stack_send(&stack, 0, ACK, 105, 301, "mid");
+    assert_string_equal(stack_text(&stack, 0), "[4]mid");
+    assert_int_equal(reason_of_gap(&stack), MB_REASON_GAP_LIMIT);
+    stack_send(&stack, 0, ACK, 108, 301, "so");
+    assert_string_equal(stack_text(&stack, 0), "[4]midsolate");
+    stack_close(&stack);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_that_several_packets_acknowledge_will_not_come),
@@ -137,6 +151,7 @@ int main(void) {
         cmocka_unit_test(each_hole_is_waited_for_by_itself),
         cmocka_unit_test(many_holes_that_are_overdue_are_given_up_a_few_a_packet),
         cmocka_unit_test(bytes_held_in_all_are_limited),
+        cmocka_unit_test(a_segment_before_what_is_held_is_given_out_at_the_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -199,7 +199,7 @@ class Connection:
         return first, end
 
     def _make_room(self, side: Side, begin: int, now: int) -> None:
-        if side.owner:
+        if side.owner and side.first_held() <= begin:
             self._give_up_hole(side, now)
         else:
             side.give_up(begin)

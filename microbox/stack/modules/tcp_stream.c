@@ -207,12 +207,13 @@ static bool hold(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned di
     return mb_held_link(&stack->held, &flow->stream[direction], piece, place, &wait);
 }
 
-/* Makes room by giving up the hole that the stream waits at; where nothing is held, the one before
- * the segment. */
+/* Makes room by giving up the hole that the stream waits at, up to the first byte that has come:
+ * held, or of the segment in hand. */
 static void make_room(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
                       const struct mb_segment *segment) {
     struct mb_stream_side *side = &flow->stream[direction];
-    if (side->held != 0)
+    if (side->held != 0 &&
+        mb_sequence_at_or_before(mb_held_first(&stack->held, side), segment->sequence))
         give_up_hole(stack, flow, direction, MB_REASON_GAP_LIMIT);
     else
         publish_gap(stack, flow, direction, segment->sequence - side->next, MB_REASON_GAP_LIMIT);
