@@ -1,5 +1,6 @@
 /*
- * Packet times that no clock would give: they evict nobody, and cost no packet much.
+ * Packet times that no clock would give: they evict nobody, keep nobody waiting, and cost no packet
+ * much.
  */
 #include "tests/core/stack_fixture.h"
 
@@ -183,6 +184,35 @@ static void a_step_that_lasts_ends_flows_little_by_little(void **state) {
     stack_close(&stack);
 }
 
+/* --- streams --- */
+
+static void begin_to_wait(struct stack_fixture *stack, uint16_t port) {
+    stack_tcp(stack, (struct tcp){.flags = SYN, .sequence = 100, .port = port});
+    stack_tcp(stack,
+              (struct tcp){.flags = ACK, .sequence = 105, .payload = "late", .port = port});
+}
+
+static void a_broken_time_keeps_no_other_stream_waiting(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    struct mb_subscription gaps = {.filter = ""};
+    stack_want(&gaps, MB_TYPE_TCP_GAP);
+    stack_open_with(&stack, &(struct mb_stack_config){.gap_timeout = 5 * SECONDS}, &gaps, 1, NULL,
+                    0);
+    stack.time = START;
+    stack_udp(&stack, 0, "the clock runs");
+    stack.time = START + 10 * YEAR;
+    begin_to_wait(&stack, 2000);
+    stack.time = START;
+    begin_to_wait(&stack, 2001);
+    for (unsigned i = 0; i < 2; i++) {
+        stack.time += 6 * SECONDS;
+        stack_udp(&stack, 0, "tick");
+    }
+    assert_int_equal(stack_count(&stack, MB_TYPE_TCP_GAP), 2);
+    stack_close(&stack);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_clock_goes_with_packet_time),
@@ -193,6 +223,7 @@ int main(void) {
         cmocka_unit_test(whatever_comes_it_never_goes_back_nor_leaps),
         cmocka_unit_test(no_flow_ends_by_absurd_times),
         cmocka_unit_test(a_step_that_lasts_ends_flows_little_by_little),
+        cmocka_unit_test(a_broken_time_keeps_no_other_stream_waiting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -404,12 +404,25 @@ static bool is_overdue(const struct mb_stack *stack, const struct mb_held_wait *
     return now > wait->since && now - wait->since >= stack->config.gap_timeout;
 }
 
+/* It began in a step in time that was not confirmed (packet_clock.h). It begins anew, or those who
+ * began behind it would wait for as long as it does. */
+static bool waits_since_a_broken_time(const struct mb_stack *stack,
+                                      const struct mb_held_wait *wait) {
+    return wait->since > stack->table.now;
+}
+
 void mb_tcp_stream_expire(struct mb_stack *stack, uint64_t first_entry) {
     for (unsigned expired = 0; expired < EXPIRED_PER_PACKET; expired++) {
         const struct mb_held_wait *wait = mb_held_longest_wait(&stack->held);
-        if (wait == NULL || !is_overdue(stack, wait))
+        if (wait == NULL)
             return;
         struct mb_flow_entry *flow = &stack->table.flows[wait->flow];
+        if (waits_since_a_broken_time(stack, wait)) {
+            mb_held_come_on(&stack->held, &flow->stream[wait->direction], stack->table.seen);
+            continue;
+        }
+        if (!is_overdue(stack, wait))
+            return;
         mb_settle(stack);
         uint64_t used = stack->log->next - first_entry;
         if (used + mb_flow_entries_to_end(stack, flow) > MB_ENTRIES_PER_PACKET)
