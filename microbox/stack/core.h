@@ -78,6 +78,7 @@ struct mb_stack {
     uint64_t next_checkpoint; /* number of the packet that it comes with */
     bool segment_refused;     /* tcp.monitor says that the receiver would not take the segment */
     bool is_bypassed;         /* by the policy of a cap: nobody is shown the packet in hand */
+    bool has_given_up_flow;   /* for the packet in hand, whose own flow finds room then */
     uint8_t dropped; /* enum mb_reason: why the packet in hand does not go out; 0: it may */
     uint8_t tracked; /* bit t: flows of transport t are followed */
     uint16_t always[MB_TRANSPORTS]; /* modules that flows of the transport run in any case */

@@ -166,6 +166,18 @@ static uint32_t entries_kept(uint32_t held) {
     return held * MB_ENTRIES_PER_HELD + 2 * MB_MODULE_ENTRIES + MB_ENTRIES_OTHERWISE;
 }
 
+/* How many the flow may hold that the packet ends, or belongs to. Events of fragments come before
+ * it is known which one that is. */
+static uint32_t held_behind(const struct mb_stack *stack, const struct mb_flow_entry *flow,
+                            uint16_t type) {
+    if (flow != NULL)
+        return (uint32_t)flow->stream[0].held + flow->stream[1].held;
+    if (type != MB_TYPE_PACKET_IP_FRAGMENT && type != MB_TYPE_INCOMPLETE_DATAGRAM)
+        return 0;
+    const uint32_t of_flow = stack->config.held_segments_per_flow;
+    return stack->held.used < of_flow ? stack->held.used : of_flow;
+}
+
 static bool has_room(const struct mb_stack *stack) {
     const struct mb_derived *derived = stack->derived;
     return stack->log->next - derived->packet_first + 1 + derived->entries_kept <=
@@ -197,8 +209,7 @@ struct mb_entry *mb_derived_claim(struct mb_stack *stack, const struct mb_flow_e
     derived->mask[1] = mask[1];
     derived->started = flow != NULL ? flow->started : stack->cause.time;
     derived->slot = flow != NULL ? (uint32_t)(flow - stack->table.flows) : 0;
-    derived->entries_kept =
-        entries_kept(flow != NULL ? (uint32_t)flow->stream[0].held + flow->stream[1].held : 0);
+    derived->entries_kept = entries_kept(held_behind(stack, flow, type));
     return entry;
 }
 

@@ -10,7 +10,8 @@
  * The log has room for MB_ENTRIES_PER_PACKET entries of one packet, and derived ones take none from
  * the stack's own: one that would is not published, and counted (limit.derived). That takes a
  * packet that closes a hole before hundreds of held segments which several types are derived from,
- * each.
+ * each; or, since fragments come before the flow that they may end, many types derived from
+ * fragments while hundreds of segments are held.
  *
  * Counters of conditions are kept by flow slot. A slot that has changed hands begins at 0.
  */

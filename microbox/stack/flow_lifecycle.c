@@ -133,6 +133,7 @@ void mb_flow_give_up(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t
     mb_flow_end(stack, flow, reason);
     stack->cause = packet;
     mb_flow_remove(&stack->table, flow);
+    stack->has_given_up_flow = true;
 }
 
 /* Nothing came after a RST that would have shown that it was not taken. The flow is kept, so that
@@ -276,17 +277,23 @@ static bool make_room(struct mb_stack *stack, const struct mb_decoded *packet) {
     }
 }
 
-/* One that is overdue keeps no other out, although the packet in hand is the one to find it so. */
-static void give_up_overdue(struct mb_stack *stack) {
+/* One that is overdue keeps no other out, although the packet in hand is the one to find it so.
+ * False: none is. */
+static bool give_up_overdue(struct mb_stack *stack) {
     uint32_t looks = LOOKS_PER_PACKET;
     for (unsigned each = 0; each < MB_TIMEOUT_CLASSES; each++) {
         struct mb_flow_entry *flow =
             mb_flow_overdue(&stack->table, (enum mb_timeout_class)each, &looks);
-        if (flow != NULL)
-            return mb_flow_give_up(stack, flow, timeout_reason(flow));
+        if (flow == NULL)
+            continue;
+        mb_flow_give_up(stack, flow, timeout_reason(flow));
+        return true;
     }
+    return false;
 }
 
+/* A packet gives up one flow at most before its own begins: each may hold as many segments as a
+ * flow may, and the log keeps room for those of one. */
 static bool has_room(struct mb_stack *stack, const struct mb_decoded *packet) {
     if (was_refused(stack, packet)) {
         remember_refused(stack, packet);
@@ -294,12 +301,13 @@ static bool has_room(struct mb_stack *stack, const struct mb_decoded *packet) {
         mb_refuse_packet(stack, MB_REASON_LIMIT_FLOW_REFUSED);
         return false;
     }
-    if (stack->table.active == stack->table.capacity)
-        give_up_overdue(stack);
-    if (!mb_flow_table_is_full(&stack->table, packet->hash) &&
-        !mb_cap_is_forced(stack, MB_CAP_FLOWS))
+    if (stack->has_given_up_flow)
         return true;
-    return make_room(stack, packet);
+    if (mb_flow_chain_is_full(&stack->table, packet->hash))
+        return make_room(stack, packet);
+    if (stack->table.active == stack->table.capacity)
+        return give_up_overdue(stack) || make_room(stack, packet);
+    return !mb_cap_is_forced(stack, MB_CAP_FLOWS) || make_room(stack, packet);
 }
 
 static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_decoded *packet,

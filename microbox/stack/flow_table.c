@@ -232,8 +232,12 @@ static uint32_t chain_length(const struct mb_flow_table *table, uint64_t hash) {
     return length;
 }
 
+bool mb_flow_chain_is_full(const struct mb_flow_table *table, uint64_t hash) {
+    return chain_length(table, hash) >= MB_FLOW_CHAIN_MAX;
+}
+
 bool mb_flow_table_is_full(const struct mb_flow_table *table, uint64_t hash) {
-    return table->active == table->capacity || chain_length(table, hash) >= MB_FLOW_CHAIN_MAX;
+    return table->active == table->capacity || mb_flow_chain_is_full(table, hash);
 }
 
 static uint32_t take_slot(struct mb_flow_table *table) {
@@ -374,8 +378,7 @@ static struct mb_flow_entry *first_of_chain(struct mb_flow_table *table, uint64_
 }
 
 struct mb_flow_entry *mb_flow_to_evict(struct mb_flow_table *table, uint64_t hash) {
-    bool chain_is_full = chain_length(table, hash) >= MB_FLOW_CHAIN_MAX;
-    return chain_is_full ? first_of_chain(table, hash) : first_to_evict(table);
+    return mb_flow_chain_is_full(table, hash) ? first_of_chain(table, hash) : first_to_evict(table);
 }
 
 /* --- unanswered flows --- */

@@ -69,6 +69,9 @@ struct mb_flow_entry *mb_flow_find(struct mb_flow_table *table, const struct mb_
 /* True where no flow with this hash can be added. */
 bool mb_flow_table_is_full(const struct mb_flow_table *table, uint64_t hash);
 
+/* True where that is because no more fit into its chain. */
+bool mb_flow_chain_is_full(const struct mb_flow_table *table, uint64_t hash);
+
 /* A new flow, all zero but its tuple, number and place in the list; NULL: the table, or the chain
  * that it belongs in, is full. */
 struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct mb_five_tuple *tuple,

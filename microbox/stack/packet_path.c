@@ -333,6 +333,7 @@ static void handle(struct mb_stack *stack, struct mb_decoded *packet, struct mb_
     stack->module_entries = 0;
     stack->dropped = MB_REASON_NONE;
     stack->is_bypassed = false;
+    stack->has_given_up_flow = false;
     stack->cause = (struct mb_cause){
         .time = packet->time,
         .packet = packet->number,

@@ -188,8 +188,7 @@ static void a_step_that_lasts_ends_flows_little_by_little(void **state) {
 
 static void begin_to_wait(struct stack_fixture *stack, uint16_t port) {
     stack_tcp(stack, (struct tcp){.flags = SYN, .sequence = 100, .port = port});
-    stack_tcp(stack,
-              (struct tcp){.flags = ACK, .sequence = 105, .payload = "late", .port = port});
+    stack_tcp(stack, (struct tcp){.flags = ACK, .sequence = 105, .payload = "late", .port = port});
 }
 
 static void a_broken_time_keeps_no_other_stream_waiting(void **state) {
