@@ -336,17 +336,29 @@ def test_a_repeated_syn_brings_no_bytes_once_it_was_answered() -> None:
         assert stack.stream(0) == [b"true"]
 
 
-@pytest.mark.parametrize(("sent", "stream"), [(5, [b"early", b"later"]), (0, [b"later"])])
-def test_where_one_side_is_seen_it_says_itself_what_became_of_them(
-    sent: int, stream: list[bytes]
+@pytest.mark.parametrize("at", [5, 0])
+def test_where_one_side_is_seen_the_bytes_in_its_syn_are_given_out_late(at: int) -> None:
+    """Behind them, or with the same bytes once more: nobody is there to say which it was."""
+    with Stack(gap_timeout=SECOND) as stack:
+        client, _server = two_ends()
+        stack.send(client.syn(b"early", options=fast_open(b"c" * 8)), client.segment(ACK, at=at))
+        client.sent = at
+        stack.send(client.data(b"earlylater"[at:]))
+        assert stack.bytes_of(0) == b""
+        stack.advance(2 * SECOND)
+        stack.send(client.data(b" and more"))
+        assert stack.stream(0) == [b"earlylater and more"]
+
+
+@pytest.mark.parametrize(("acknowledging", "stream"), [(5, [b"early"]), (0, [])])
+def test_a_sender_does_not_say_what_became_of_the_bytes_in_its_syn(
+    acknowledging: int, stream: list[bytes]
 ) -> None:
     with Stack() as stack:
-        client, _server = two_ends()
-        stack.send(client.syn(b"early", options=fast_open(b"c" * 8)))
-        client.sent = sent
-        stack.send(client.ack(), client.data(b"later"))
-        stack.finish()
-        assert stack.stream(0) == [b"".join(stream)]
+        client, server = two_ends()
+        stack.send(client.syn(b"early"), client.segment(ACK, b"false", at=0))
+        stack.send(server.segment(SYN | ACK, sequence=300, acknowledging=acknowledging))
+        assert stack.stream(0) == stream
 
 
 def test_bytes_in_a_syn_that_nobody_answers_are_given_up() -> None:

@@ -136,19 +136,13 @@ void mb_tcp_settle_handshake(struct mb_flow_entry *flow, const struct mb_decoded
 /* --- bytes in a SYN --- */
 
 enum mb_syn_bytes mb_tcp_syn_bytes(const struct mb_flow_entry *flow,
-                                   const struct mb_decoded *segment, unsigned direction,
-                                   unsigned side) {
-    if (!(segment->tcp_flags & MB_TCP_ACK))
+                                   const struct mb_decoded *segment, unsigned direction) {
+    unsigned sender = 1 - direction;
+    uint32_t acknowledged = segment->acknowledgment_number;
+    if (!(segment->tcp_flags & MB_TCP_ACK) ||
+        !mb_sequence_at_or_before(acknowledged, flow->snapshot.side[sender].next))
         return MB_SYN_BYTES_WAIT;
-    uint32_t reached = segment->acknowledgment_number;
-    if (direction == side) {
-        if (segment->tcp_flags & MB_TCP_SYN || mb_tcp_is_marked(flow, 1 - side, MB_TCP_SEEN))
-            return MB_SYN_BYTES_WAIT;
-        reached = segment->sequence_number;
-    }
-    if (!mb_sequence_at_or_before(reached, flow->snapshot.side[side].next))
-        return MB_SYN_BYTES_WAIT;
-    int32_t past = mb_sequence_distance(flow->tcp[side].initial, reached);
+    int32_t past = mb_sequence_distance(flow->tcp[sender].initial, acknowledged);
     if (past == 0)
         return MB_SYN_BYTES_LEFT;
     return past > 0 ? MB_SYN_BYTES_TAKEN : MB_SYN_BYTES_WAIT;
@@ -156,18 +150,17 @@ enum mb_syn_bytes mb_tcp_syn_bytes(const struct mb_flow_entry *flow,
 
 void mb_tcp_settle_syn_bytes(struct mb_flow_entry *flow, const struct mb_decoded *segment,
                              unsigned direction) {
-    for (unsigned side = 0; side < 2; side++) {
-        if (!mb_tcp_is_marked(flow, side, MB_TCP_SYN_BYTES))
-            continue;
-        enum mb_syn_bytes bytes = mb_tcp_syn_bytes(flow, segment, direction, side);
-        if (bytes == MB_SYN_BYTES_WAIT)
-            continue;
-        mb_tcp_unmark(flow, side, MB_TCP_SYN_BYTES);
-        if (bytes == MB_SYN_BYTES_TAKEN)
-            continue;
-        flow->snapshot.side[side].next = flow->tcp[side].initial;
-        mb_tcp_unmark(flow, side, MB_TCP_TIMED);
-    }
+    unsigned sender = 1 - direction;
+    if (!mb_tcp_is_marked(flow, sender, MB_TCP_SYN_BYTES))
+        return;
+    enum mb_syn_bytes bytes = mb_tcp_syn_bytes(flow, segment, direction);
+    if (bytes == MB_SYN_BYTES_WAIT)
+        return;
+    mb_tcp_unmark(flow, sender, MB_TCP_SYN_BYTES);
+    if (bytes == MB_SYN_BYTES_TAKEN)
+        return;
+    flow->snapshot.side[sender].next = flow->tcp[sender].initial;
+    mb_tcp_unmark(flow, sender, MB_TCP_TIMED);
 }
 
 /* --- a new connection on the same five-tuple --- */

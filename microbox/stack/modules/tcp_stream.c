@@ -148,18 +148,27 @@ static void give_out_syn_bytes(struct mb_stack *stack, struct mb_flow_entry *flo
     give_out_held(stack, flow, direction);
 }
 
-/* `segment`, of `sender`, may say what became of the bytes in the SYN of `direction`. */
+/* `segment` may acknowledge the bytes in the SYN of `direction`, against which it is sent. */
 static void settle_syn_bytes(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
-                             const struct mb_decoded *segment, unsigned sender) {
+                             const struct mb_decoded *segment) {
     if (flow->stream[direction].beginning != MB_STREAM_IN_SYN)
         return;
-    enum mb_syn_bytes bytes = mb_tcp_syn_bytes(flow, segment, sender, direction);
+    enum mb_syn_bytes bytes = mb_tcp_syn_bytes(flow, segment, 1 - direction);
     if (bytes == MB_SYN_BYTES_TAKEN)
-        give_out_syn_bytes(stack, flow, direction,
-                           sender == direction ? segment->sequence_number
-                                               : segment->acknowledgment_number);
+        give_out_syn_bytes(stack, flow, direction, segment->acknowledgment_number);
     else if (bytes == MB_SYN_BYTES_LEFT)
         leave_syn_bytes(stack, flow, direction);
+}
+
+/* Nobody has acknowledged them. Where the sender has completed the handshake all the same, its
+ * receiver is not seen (a capture of one side): whether that took them, or they were sent again,
+ * they are the stream's first bytes. */
+static void give_up_waiting(struct mb_stack *stack, struct mb_flow_entry *flow,
+                            unsigned direction) {
+    if (!mb_tcp_is_established(flow))
+        return leave_syn_bytes(stack, flow, direction);
+    go_past_syn(&flow->stream[direction]);
+    give_out_held(stack, flow, direction);
 }
 
 /* --- holes --- */
@@ -169,7 +178,7 @@ static void give_up_hole(struct mb_stack *stack, struct mb_flow_entry *flow, uns
                          uint8_t reason) {
     struct mb_stream_side *side = &flow->stream[direction];
     if (side->beginning == MB_STREAM_IN_SYN)
-        return leave_syn_bytes(stack, flow, direction);
+        return give_up_waiting(stack, flow, direction);
     uint32_t length = mb_held_first(&stack->held, side) - side->next;
     publish_gap(stack, flow, direction, length, reason);
     give_out_held(stack, flow, direction);
@@ -365,8 +374,7 @@ static void packet(struct mb_stack *stack, struct mb_flow_entry *flow,
                    const struct mb_decoded *segment, unsigned direction) {
     if (segment->tcp_flags & MB_TCP_RST || stack->segment_refused)
         return;
-    settle_syn_bytes(stack, flow, direction, segment, direction);
-    settle_syn_bytes(stack, flow, 1 - direction, segment, direction);
+    settle_syn_bytes(stack, flow, 1 - direction, segment);
     if (flow->stream_sides >> direction & 1)
         take_payload(stack, flow, segment, direction);
     if (flow->stream[1 - direction].delivered != 0)

@@ -83,14 +83,12 @@ void mb_tcp_settle_handshake(struct mb_flow_entry *flow, const struct mb_decoded
 /* What became of the bytes in a SYN (RFC 7413 section 4.2). */
 enum mb_syn_bytes { MB_SYN_BYTES_WAIT, MB_SYN_BYTES_TAKEN, MB_SYN_BYTES_LEFT };
 
-/* What a segment of `direction` says of the bytes in the SYN of `side`. The receiver's first
- * acknowledgement decides. Where no segment of the receiver is there (a capture of one side), it
- * counts where the sender goes on after the handshake. */
+/* What a segment of `direction` says of the bytes in the other side's SYN: the receiver's first
+ * acknowledgement decides. */
 enum mb_syn_bytes mb_tcp_syn_bytes(const struct mb_flow_entry *flow,
-                                   const struct mb_decoded *segment, unsigned direction,
-                                   unsigned side);
+                                   const struct mb_decoded *segment, unsigned direction);
 
-/* A side whose bytes in the SYN were not taken is set back to its first one. */
+/* Where the bytes in the other side's SYN were not taken, that is set back to its first one. */
 void mb_tcp_settle_syn_bytes(struct mb_flow_entry *flow, const struct mb_decoded *segment,
                              unsigned direction);
 

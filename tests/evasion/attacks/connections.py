@@ -216,6 +216,20 @@ def bytes_in_a_syn(scene: Scene) -> Right:
 
 
 @attack(
+    "TCP Fast Open: other bytes in the place of the SYN's before the server answers",
+    source="RFC 7413",
+    answer="RFC 7413 section 4.2: what the server acknowledges was taken, and no other.",
+)
+def bytes_in_place_of_a_syns(scene: Scene) -> Right:
+    client, server = client_and_server()
+    scene.send(client.syn(REQUEST, fast_open(b"cookie00")))
+    client.sent = len(REQUEST)
+    scene.send(client.segment(ACK | PSH, JUNK, at=0))
+    scene.send(server.syn(), client.ack())
+    return Right(client=[REQUEST])
+
+
+@attack(
     "No handshake at all",
     source=f"{FRAGROUTER} tcbc-3",
     answer="The connection is picked up in its middle (configuration: midstream).",
