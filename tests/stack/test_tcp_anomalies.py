@@ -371,6 +371,16 @@ def test_bytes_in_a_syn_that_nobody_answers_are_given_up() -> None:
         assert stack.counters.gap_bytes == 0
 
 
+def test_a_flood_of_syns_with_bytes_leaves_room_for_open_connections() -> None:
+    with Stack(held_segments_max=8) as stack:
+        client, _server = connected(stack)
+        for port in range(2000, 2020):
+            stack.send(two_ends(client=("10.9.9.9", port))[0].syn(b"flood"))
+        assert stack.reasons["limit.held_segments"] == 16
+        stack.send(client.data(b"there", at=6), client.data(b"hello ", at=0))
+        assert stack.bytes_of(0, flow=1) == b"hello there"
+
+
 def test_bytes_in_a_syn_ack_wait_too() -> None:
     with Stack() as stack:
         client, server = two_ends()

@@ -312,16 +312,34 @@ static void begin_side(struct mb_flow_entry *flow, unsigned direction, uint32_t 
     side->beginning = MB_STREAM_BEGUN;
 }
 
+static inline struct mb_segment payload_of(const struct mb_decoded *packet, uint32_t sequence) {
+    return (struct mb_segment){
+        .frame = packet->frame,
+        .frame_length = packet->length,
+        .data_offset = packet->payload_offset,
+        .sequence = sequence,
+        .length = packet->payload_length,
+        .captured = packet->payload_captured,
+        .came = {sequence, sequence + packet->payload_length},
+    };
+}
+
+/* Half of the room is for connections that are open: anybody can send SYNs that bear bytes. */
+static bool has_room_for_syn(const struct mb_held_pool *pool) {
+    return pool->used < pool->capacity / 2 && pool->bytes < pool->bytes_max / 2;
+}
+
 /* Receivers take the bytes of a side's first SYN or of none: a SYN that comes again lies before the
  * window (RFC 9293 section 3.10.7.4, first). */
 static void take_syn_bytes(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
-                           const struct mb_segment *segment) {
+                           const struct mb_decoded *syn) {
     struct mb_stream_side *side = &flow->stream[direction];
-    if (segment->length == 0 || side->beginning != MB_STREAM_FROM_FIRST)
+    if (syn->payload_length == 0 || side->beginning != MB_STREAM_FROM_FIRST)
         return;
-    begin_side(flow, direction, segment->sequence);
+    struct mb_segment segment = payload_of(syn, syn->sequence_number + 1);
     struct mb_held_place place;
-    if (!hold(stack, flow, direction, segment, &place)) {
+    begin_side(flow, direction, segment.sequence);
+    if (!has_room_for_syn(&stack->held) || !hold(stack, flow, direction, &segment, &place)) {
         mb_count_reason(stack, MB_REASON_LIMIT_HELD_SEGMENTS);
         return;
     }
@@ -332,26 +350,18 @@ static void take_syn_bytes(struct mb_stack *stack, struct mb_flow_entry *flow, u
 static void take_payload(struct mb_stack *stack, struct mb_flow_entry *flow,
                          const struct mb_decoded *packet, unsigned direction) {
     struct mb_stream_side *side = &flow->stream[direction];
-    bool is_syn = packet->tcp_flags & MB_TCP_SYN;
-    uint32_t sequence = packet->sequence_number + is_syn;
     bool has_bytes = packet->payload_length != 0;
-    struct mb_segment segment = {
-        .frame = packet->frame,
-        .frame_length = packet->length,
-        .data_offset = packet->payload_offset,
-        .sequence = sequence,
-        .length = packet->payload_length,
-        .captured = packet->payload_captured,
-        .came = {sequence, sequence + packet->payload_length},
-    };
-    if (is_syn)
-        return take_syn_bytes(stack, flow, direction, &segment);
+    if (packet->tcp_flags & MB_TCP_SYN)
+        return take_syn_bytes(stack, flow, direction, packet);
     if (side->beginning == MB_STREAM_FROM_FIRST ||
         (side->beginning == MB_STREAM_FROM_MIDDLE && has_bytes))
-        begin_side(flow, direction, sequence);
-    int32_t distance = mb_sequence_distance(side->next, sequence);
-    if (!has_bytes || distance > DISTANCE_MAX || distance < -DISTANCE_MAX)
+        begin_side(flow, direction, packet->sequence_number);
+    if (!has_bytes)
         return;
+    int32_t distance = mb_sequence_distance(side->next, packet->sequence_number);
+    if (distance > DISTANCE_MAX || distance < -DISTANCE_MAX)
+        return;
+    struct mb_segment segment = payload_of(packet, packet->sequence_number);
     if (mb_tcp_compares_copies(stack, flow, direction))
         mb_tcp_compare_copies(stack, flow, direction, &segment);
     take(stack, flow, direction, &segment);
