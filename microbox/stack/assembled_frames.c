@@ -131,28 +131,55 @@ static struct mb_assembled_class *class_of(struct mb_assembled_frames *frames, u
 
 void mb_assembled_pin_slot(struct mb_assembled_frames *frames, uint64_t at) {
     uint32_t index;
-    class_of(frames, at, &index)->slots[index].pins++;
+    struct mb_assembled_class *slots = class_of(frames, at, &index);
+    if (slots->slots[index].pins++ == 0)
+        slots->pinned++;
 }
 
 void mb_assembled_unpin_slot(struct mb_assembled_frames *frames, uint64_t at) {
     uint32_t index;
     struct mb_assembled_class *slots = class_of(frames, at, &index);
     struct mb_assembled_slot *slot = &slots->slots[index];
-    if (--slot->pins != 0 || slot->is_in_hand)
+    if (--slot->pins != 0)
         return;
-    take_in_hand(slots, index);
+    slots->pinned--;
+    if (!slot->is_in_hand)
+        take_in_hand(slots, index);
+}
+
+/* --- the end of a packet --- */
+
+/* Whether the class has too few slots for another packet, until readers pass some that were put
+ * down since the last batch ended, those in hand among them. */
+static bool leaves_too_few(const struct mb_assembled_class *slots) {
+    uint32_t unended = slots->unended;
+    for (uint32_t index = slots->in_hand; index != 0; index = slots->slots[index].next)
+        unended += slots->slots[index].pins == 0;
+    return unended != 0 && slots->pinned + unended + MB_ASSEMBLED_PER_PACKET > slots->count;
+}
+
+bool mb_assembled_leaves_too_few(struct mb_assembled_frames *frames) {
+    for (unsigned size = 0; size < MB_ASSEMBLED_SIZES; size++)
+        frames->ends_batch |= leaves_too_few(&frames->classes[size]);
+    return frames->ends_batch;
 }
 
 static void put_down(struct mb_assembled_class *slots, uint64_t position) {
     while (slots->in_hand != 0) {
         uint32_t index = pop(slots, &slots->in_hand);
         slots->slots[index].is_in_hand = false;
-        if (slots->slots[index].pins == 0)
-            wait_at(slots, index, position);
+        if (slots->slots[index].pins != 0)
+            continue;
+        wait_at(slots, index, position);
+        slots->unended++;
     }
 }
 
 void mb_assembled_put_down(struct mb_assembled_frames *frames) {
-    for (unsigned size = 0; size < MB_ASSEMBLED_SIZES; size++)
+    for (unsigned size = 0; size < MB_ASSEMBLED_SIZES; size++) {
         put_down(&frames->classes[size], frames->log->next);
+        if (frames->ends_batch)
+            frames->classes[size].unended = 0;
+    }
+    frames->ends_batch = false;
 }

@@ -12,6 +12,10 @@
  * Whether a slot can be had must not depend on how fast readers are, or replays would differ. So a
  * packet is handled only when `mb_assembled_has_room`: then a take fails exactly where pinned slots
  * leave none, which depends on packets alone.
+ *
+ * A reader that takes batches passes nothing before its batch is complete. So batches end before
+ * what was put down in one leaves no room for another packet: `mb_assembled_ends_batch` says when,
+ * and counts packets' slots alone.
  */
 #ifndef MICROBOX_STACK_ASSEMBLED_FRAMES_H
 #define MICROBOX_STACK_ASSEMBLED_FRAMES_H
@@ -52,6 +56,8 @@ struct mb_assembled_class {
     uint32_t waiting; /* list in order of position */
     uint32_t waiting_last;
     uint32_t in_hand; /* list */
+    uint32_t pinned;  /* slots that are, at least once */
+    uint32_t unended; /* put down since a batch ended for their sake */
     struct mb_assembled_slot *slots;
 };
 
@@ -60,6 +66,7 @@ struct mb_assembled_frames {
     uint64_t offset; /* of the area, in the address space of frames */
     uint64_t size;
     struct mb_log *log;
+    bool ends_batch;                                       /* the packet in hand does */
     struct mb_assembled_class classes[MB_ASSEMBLED_SIZES]; /* small, large */
 };
 
@@ -103,11 +110,22 @@ static inline void mb_assembled_unpin(struct mb_assembled_frames *frames, uint64
         mb_assembled_unpin_slot(frames, at);
 }
 
+bool mb_assembled_leaves_too_few(struct mb_assembled_frames *frames);
 void mb_assembled_put_down(struct mb_assembled_frames *frames);
+
+static inline bool mb_assembled_has_some_in_hand(const struct mb_assembled_frames *frames) {
+    return (frames->classes[0].in_hand | frames->classes[1].in_hand) != 0;
+}
+
+/* True: the packet in hand must have an entry that ends batches. Call when all that it holds back
+ * is held back; at most once a packet. */
+static inline bool mb_assembled_ends_batch(struct mb_assembled_frames *frames) {
+    return mb_assembled_has_some_in_hand(frames) && mb_assembled_leaves_too_few(frames);
+}
 
 /* All entries of the packet in hand are in the log. */
 static inline void mb_assembled_end_packet(struct mb_assembled_frames *frames) {
-    if ((frames->classes[0].in_hand | frames->classes[1].in_hand) != 0)
+    if (mb_assembled_has_some_in_hand(frames))
         mb_assembled_put_down(frames);
 }
 

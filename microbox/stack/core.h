@@ -27,9 +27,9 @@
  * Entries that one packet may cause, term by term; together at most MB_ENTRIES_PER_PACKET:
  * a held segment gives a gap before it, its bytes, and a gap for what the capture cut from it;
  * timers that fire; what users' modules publish for the packet and for the flow's end; and the
- * rest: the packet, two fragments before it and six datagrams given up, the flow's start and end,
- * four state changes, the handshake, four anomalies, the packet's own bytes and gaps, with room to
- * spare.
+ * rest: the packet, two fragments before it and six datagrams given up, two checkpoints, the flow's
+ * start and end, four state changes, the handshake, four anomalies, the packet's own bytes and
+ * gaps, with room to spare.
  *
  * Where types are derived, their entries come on top. They get what is not kept for the above
  * (derived.c).
@@ -38,7 +38,7 @@ enum {
     MB_HELD_PER_FLOW_MAX = 320,
     MB_ENTRIES_PER_HELD = 3,
     MB_TIMERS_PER_PACKET = 8,
-    MB_ENTRIES_OTHERWISE = 38
+    MB_ENTRIES_OTHERWISE = 39
 };
 _Static_assert((int)MB_HELD_PER_FLOW_MAX *(int)MB_ENTRIES_PER_HELD + (int)MB_TIMERS_PER_PACKET +
                        2 * (int)MB_MODULE_ENTRIES + (int)MB_ENTRIES_OTHERWISE <=

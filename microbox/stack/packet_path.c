@@ -58,15 +58,28 @@ static void fire_timers(struct mb_stack *stack) {
     }
 }
 
-static void publish_checkpoint(struct mb_stack *stack, uint64_t packet) {
-    if (packet != stack->next_checkpoint)
-        return;
-    stack->next_checkpoint += stack->checkpoint;
+/* Batches end here. */
+static void publish_checkpoint(struct mb_stack *stack) {
     struct mb_entry *entry =
         mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_CHECKPOINT],
                          MB_TYPE_SYSTEM_CHECKPOINT);
     if (entry != NULL)
         entry->flags |= MB_ENDS_BATCH;
+}
+
+static void publish_due_checkpoint(struct mb_stack *stack, uint64_t packet) {
+    if (packet != stack->next_checkpoint)
+        return;
+    stack->next_checkpoint += stack->checkpoint;
+    publish_checkpoint(stack);
+}
+
+/* A reader of batches must not keep the whole datagrams that the next one needs the place of. */
+static void end_batch_of_datagrams(struct mb_stack *stack) {
+    if (!mb_assembled_ends_batch(&stack->assembled))
+        return;
+    mb_set_apart(stack);
+    publish_checkpoint(stack);
 }
 
 /* `low` and `high`: the bits that want it, not all 0. */
@@ -345,7 +358,7 @@ static void handle(struct mb_stack *stack, struct mb_decoded *packet, struct mb_
     stack->table.seen = mb_packet_clock_seen(&stack->clock);
     if (stack->timer_count != 0)
         fire_timers(stack);
-    publish_checkpoint(stack, packet->number);
+    publish_due_checkpoint(stack, packet->number);
     stack->cause.flags = 0;
     mb_defrag_expire(stack);
     if (is_collected(stack, packet))
@@ -356,6 +369,7 @@ static void handle(struct mb_stack *stack, struct mb_decoded *packet, struct mb_
         mb_flows_expire(stack, handled->first);
     if (mb_held_longest_wait(&stack->held) != NULL)
         mb_tcp_stream_expire(stack, handled->first);
+    end_batch_of_datagrams(stack);
     mb_end_packet(stack, handled->first);
     handled->end = stack->log->next;
     handled->dropped = stack->dropped;

@@ -623,6 +623,49 @@ static void held_segments_in_all_slots_leave_no_room(void **state) {
     stack_close(&stack);
 }
 
+/* Moves a reader that takes batches behind the last complete one. */
+static void pass_batches(struct stack_fixture *stack, struct mb_nf_page *reader) {
+    uint64_t end = stack->log.head;
+    while (end > reader->cursor &&
+           !(stack->log.slots[(end - 1) & stack->log.slot_mask].flags & MB_ENDS_BATCH))
+        end--;
+    reader->cursor = end;
+}
+
+static void read_batches(struct stack_fixture *stack, struct mb_nf_page *reader, uint32_t size,
+                         uint32_t count) {
+    static uint8_t datagram[8000];
+    write_udp(datagram, size);
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t start = 0; start < size; start += 1600) {
+            send_range(stack, datagram, size, start, start + 1600 < size ? start + 1600 : size, i);
+            pass_batches(stack, reader);
+        }
+    }
+    assert_int_not_equal(reader->cursor, 0);
+}
+
+/* Or the reader waits for its batch to be complete, and the stack for the reader. */
+static void batches_end_before_the_slots_do(void **state) {
+    (void)state;
+    enum { LARGE = 4 };
+    struct stack_fixture stack;
+    struct mb_nf_page reader = {0};
+    open_with(&stack, (struct mb_stack_config){.assembled_datagrams_max = LARGE});
+    const struct mb_consumer consumer = {.page = &reader, .mask = {1, 0}};
+    assert_int_equal(mb_log_attach(&stack.log, 0, &consumer), 0);
+    read_batches(&stack, &reader, 8000, 3 * LARGE);
+    read_batches(&stack, &reader, 2000, 3 * LARGE * MB_ASSEMBLED_SMALL_PER_LARGE);
+    /* The more is held back, the sooner. */
+    stack_handshake(&stack);
+    for (uint32_t i = 0; i < LARGE * MB_ASSEMBLED_SMALL_PER_LARGE; i++) {
+        send_fragmented_tcp(&stack, 105 + 10 * i, "apart");
+        pass_batches(&stack, &reader);
+        read_batches(&stack, &reader, 2000, 4);
+    }
+    stack_close(&stack);
+}
+
 /* Readers hold slots: the stack takes no further packet instead of overwriting what they read. */
 static void a_slot_waits_for_its_readers(void **state) {
     (void)state;
@@ -766,6 +809,7 @@ int main(void) {
         cmocka_unit_test(a_segment_out_of_order_keeps_its_datagram),
         cmocka_unit_test(held_segments_in_all_slots_leave_no_room),
         cmocka_unit_test(a_slot_waits_for_its_readers),
+        cmocka_unit_test(batches_end_before_the_slots_do),
         cmocka_unit_test(later_fragments_name_the_packet_that_completed),
         cmocka_unit_test(a_million_incomplete_fragments_are_no_more_than_packets),
     };
