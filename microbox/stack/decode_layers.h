@@ -19,6 +19,7 @@ struct mb_rest {
     uint32_t end;
     uint32_t wire_end;
     bool is_bounded; /* a layer's header gave `wire_end`, not the frame's length */
+    bool may_be_cut; /* before it was captured: the frame's length does not say how long it was */
     /* IPv6: the address that a routing header says the packet is for in the end; NULL: there is no
      * such header, or it was used up. Checksums cover that address (RFC 8200 section 8.1). */
     const uint8_t *final_destination;
@@ -36,6 +37,13 @@ static inline uint32_t mb_rest_captured(const struct mb_rest *rest) {
 
 static inline uint32_t mb_rest_on_wire(const struct mb_rest *rest) {
     return rest->wire_end - rest->at;
+}
+
+/* Less came than the `length` bytes that the packet says it has: receivers drop it, as Linux does
+ * in ip_rcv_core() and ip6_rcv_core(). One in a tunnel may have been cut before it was put there.
+ */
+static inline bool mb_rest_is_too_short(const struct mb_rest *rest, uint32_t length) {
+    return length > mb_rest_on_wire(rest) && !rest->is_bounded && !rest->may_be_cut;
 }
 
 /* The layer is `length` bytes long; what follows them is padding. More bytes than the frame has

@@ -93,6 +93,7 @@ static void decode_nflog(struct mb_decoded *decoded, struct mb_rest *rest) {
     if (packet == 0)
         return;
     rest->at += packet;
+    rest->may_be_cut = true; /* to the size that the rule's target was given */
     mb_decode_network(decoded, rest, mb_ip_ether_type(mb_rest_next(rest), mb_rest_captured(rest)));
 }
 

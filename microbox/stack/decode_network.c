@@ -111,6 +111,8 @@ void mb_decode_ipv4(struct mb_decoded *decoded, struct mb_rest *rest) {
         return mb_malformed(decoded, reason);
     uint32_t total = mb_ipv4_total_length(header);
     uint32_t header_length = mb_ipv4_header_length(header);
+    if (mb_rest_is_too_short(rest, total))
+        return mb_malformed(decoded, MB_REASON_IPV4_TOTAL_LENGTH);
     if (total != 0)
         mb_rest_end_after(rest, total);
     decoded->network_offset = (uint16_t)rest->at;
@@ -141,6 +143,8 @@ void mb_decode_ipv6(struct mb_decoded *decoded, struct mb_rest *rest) {
     if (reason != MB_REASON_NONE)
         return mb_malformed(decoded, reason);
     uint32_t payload = mb_ipv6_payload_length(header);
+    if (mb_rest_is_too_short(rest, MB_IPV6_SIZE + payload))
+        return mb_malformed(decoded, MB_REASON_IPV6_PAYLOAD_LENGTH);
     if (payload != 0)
         mb_rest_end_after(rest, MB_IPV6_SIZE + payload);
     decoded->network_offset = (uint16_t)rest->at;

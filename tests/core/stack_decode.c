@@ -38,6 +38,15 @@ static void total_length_zero_means_the_rest(void **state) {
     assert_int_equal(it.payload_length, 2);
 }
 
+/* No receiver takes it: what would follow is not in it, and never comes. */
+static void a_length_past_the_frame_is_malformed(void **state) {
+    (void)state;
+    struct mb_decoded it = DECODE(ETHERNET(8, 0), IPV4(140, 6), TCP(5, ACK), 'a', 'b');
+    expect_malformed(it, MB_REASON_IPV4_TOTAL_LENGTH);
+    it = DECODE(ETHERNET(0x86, 0xdd), IPV6(100, 6), TCP(5, ACK), 'a', 'b');
+    expect_malformed(it, MB_REASON_IPV6_PAYLOAD_LENGTH);
+}
+
 static void a_snap_length_cuts_the_payload(void **state) {
     (void)state;
     const uint8_t bytes[] = {ETHERNET(8, 0), IPV4(140, 6), TCP(5, ACK), 'a', 'b'};
@@ -201,6 +210,7 @@ int main(void) {
         cmocka_unit_test(a_tcp_segment),
         cmocka_unit_test(padding_is_no_payload),
         cmocka_unit_test(total_length_zero_means_the_rest),
+        cmocka_unit_test(a_length_past_the_frame_is_malformed),
         cmocka_unit_test(a_snap_length_cuts_the_payload),
         cmocka_unit_test(tcp_options_give_the_window_scale),
         cmocka_unit_test(udp_and_icmp),

@@ -142,8 +142,19 @@ static void a_priority_tag_is_no_vlan(void **state) {
     assert_int_equal(it.domain, 0);
 }
 
+/* The kernel copies as much of a packet as it was told to, and the frame does not say so. */
+static void a_netfilter_log_may_lack_the_packets_end(void **state) {
+    (void)state;
+    struct mb_decoded it =
+        DECODE_AS(239, 2, 0, 0, 0, 32, 0, 9, 0, IPV4(128, 17), 0, 1, 0, 2, 0, 108, 0, 0);
+    assert_int_equal(it.type, MB_TYPE_PACKET_IP_UDP);
+    assert_int_equal(it.reason, MB_REASON_PAYLOAD_CUT);
+    assert_int_equal(it.payload_length, 100);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_netfilter_log_may_lack_the_packets_end),
         cmocka_unit_test(link_types),
         cmocka_unit_test(what_is_between_link_and_network),
         cmocka_unit_test(headers_that_no_offset_can_name_are_not_decoded),

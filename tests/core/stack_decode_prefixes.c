@@ -4,11 +4,11 @@
  */
 #include "tests/core/decode_fixture.h"
 
-#define DATAGRAM       IPV4(30, 17), UDP(10), 'h', 'i'
-#define FRAME          ETHERNET(8, 0), DATAGRAM
-#define TUNNEL(hi, lo) 4, 0xd2, hi, lo, 0, 90, 0, 0
-#define SNAP           0xaa, 0xaa, 3, 0, 0, 0, 8, 0
-#define WLAN           0x88, 1, 0, 0, [24] = 0, 0
+#define DATAGRAM               IPV4(30, 17), UDP(10), 'h', 'i'
+#define FRAME                  ETHERNET(8, 0), DATAGRAM
+#define TUNNEL(hi, lo, length) 4, 0xd2, hi, lo, 0, length, 0, 0
+#define SNAP                   0xaa, 0xaa, 3, 0, 0, 0, 8, 0
+#define WLAN                   0x88, 1, 0, 0, [24] = 0, 0
 
 struct sample {
     const char *name;
@@ -60,11 +60,11 @@ static const struct sample samples[] = {
            0, 0, 0, 0, 0, FRAME),
     SAMPLE("erspan 3", 1, ETHERNET(8, 0), IPV4(92, 47), 0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 0, 0,
            0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, FRAME),
-    SAMPLE("vxlan", 1, ETHERNET(8, 0), IPV4(118, 17), TUNNEL(0x12, 0xb5), 8, 0, 0, 0, 0, 0, 1, 0,
+    SAMPLE("vxlan", 1, ETHERNET(8, 0), IPV4(80, 17), TUNNEL(0x12, 0xb5, 60), 8, 0, 0, 0, 0, 0, 1, 0,
            FRAME),
-    SAMPLE("geneve", 1, ETHERNET(8, 0), IPV4(118, 17), TUNNEL(0x17, 0xc1), 1, 0, 0x65, 0x58, 0, 0,
+    SAMPLE("geneve", 1, ETHERNET(8, 0), IPV4(84, 17), TUNNEL(0x17, 0xc1, 64), 1, 0, 0x65, 0x58, 0, 0,
            1, 0, 1, 2, 3, 4, FRAME),
-    SAMPLE("gtp", 1, ETHERNET(8, 0), IPV4(118, 17), TUNNEL(0x08, 0x68), 0x34, 0xff, 0, 38, 0, 0, 0,
+    SAMPLE("gtp", 1, ETHERNET(8, 0), IPV4(74, 17), TUNNEL(0x08, 0x68, 54), 0x34, 0xff, 0, 38, 0, 0, 0,
            1, 0, 0, 0, 0x85, 1, 0, 9, 0, DATAGRAM),
     SAMPLE("loopback", 0, 2, 0, 0, 0, DATAGRAM),
     SAMPLE("ppp", 9, 0xff, 3, 0, 0x21, DATAGRAM),

@@ -81,6 +81,15 @@ def ip_total_length(scene: Scene) -> Right:
 
 
 @attack(
+    "A total length past the frame's end",
+    source=PTACEK,
+    answer="Linux, ip_rcv_core: the receiver drops it. It is no packet that a snap length cut.",
+)
+def ip_total_length_past_the_frame(scene: Scene) -> Right:
+    return insert(scene, IPv4(length=1000), counted={"ipv4.total_length": 1})
+
+
+@attack(
     "Bytes behind the end that the IP header gives",
     source="Handley, Paxson and Kreibich 2001, normalization; Ethernet padding",
     answer="RFC 894: what follows the total length is padding and none of the stream.",
