@@ -363,7 +363,7 @@ class Event:
 
     @property
     def direction(self) -> int:
-        """0: from the flow's originator to its responder; 1: back."""
+        """0: from the flow's originator to its responder; 1: back. Without a flow 0."""
         return int(self._deliveries.entry.flags & FROM_RESPONDER)
 
     @property

@@ -179,6 +179,32 @@ int mb_condition_load(struct mb_condition *condition, const uint8_t *program, ui
     return check_steps(condition, size - steps_size, error);
 }
 
+static bool overlaps(const struct mb_condition_step *step, uint32_t first, uint32_t size) {
+    return step->place < first + size && first < step->place + step->width;
+}
+
+static bool reads_flow(const struct mb_condition_step *step) {
+    const struct mb_entry *entry;
+    switch (step->opcode) {
+    case MB_STEP_LOAD_OF_SIDE:
+    case MB_STEP_DIRECTION:
+    case MB_STEP_AGE:
+        return true;
+    case MB_STEP_LOAD:
+        return overlaps(step, offsetof(struct mb_entry, flow), sizeof entry->flow) ||
+               overlaps(step, offsetof(struct mb_entry, snapshot), sizeof entry->snapshot);
+    default:
+        return false;
+    }
+}
+
+bool mb_condition_reads_flow(const struct mb_condition *condition) {
+    for (uint32_t index = 0; index < condition->step_count; index++)
+        if (reads_flow(&condition->steps[index]))
+            return true;
+    return false;
+}
+
 /* --- running --- */
 
 /* A field, whatever its alignment in the entry. */

@@ -92,6 +92,10 @@ enum mb_condition_result { MB_CONDITION_FALSE, MB_CONDITION_TRUE, MB_CONDITION_F
 int mb_condition_load(struct mb_condition *condition, const uint8_t *program, uint32_t size,
                       uint32_t step_count, uint32_t counters, char error[MB_ERROR_SIZE]);
 
+/* True where the program asks what only who follows the event's flow can say: which one it is, its
+ * age, its direction, its snapshot. */
+bool mb_condition_reads_flow(const struct mb_condition *condition);
+
 enum mb_condition_result mb_condition_run(const struct mb_condition *condition,
                                           const struct mb_condition_input *input);
 

@@ -154,8 +154,13 @@ void mb_derived_destroy(struct mb_derived *derived) {
     free(derived);
 }
 
-bool mb_derived_counts(const struct mb_derived *derived) {
-    return derived != NULL && derived->counters != 0;
+bool mb_derived_needs_flows(const struct mb_derived *derived) {
+    if (derived == NULL)
+        return false;
+    for (uint32_t i = 0; i < derived->count; i++)
+        if (mb_condition_reads_flow(&derived->rules[i].condition))
+            return true;
+    return derived->counters != 0;
 }
 
 /* --- how much it may publish --- */

@@ -33,8 +33,9 @@ int mb_derived_create(struct mb_derived **derived, const struct mb_stack_config 
 /* `derived` may be NULL. */
 void mb_derived_destroy(struct mb_derived *derived);
 
-/* True where a condition counts, so that flows have to be told apart. `derived` may be NULL. */
-bool mb_derived_counts(const struct mb_derived *derived);
+/* True where a condition counts, or asks something of the flow, so that flows have to be told
+ * apart. `derived` may be NULL. */
+bool mb_derived_needs_flows(const struct mb_derived *derived);
 
 /* Entries that may be derived from so many events, and what has to be free besides so that they are
  * published. `derived` may be NULL. */

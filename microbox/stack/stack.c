@@ -243,7 +243,7 @@ static uint32_t lines_to_fetch(const struct mb_stack *stack) {
 }
 
 static void decide_what_to_track(struct mb_stack *stack) {
-    bool needs_flows = somebody_judges(stack->log) || mb_derived_counts(stack->derived);
+    bool needs_flows = somebody_judges(stack->log) || mb_derived_needs_flows(stack->derived);
     for (unsigned transport = MB_TRANSPORT_TCP; transport < MB_TRANSPORTS; transport++)
         if (needs_flows || somebody_reads_flows(stack, (enum mb_transport)transport))
             stack->tracked |= (uint8_t)(1u << transport);

@@ -162,6 +162,33 @@ static void test_counters_belong_to_a_flow_and_begin_with_it(void **state) {
     stack_close(&stack);
 }
 
+/* Nobody else reads anything of flows here. */
+static void test_what_is_said_of_a_flow_holds_though_nobody_else_follows_it(void **state) {
+    (void)state;
+    static const struct mb_condition_step from_responder[] = {{.opcode = MB_STEP_DIRECTION}};
+    static const struct mb_condition_step not_first[] = {LOAD(flow), BINARY(NOT)};
+    static const struct mb_condition_step after_others[] = {LOAD(snapshot.side[0].packets)};
+    static const struct mb_condition_step aged[] = {{.opcode = MB_STEP_AGE}};
+    struct mb_derived_type derived[] = {
+        DERIVE(FIRST, MB_TYPE_PACKET_IP_TCP, from_responder),
+        DERIVE(FIRST, MB_TYPE_PACKET_IP_TCP, not_first),
+        DERIVE(FIRST, MB_TYPE_PACKET_IP_TCP, after_others),
+        DERIVE(FIRST, MB_TYPE_PACKET_IP_TCP, aged),
+    };
+    const unsigned expected[COUNT_OF(derived)] = {1, 0, 1, 1};
+    for (unsigned i = 0; i < COUNT_OF(derived); i++) {
+        struct stack_fixture stack;
+        const struct mb_subscription wanted = want(0, "", FIRST);
+        derived[i].counters = 0;
+        open_with(&stack, &derived[i], 1, &wanted, 1);
+        stack_send(&stack, 0, SYN, 100, 0, NULL);
+        stack.time += SECONDS;
+        stack_send(&stack, 1, SYN | ACK, 300, 101, NULL);
+        assert_int_equal(stack_count(&stack, FIRST), expected[i]);
+        stack_close(&stack);
+    }
+}
+
 static void test_a_failed_condition_is_counted_and_does_not_hold(void **state) {
     (void)state;
     struct stack_fixture stack;
@@ -300,6 +327,7 @@ int main(void) {
         cmocka_unit_test(test_a_child_holds_only_where_its_parent_does),
         cmocka_unit_test(test_what_nobody_wants_is_not_judged),
         cmocka_unit_test(test_counters_belong_to_a_flow_and_begin_with_it),
+        cmocka_unit_test(test_what_is_said_of_a_flow_holds_though_nobody_else_follows_it),
         cmocka_unit_test(test_a_failed_condition_is_counted_and_does_not_hold),
         cmocka_unit_test(test_ends_of_flows_are_judged_too),
         cmocka_unit_test(test_a_detached_nf_wants_nothing_any_more),
