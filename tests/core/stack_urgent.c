@@ -108,6 +108,18 @@ static void a_pointer_into_what_was_given_out_changes_nothing(void **state) {
     stack_close(&stack);
 }
 
+/* As Linux's tcp_check_urg(): the later one stays, though its byte waits behind a hole. */
+static void an_older_pointer_replaces_none(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    open_with(&stack, MB_URGENT_OUT_OF_BAND);
+    send_urgent(&stack, 104, "abX", 3);
+    send_urgent(&stack, 101, "cYd", 2);
+    assert_string_equal(stack_text(&stack, 0), "cYdab");
+    expect_urgent(&stack, 5, 'X');
+    stack_close(&stack);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_line_it_is_a_byte_of_the_stream),
@@ -117,6 +129,7 @@ int main(void) {
         cmocka_unit_test(the_pointer_may_come_before_the_byte),
         cmocka_unit_test(a_held_byte_is_cut_out_when_its_turn_comes),
         cmocka_unit_test(a_pointer_into_what_was_given_out_changes_nothing),
+        cmocka_unit_test(an_older_pointer_replaces_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -170,14 +170,18 @@ static void take_bytes(struct mb_stack *stack, struct mb_flow_entry *flow,
 }
 
 /* The pointer names the byte behind the last urgent one, as systems read it (RFC 6093 section 2.1).
- */
+ * One that is older than the one in mind is no news. */
 static void note_urgent(struct mb_stack *stack, struct mb_flow_entry *flow,
                         const struct mb_decoded *segment, unsigned direction) {
     if (!(segment->tcp_flags & MB_TCP_URG) || segment->urgent_pointer == 0)
         return;
-    flow->tcp[direction].urgent = segment->sequence_number + segment->urgent_pointer - 1;
-    mb_tcp_mark(flow, direction, MB_TCP_URGENT);
     mb_tcp_anomaly(stack, flow, segment, direction, MB_TYPE_TCP_URGENT_POINTER);
+    uint32_t urgent = segment->sequence_number + segment->urgent_pointer - 1;
+    if (mb_tcp_is_marked(flow, direction, MB_TCP_URGENT) &&
+        mb_sequence_at_or_before(urgent, flow->tcp[direction].urgent))
+        return;
+    flow->tcp[direction].urgent = urgent;
+    mb_tcp_mark(flow, direction, MB_TCP_URGENT);
 }
 
 bool mb_tcp_follow_sequence(struct mb_stack *stack, struct mb_flow_entry *flow,
