@@ -4,6 +4,7 @@
  */
 #include "tests/core/stack_fixture.h"
 
+#include "microbox/stack/core.h"
 #include "microbox/stack/defrag.h"
 #include "microbox/stack/wire/checksum.h"
 
@@ -666,6 +667,28 @@ static void batches_end_before_the_slots_do(void **state) {
     stack_close(&stack);
 }
 
+/* Whatever the cap on held segments makes of a flow, its end lets go of all slots. */
+static void no_policy_keeps_a_slot(void **state) {
+    (void)state;
+    for (unsigned policy = 0; policy < MB_CAP_POLICIES; policy++) {
+        struct stack_fixture stack;
+        open_with(&stack,
+                  (struct mb_stack_config){.held_segments_per_flow = 3, .held_at_cap = policy});
+        stack_handshake(&stack);
+        for (uint32_t i = 0; i < 3; i++)
+            send_fragmented_tcp(&stack, 105 + 10 * i, "apart");
+        assert_int_equal(stack.stack->assembled.classes[0].pinned, 3);
+        for (uint32_t i = 3; i < 6; i++)
+            send_fragmented_tcp(&stack, 105 + 10 * i, "apart");
+        assert_int_not_equal(counters(&stack)->caps_met[MB_CAP_HELD][policy], 0);
+        stack_send(&stack, 1, RST, 301, 0, NULL);
+        stack_send(&stack, 0, RST, 101, 0, NULL);
+        stack_finish(&stack);
+        assert_int_equal(stack.stack->assembled.classes[0].pinned, 0);
+        stack_close(&stack);
+    }
+}
+
 /* Readers hold slots: the stack takes no further packet instead of overwriting what they read. */
 static void a_slot_waits_for_its_readers(void **state) {
     (void)state;
@@ -808,6 +831,7 @@ int main(void) {
         cmocka_unit_test(a_cap_can_be_forced),
         cmocka_unit_test(a_segment_out_of_order_keeps_its_datagram),
         cmocka_unit_test(held_segments_in_all_slots_leave_no_room),
+        cmocka_unit_test(no_policy_keeps_a_slot),
         cmocka_unit_test(a_slot_waits_for_its_readers),
         cmocka_unit_test(batches_end_before_the_slots_do),
         cmocka_unit_test(later_fragments_name_the_packet_that_completed),

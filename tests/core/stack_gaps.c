@@ -142,6 +142,22 @@ static void a_segment_before_what_is_held_is_given_out_at_the_limit(void **state
     stack_close(&stack);
 }
 
+/* Its receiver has none of it, and takes what comes in its place. */
+static void nothing_is_kept_of_a_packet_that_is_dropped_at_the_limit(void **state) {
+    (void)state;
+    struct stack_fixture stack;
+    open_with(&stack, &(struct mb_stack_config){.held_segments_per_flow = 2,
+                                                .held_at_cap = MB_AT_CAP_DROP_PACKET});
+    stack_send(&stack, 0, ACK, 107, 301, "gh");
+    stack_send(&stack, 0, ACK, 105, 301, "XXXXXX"); /* one piece would find room, the other none */
+    assert_int_equal(stack.handled.dropped, MB_REASON_LIMIT_HELD_SEGMENTS);
+    stack_send(&stack, 0, ACK, 105, 301, "ef");
+    stack_send(&stack, 0, ACK, 101, 301, "abcd");
+    assert_int_equal(stack.handled.dropped, MB_REASON_NONE);
+    assert_string_equal(stack_text(&stack, 0), "abcdefgh");
+    stack_close(&stack);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_that_several_packets_acknowledge_will_not_come),
@@ -152,6 +168,7 @@ int main(void) {
         cmocka_unit_test(many_holes_that_are_overdue_are_given_up_a_few_a_packet),
         cmocka_unit_test(bytes_held_in_all_are_limited),
         cmocka_unit_test(a_segment_before_what_is_held_is_given_out_at_the_limit),
+        cmocka_unit_test(nothing_is_kept_of_a_packet_that_is_dropped_at_the_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

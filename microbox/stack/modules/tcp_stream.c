@@ -201,11 +201,16 @@ static uint32_t room_for_pieces(const struct mb_stack *stack, const struct mb_fl
     return left < of_all ? left : of_all;
 }
 
+static bool has_room_for_bytes(const struct mb_stack *stack, const struct mb_flow_entry *flow,
+                               const struct mb_segment *piece) {
+    uint64_t bytes = (uint64_t)flow->stream[0].held_bytes + flow->stream[1].held_bytes;
+    return bytes + piece->length <= stack->config.held_bytes_per_flow &&
+           piece->length <= stack->held.bytes_max - stack->held.bytes;
+}
+
 static bool hold(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
                  const struct mb_segment *piece, struct mb_held_place *place) {
-    uint64_t bytes = (uint64_t)flow->stream[0].held_bytes + flow->stream[1].held_bytes;
-    if (room_for_pieces(stack, flow) == 0 ||
-        bytes + piece->length > stack->config.held_bytes_per_flow ||
+    if (room_for_pieces(stack, flow) == 0 || !has_room_for_bytes(stack, flow, piece) ||
         mb_cap_is_forced(stack, MB_CAP_HELD))
         return false;
     const struct mb_held_wait wait = {
@@ -260,6 +265,24 @@ static bool hold_at_last(struct mb_stack *stack, struct mb_flow_entry *flow, uns
         return false;
     mb_held_renew_place(&stack->held, side, place);
     return hold(stack, flow, direction, piece, place);
+}
+
+/* The packet may be dropped for a piece of it that finds no room, when others were held or have
+ * taken the place of what was. What its receiver never gets must leave nothing behind. */
+static bool would_be_kept_in_part(struct mb_stack *stack, const struct mb_flow_entry *flow,
+                                  unsigned direction, const struct mb_segment *segment) {
+    const struct mb_stream_side *side = &flow->stream[direction];
+    if (stack->caps[MB_CAP_HELD].policy != MB_AT_CAP_DROP_PACKET || side->held == 0 ||
+        mb_sequence_at_or_before(segment->sequence, side->next))
+        return false;
+    const uint32_t node = mb_held_around(&stack->held, side, segment->sequence);
+    const bool is_one_piece =
+        node == 0 || mb_sequence_at_or_before(segment->sequence + segment->length,
+                                              stack->held.records[node].segment.sequence);
+    if (is_one_piece)
+        return false;
+    return room_for_pieces(stack, flow) <= side->held ||
+           !has_room_for_bytes(stack, flow, segment) || mb_cap_is_forced(stack, MB_CAP_HELD);
 }
 
 /* Gives out what fits at `next`, and held pieces where it closes holes; holds the rest. */
@@ -364,7 +387,10 @@ static void take_payload(struct mb_stack *stack, struct mb_flow_entry *flow,
     struct mb_segment segment = payload_of(packet, packet->sequence_number);
     if (mb_tcp_compares_copies(stack, flow, direction))
         mb_tcp_compare_copies(stack, flow, direction, &segment);
-    take(stack, flow, direction, &segment);
+    if (would_be_kept_in_part(stack, flow, direction, &segment))
+        (void)meet_cap(stack, flow, direction, &segment);
+    else
+        take(stack, flow, direction, &segment);
 }
 
 /* A segment that acknowledges is sent against `direction`: does it cover the hole at which that
