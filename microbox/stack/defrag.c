@@ -70,6 +70,21 @@ static void give_up(struct mb_stack *stack, struct mb_datagram *datagram, uint8_
     release(stack, datagram);
 }
 
+/* RFC 5722: datagram and fragments, also those to come, are let go. */
+static void refuse(struct mb_stack *stack, struct mb_datagram *datagram, uint8_t reason) {
+    give_up(stack, datagram, reason);
+    datagram->state = MB_DATAGRAM_REFUSED;
+}
+
+/* A fragment found no room: nor do those to come of its datagram, where the policy says so. */
+static void refuse_at_cap(struct mb_stack *stack, struct mb_datagram *datagram,
+                          enum mb_cap_policy policy) {
+    if (policy != MB_AT_CAP_DROP_FLOW && policy != MB_AT_CAP_BYPASS)
+        return;
+    refuse(stack, datagram, MB_REASON_FRAGMENT_LIMIT);
+    datagram->at_cap = (uint8_t)policy;
+}
+
 static void remove_datagram(struct mb_stack *stack, struct mb_datagram *datagram, uint8_t reason) {
     if (datagram->state == MB_DATAGRAM_COLLECTING)
         give_up(stack, datagram, reason);
@@ -193,9 +208,13 @@ static enum mb_overlap_policy policy_for(const struct mb_stack *stack,
 
 /* The datagram that the fragment belongs to, begun where there is none; NULL: there is no room. */
 static struct mb_datagram *datagram_of(struct mb_stack *stack, const struct mb_decoded *fragment) {
-    if (!make_room(stack, fragment))
-        return NULL;
+    const bool has_room = make_room(stack, fragment);
     struct mb_datagram *datagram = mb_datagram_find(&stack->defrag.table, fragment);
+    if (!has_room) {
+        if (datagram != NULL && datagram->state == MB_DATAGRAM_COLLECTING)
+            refuse_at_cap(stack, datagram, stack->caps[MB_CAP_FRAGMENTS].policy);
+        return NULL;
+    }
     if (datagram != NULL && is_overdue(stack, datagram)) {
         remove_datagram(stack, datagram, MB_REASON_FRAGMENT_TIMEOUT);
         datagram = NULL;
@@ -309,20 +328,11 @@ static struct mb_fragment_piece piece_of(const struct mb_decoded *fragment, uint
     };
 }
 
-/* RFC 5722: datagram and fragments, also those to come, are let go. */
-static void refuse(struct mb_stack *stack, struct mb_datagram *datagram, uint8_t reason) {
-    give_up(stack, datagram, reason);
-    datagram->state = MB_DATAGRAM_REFUSED;
-}
-
 /* The datagram has as many pieces as it may. */
 static uint8_t meet_piece_limit(struct mb_stack *stack, struct mb_datagram *datagram) {
     enum mb_cap_policy policy = mb_cap_met(stack, MB_CAP_FRAGMENTS);
     apply_policy(stack, policy, MB_REASON_FRAGMENT_LIMIT);
-    if (policy == MB_AT_CAP_DROP_FLOW || policy == MB_AT_CAP_BYPASS) {
-        refuse(stack, datagram, MB_REASON_FRAGMENT_LIMIT);
-        datagram->at_cap = (uint8_t)policy;
-    }
+    refuse_at_cap(stack, datagram, policy);
     return MB_REASON_FRAGMENT_LIMIT;
 }
 

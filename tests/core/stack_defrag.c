@@ -540,6 +540,23 @@ static void a_datagram_dropped_at_the_cap_stays_dropped(void **state) {
     stack_close(&stack);
 }
 
+static void a_datagram_dropped_at_the_limit_on_bytes_stays_dropped(void **state) {
+    (void)state;
+    uint8_t datagram[128];
+    struct stack_fixture stack;
+    write_udp(datagram, sizeof datagram);
+    open_with(&stack, (struct mb_stack_config){.fragment_bytes_max = 100,
+                                               .fragments_at_cap = MB_AT_CAP_DROP_FLOW});
+    send_range(&stack, datagram, 128, 0, 40, 1);
+    send_range(&stack, datagram, 128, 40, 80, 1);
+    send_range(&stack, datagram, 128, 80, 120, 1);
+    assert_int_equal(stack.handled.dropped, MB_REASON_FRAGMENT_LIMIT);
+    send_range(&stack, datagram, 128, 120, 128, 1);
+    assert_int_equal(stack.handled.dropped, MB_REASON_FRAGMENT_REFUSED);
+    assert_int_equal(counters(&stack)->fragments_held_bytes, 0);
+    stack_close(&stack);
+}
+
 static void a_cap_can_be_forced(void **state) {
     (void)state;
     uint8_t datagram[32];
@@ -828,6 +845,7 @@ int main(void) {
         cmocka_unit_test(who_overlaps_again_and_again_is_let_do_so_for_a_while),
         cmocka_unit_test(a_policy_says_what_happens_at_the_cap),
         cmocka_unit_test(a_datagram_dropped_at_the_cap_stays_dropped),
+        cmocka_unit_test(a_datagram_dropped_at_the_limit_on_bytes_stays_dropped),
         cmocka_unit_test(a_cap_can_be_forced),
         cmocka_unit_test(a_segment_out_of_order_keeps_its_datagram),
         cmocka_unit_test(held_segments_in_all_slots_leave_no_room),
