@@ -7,7 +7,7 @@
 
 #include "fuzz/stack_settings.h"
 #include "microbox/events/event_types.h"
-#include "microbox/stack/assembled_frames.h"
+#include "microbox/stack/fragments/assembled_frames.h"
 #include "tests/core/condition_steps.h"
 
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * program. No program may break anything: what the check lets through runs within the entry, its
  * data and its counters, whatever they hold, and answers the same when asked again.
  */
-#include "microbox/stack/condition.h"
+#include "microbox/stack/conditions/condition.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * The decoder alone: a byte for the link type, then one frame. Whatever it is, what is said of it
  * lies within it, cut anywhere or not, and some worker is to get it.
  */
-#include "microbox/stack/decode.h"
+#include "microbox/stack/decode/decode.h"
 
 #include "fuzz/link_types.h"
 #include "microbox/events/event_types.h"

@@ -2,9 +2,9 @@
 
 #include "benchmarks/support/measure.h"
 #include "microbox/events/event_types.h"
-#include "microbox/stack/assembled_frames.h"
-#include "microbox/stack/decode.h"
-#include "microbox/stack/flow_table.h"
+#include "microbox/stack/decode/decode.h"
+#include "microbox/stack/flows/flow_table.h"
+#include "microbox/stack/fragments/assembled_frames.h"
 
 #include <inttypes.h>
 

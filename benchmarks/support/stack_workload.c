@@ -2,7 +2,7 @@
 
 #include "benchmarks/support/measure.h"
 #include "benchmarks/support/packet_bytes.h"
-#include "microbox/stack/assembled_frames.h"
+#include "microbox/stack/fragments/assembled_frames.h"
 
 #include <string.h>
 #include <sys/mman.h>

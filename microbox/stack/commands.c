@@ -2,7 +2,7 @@
 
 #include "microbox/bus/atomic.h"
 #include "microbox/stack/core.h"
-#include "microbox/stack/flow_lifecycle.h"
+#include "microbox/stack/flows/flow_lifecycle.h"
 
 #include <errno.h>
 #include <stdlib.h>

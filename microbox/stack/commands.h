@@ -9,7 +9,7 @@
 #define MICROBOX_STACK_COMMANDS_H
 
 #include "microbox/bus/log.h"
-#include "microbox/stack/flow.h"
+#include "microbox/stack/flows/flow.h"
 #include "microbox/stack/stack.h"
 
 enum { MB_SWITCHES_PER_NF = 32 };

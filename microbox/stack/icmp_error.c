@@ -1,8 +1,8 @@
 #include "microbox/stack/icmp_error.h"
 
 #include "microbox/stack/core.h"
-#include "microbox/stack/decode_layers.h"
-#include "microbox/stack/flow_lifecycle.h"
+#include "microbox/stack/decode/layers.h"
+#include "microbox/stack/flows/flow_lifecycle.h"
 #include "microbox/stack/wire/icmp.h"
 #include "microbox/stack/wire/ipv4.h"
 #include "microbox/stack/wire/ipv6.h"

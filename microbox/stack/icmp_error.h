@@ -8,8 +8,8 @@
 #ifndef MICROBOX_STACK_ICMP_ERROR_H
 #define MICROBOX_STACK_ICMP_ERROR_H
 
-#include "microbox/stack/decode.h"
-#include "microbox/stack/flow.h"
+#include "microbox/stack/decode/decode.h"
+#include "microbox/stack/flows/flow.h"
 
 struct mb_entry;
 struct mb_stack;

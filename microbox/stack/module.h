@@ -17,8 +17,8 @@
 
 #include "microbox/bus/layout.h"
 #include "microbox/events/event_types.h"
-#include "microbox/stack/decode.h"
-#include "microbox/stack/flow.h"
+#include "microbox/stack/decode/decode.h"
+#include "microbox/stack/flows/flow.h"
 
 struct mb_icmp_quote; /* icmp_error.h */
 struct mb_stack;

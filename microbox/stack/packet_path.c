@@ -3,7 +3,7 @@
  * allocates, calls the system, locks or reads a clock. Read `mb_stack_handle` first.
  */
 #include "microbox/stack/core.h"
-#include "microbox/stack/flow_lifecycle.h"
+#include "microbox/stack/flows/flow_lifecycle.h"
 #include "microbox/stack/icmp_error.h"
 #include "microbox/stack/modules/modules.h"
 #include "microbox/stack/stack.h"

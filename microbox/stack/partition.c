@@ -1,7 +1,7 @@
 #include "microbox/stack/partition.h"
 
-#include "microbox/stack/decode.h"
-#include "microbox/stack/flow_table.h"
+#include "microbox/stack/decode/decode.h"
+#include "microbox/stack/flows/flow_table.h"
 #include "microbox/stack/icmp_error.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 #include "microbox/stack/stack.h"
 
 #include "microbox/stack/core.h"
-#include "microbox/stack/flow_lifecycle.h"
+#include "microbox/stack/flows/flow_lifecycle.h"
 #include "microbox/stack/module_services.h"
 
 #include <errno.h>

@@ -9,7 +9,7 @@
 #include "microbox/io/filter.h"
 #include "microbox/io/source.h"
 #include "microbox/stack/caps.h"
-#include "microbox/stack/hosts.h"
+#include "microbox/stack/flows/hosts.h"
 
 #include <stdbool.h>
 #include <stdint.h>

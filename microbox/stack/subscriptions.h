@@ -7,7 +7,7 @@
 
 #include "microbox/bus/layout.h"
 #include "microbox/io/filter.h"
-#include "microbox/stack/decode.h"
+#include "microbox/stack/decode/decode.h"
 #include "microbox/stack/module_set.h"
 #include "microbox/stack/stack.h"
 

@@ -8,8 +8,8 @@
 #include "microbox/bus/frame_pool.h"
 #include "microbox/bus/reader.h"
 #include "microbox/events/event_types.h"
-#include "microbox/stack/assembled_frames.h"
 #include "microbox/stack/counters.h"
+#include "microbox/stack/fragments/assembled_frames.h"
 #include "microbox/stack/gate.h"
 
 #include <errno.h>

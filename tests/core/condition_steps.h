@@ -4,7 +4,7 @@
 #ifndef MICROBOX_TESTS_CORE_CONDITION_STEPS_H
 #define MICROBOX_TESTS_CORE_CONDITION_STEPS_H
 
-#include "microbox/stack/condition.h"
+#include "microbox/stack/conditions/condition.h"
 
 #include <stddef.h>
 

@@ -6,7 +6,7 @@
 
 #include "tests/core/stack_fixture.h"
 
-#include "microbox/stack/decode.h"
+#include "microbox/stack/decode/decode.h"
 
 #define ETHERNET(type_high, type_low) 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, type_high, type_low
 #define IPV4(total, protocol)                                                                      \

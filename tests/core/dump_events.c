@@ -11,8 +11,8 @@
  */
 #include "microbox/bus/frame_pool.h"
 #include "microbox/events/event_types.h"
-#include "microbox/stack/assembled_frames.h"
 #include "microbox/stack/counters.h"
+#include "microbox/stack/fragments/assembled_frames.h"
 #include "microbox/stack/stack.h"
 
 #include <arpa/inet.h>

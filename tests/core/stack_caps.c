@@ -3,7 +3,7 @@
  */
 #include "tests/core/stack_fixture.h"
 
-#include "microbox/stack/flow_table.h"
+#include "microbox/stack/flows/flow_table.h"
 
 static void open_with(struct stack_fixture *stack, struct mb_stack_config config) {
     struct mb_subscription everything = stack_everything();

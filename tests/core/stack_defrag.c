@@ -5,7 +5,7 @@
 #include "tests/core/stack_fixture.h"
 
 #include "microbox/stack/core.h"
-#include "microbox/stack/defrag.h"
+#include "microbox/stack/fragments/defrag.h"
 #include "microbox/stack/wire/checksum.h"
 
 #include <time.h>

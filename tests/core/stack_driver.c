@@ -4,8 +4,8 @@
  * that thousands of small cases a second are feasible.
  */
 #include "microbox/events/event_types.h"
-#include "microbox/stack/assembled_frames.h"
 #include "microbox/stack/counters.h"
+#include "microbox/stack/fragments/assembled_frames.h"
 #include "microbox/stack/partition.h"
 #include "microbox/stack/stack.h"
 

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "microbox/events/event_types.h"
-#include "microbox/stack/assembled_frames.h"
+#include "microbox/stack/fragments/assembled_frames.h"
 #include "microbox/stack/stack.h"
 #include "tests/core/condition_steps.h"
 

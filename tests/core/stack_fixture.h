@@ -13,8 +13,8 @@
 #include <cmocka.h>
 
 #include "microbox/events/event_types.h"
-#include "microbox/stack/assembled_frames.h"
 #include "microbox/stack/counters.h"
+#include "microbox/stack/fragments/assembled_frames.h"
 #include "microbox/stack/stack.h"
 #include "microbox/stack/wire/tcp.h"
 

@@ -4,7 +4,7 @@
  */
 #include "tests/core/stack_fixture.h"
 
-#include "microbox/stack/flow_table.h"
+#include "microbox/stack/flows/flow_table.h"
 
 enum {
     SOURCES = 1000000,

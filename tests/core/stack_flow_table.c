@@ -3,7 +3,7 @@
  */
 #include "tests/core/stack_fixture.h"
 
-#include "microbox/stack/flow_table.h"
+#include "microbox/stack/flows/flow_table.h"
 
 static const uint64_t KEY[2] = {0x0123456789abcdef, 0xfedcba9876543210};
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "microbox/stack/fragment_list.h"
+#include "microbox/stack/fragments/fragment_list.h"
 
 #include <string.h>
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "microbox/stack/hosts.h"
+#include "microbox/stack/flows/hosts.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -5,7 +5,7 @@
 #include "condition_steps.h"
 #include "stack_fixture.h"
 
-#include "microbox/stack/flow_table.h"
+#include "microbox/stack/flows/flow_table.h"
 
 enum { HELD = 320 };
 

@@ -7,8 +7,8 @@
  */
 #include "tests/core/stack_fixture.h"
 
-#include "microbox/stack/reassembly.h"
 #include "microbox/stack/sequence_number.h"
+#include "microbox/stack/streams/reassembly.h"
 
 enum {
     STREAM = 160,

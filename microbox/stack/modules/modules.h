@@ -4,7 +4,7 @@
 #ifndef MICROBOX_STACK_MODULES_MODULES_H
 #define MICROBOX_STACK_MODULES_MODULES_H
 
-#include "microbox/stack/flow_table.h"
+#include "microbox/stack/flows/flow_table.h"
 #include "microbox/stack/module.h"
 
 extern const struct mb_module mb_module_tcp_monitor;

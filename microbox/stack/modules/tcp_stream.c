@@ -11,7 +11,7 @@
  *   - when a limit is met, or when the flow ends.
  */
 #include "microbox/stack/core.h"
-#include "microbox/stack/flow_lifecycle.h"
+#include "microbox/stack/flows/flow_lifecycle.h"
 #include "microbox/stack/modules/modules.h"
 #include "microbox/stack/modules/tcp_copies.h"
 #include "microbox/stack/modules/tcp_tracker.h"
