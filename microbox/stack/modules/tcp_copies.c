@@ -102,7 +102,7 @@ static void compare_with_delivered(struct comparison *comparison) {
 }
 
 static void compare_with_held(struct comparison *comparison) {
-    const struct mb_held_pool *pool = &comparison->stack->held;
+    struct mb_held_pool *pool = &comparison->stack->held;
     const struct mb_stream_side *side = &comparison->flow->stream[comparison->direction];
     const struct mb_segment *segment = comparison->segment;
     uint32_t end = segment->sequence + segment->length;

@@ -129,7 +129,7 @@ static void pick_up(struct mb_stack *stack, struct mb_flow_entry *flow,
 }
 
 /* The stream waits for all of the segment's bytes. */
-static bool fills_hole(const struct mb_stack *stack, const struct mb_flow_entry *flow,
+static bool fills_hole(struct mb_stack *stack, const struct mb_flow_entry *flow,
                        const struct mb_decoded *segment, unsigned direction) {
     const struct mb_stream_side *side = &flow->stream[direction];
     if (side->beginning != MB_STREAM_BEGUN || segment->payload_length == 0 ||

@@ -32,6 +32,7 @@ void mb_held_pool_destroy(struct mb_held_pool *pool) {
 
 /* There is always one: a list has a piece, and there are two records for each. */
 static uint32_t take_record(struct mb_held_pool *pool) {
+    pool->changes++;
     uint32_t index = pool->free;
     if (index == 0)
         return pool->unused++;
@@ -40,6 +41,7 @@ static uint32_t take_record(struct mb_held_pool *pool) {
 }
 
 static void give_record(struct mb_held_pool *pool, uint32_t index) {
+    pool->changes++;
     pool->records[index].next[0] = pool->free;
     pool->free = index;
 }
@@ -125,9 +127,9 @@ static unsigned draw_levels(struct mb_held_pool *pool) {
     return drawn / 8 % 8 != 0 ? 2 : MB_HELD_LEVELS;
 }
 
-static void find_place(const struct mb_held_pool *pool, const struct mb_stream_side *side,
-                       uint32_t sequence, struct mb_held_place *place) {
-    uint32_t at = side->list;
+static void search(const struct mb_held_pool *pool, uint32_t list, uint32_t sequence,
+                   struct mb_held_place *place) {
+    uint32_t at = list;
     for (unsigned level = MB_HELD_LEVELS; level-- > 0;) {
         uint32_t next = pool->records[at].next[level];
         while (next != 0 && mb_sequence_before(pool->records[next].segment.sequence, sequence)) {
@@ -136,6 +138,19 @@ static void find_place(const struct mb_held_pool *pool, const struct mb_stream_s
         }
         place->before[level] = at;
     }
+}
+
+static void find_place(struct mb_held_pool *pool, const struct mb_stream_side *side,
+                       uint32_t sequence, struct mb_held_place *place) {
+    struct mb_held_found *found = &pool->found;
+    if (found->list != side->list || found->sequence != sequence ||
+        found->changes != pool->changes) {
+        search(pool, side->list, sequence, &found->place);
+        found->list = side->list;
+        found->sequence = sequence;
+        found->changes = pool->changes;
+    }
+    *place = found->place;
 }
 
 static uint32_t node_behind(const struct mb_held_pool *pool, const struct mb_held_place *place) {
@@ -150,6 +165,7 @@ static void pass_node(const struct mb_held_pool *pool, struct mb_held_place *pla
 }
 
 static void link_node(struct mb_held_pool *pool, const struct mb_held_place *place, uint32_t node) {
+    pool->changes++;
     unsigned levels = draw_levels(pool);
     for (unsigned level = 0; level < levels; level++) {
         uint32_t *next = &pool->records[place->before[level]].next[level];
@@ -161,6 +177,7 @@ static void link_node(struct mb_held_pool *pool, const struct mb_held_place *pla
 /* Takes the node that follows the place off all levels. */
 static void unlink_node(struct mb_held_pool *pool, const struct mb_held_place *place,
                         uint32_t node) {
+    pool->changes++;
     for (unsigned level = 0; level < MB_HELD_LEVELS; level++) {
         uint32_t *next = &pool->records[place->before[level]].next[level];
         if (*next == node)
@@ -213,6 +230,7 @@ static void cut_node_behind(struct mb_held_pool *pool, struct mb_stream_side *si
     uint32_t lost = end - record->segment.sequence;
     discount_bytes(pool, side, lost);
     mb_segment_trim(&record->segment, lost);
+    pool->changes++;
 }
 
 enum mb_settled mb_held_settle(struct mb_held_pool *pool, struct mb_stream_side *side,
@@ -344,7 +362,7 @@ void mb_held_renew_place(const struct mb_held_pool *pool, const struct mb_stream
     }
 }
 
-uint32_t mb_held_around(const struct mb_held_pool *pool, const struct mb_stream_side *side,
+uint32_t mb_held_around(struct mb_held_pool *pool, const struct mb_stream_side *side,
                         uint32_t sequence) {
     struct mb_held_place place;
     find_place(pool, side, sequence, &place);

@@ -68,6 +68,20 @@ struct mb_held_record {
 
 _Static_assert(sizeof(struct mb_held_record) == 64, "a record is a cache line");
 
+/* Where a piece goes: at each level the last record that begins before it. Good until the next
+ * change of the list. */
+struct mb_held_place {
+    uint32_t before[MB_HELD_LEVELS];
+};
+
+/* The last place that was looked for: the tracker and the stream ask for the same one in turn. */
+struct mb_held_found {
+    struct mb_held_place place;
+    uint32_t list; /* 0: none */
+    uint32_t sequence;
+    uint64_t changes; /* the pool's, then */
+};
+
 /* Records for all flows of a worker, made once. */
 struct mb_held_pool {
     struct mb_held_record *records; /* [1, 2 * capacity]: a head for each piece at most */
@@ -84,6 +98,8 @@ struct mb_held_pool {
     uint64_t bytes; /* held */
     uint64_t bytes_max;
     uint64_t random;
+    uint64_t changes; /* of any list: nodes that came, went, or begin elsewhere */
+    struct mb_held_found found;
     bool keeps_pieces_apart; /* no piece joins a node: who compares copies looks at each */
 };
 
@@ -97,12 +113,6 @@ void mb_segment_trim(struct mb_segment *segment, uint32_t count);
 
 /* Moves the first `count` bytes (at most its length) of the segment to the one that is returned. */
 struct mb_segment mb_segment_split(struct mb_segment *segment, uint32_t count);
-
-/* Where a piece goes: at each level the last record that begins before it. Good until the next
- * change of the list. */
-struct mb_held_place {
-    uint32_t before[MB_HELD_LEVELS];
-};
 
 enum mb_settled {
     MB_SETTLED_NONE,   /* all of the segment's bytes are held already, or are not wanted */
@@ -136,7 +146,7 @@ static inline uint32_t mb_held_first(const struct mb_held_pool *pool,
 
 /* The node that holds the byte at `sequence`, or else the first one behind it; 0: none. Where
  * pieces are kept apart, its `next[0]` is the next piece. */
-uint32_t mb_held_around(const struct mb_held_pool *pool, const struct mb_stream_side *side,
+uint32_t mb_held_around(struct mb_held_pool *pool, const struct mb_stream_side *side,
                         uint32_t sequence);
 
 /* Takes the first held piece out of the list. There must be one. */
