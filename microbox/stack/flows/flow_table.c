@@ -275,7 +275,7 @@ struct mb_flow_entry *mb_flow_insert(struct mb_flow_table *table, const struct m
 
 /* In a flood the oldest flow of a class goes with each packet: what the next removals need is
  * fetched, in two steps, as the bucket is known only when the flow has come. */
-static inline void prefetch_removal(const struct mb_flow_table *table, uint32_t index) {
+MB_PREFETCHES void prefetch_removal(const struct mb_flow_table *table, uint32_t index) {
     const struct mb_flow_entry *flow = &table->flows[index];
     const char *newer = (const char *)&table->flows[flow->newer];
     __builtin_prefetch(&table->buckets[flow->hash & table->bucket_mask], 1);

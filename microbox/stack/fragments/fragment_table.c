@@ -214,7 +214,7 @@ void mb_datagram_make_room(struct mb_fragment_table *table, struct mb_datagram *
 }
 
 /* In a flood the oldest datagram goes with each packet: what the next one needs is fetched. */
-static inline void prefetch_removal(const struct mb_fragment_table *table, uint32_t index) {
+MB_PREFETCHES void prefetch_removal(const struct mb_fragment_table *table, uint32_t index) {
     const struct mb_datagram *datagram = &table->datagrams[index];
     mb_datagram_prefetch_bucket(table, datagram->hash);
     __builtin_prefetch(&table->datagrams[datagram->newer].key, 1);

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import struct
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -98,7 +99,7 @@ class Inner(NamedTuple):
     network: IPv4 | IPv6 | None  # the IP layer around the layer that is built
 
 
-class Layer:
+class Layer(ABC):
     """A header, which `build` puts before the bytes inside it."""
 
     __slots__ = ()
@@ -111,8 +112,9 @@ class Layer:
     def __bytes__(self) -> bytes:
         return self.build(Inner(b"", None, None))
 
+    @abstractmethod
     def build(self, inner: Inner) -> bytes:
-        raise NotImplementedError
+        """The header's bytes, then those inside."""
 
 
 def _protocol_of(named: int | None, below: Layer | None) -> int:
