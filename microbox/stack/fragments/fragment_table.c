@@ -213,14 +213,6 @@ void mb_datagram_make_room(struct mb_fragment_table *table, struct mb_datagram *
     memcpy(list->pieces, datagram->few, list->count * sizeof *list->pieces);
 }
 
-/* In a flood the oldest datagram goes with each packet: what the next one needs is fetched. */
-MB_PREFETCHES void prefetch_removal(const struct mb_fragment_table *table, uint32_t index) {
-    const struct mb_datagram *datagram = &table->datagrams[index];
-    mb_datagram_prefetch_bucket(table, datagram->hash);
-    __builtin_prefetch(&table->datagrams[datagram->newer].key, 1);
-    __builtin_prefetch(&table->datagrams[datagram->newer].began, 1);
-}
-
 void mb_datagram_remove(struct mb_fragment_table *table, struct mb_datagram *datagram) {
     uint32_t index = (uint32_t)(datagram - table->datagrams);
     uint32_t *link = &table->buckets[datagram->hash & table->bucket_mask];
@@ -228,7 +220,6 @@ void mb_datagram_remove(struct mb_fragment_table *table, struct mb_datagram *dat
         link = &table->datagrams[*link].chain;
     *link = datagram->chain;
     take_out(table, datagram);
-    prefetch_removal(table, table->oldest);
     datagram->chain = table->free;
     table->free = index;
     table->used--;
