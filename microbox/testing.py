@@ -26,9 +26,11 @@ from typing import Any, NamedTuple
 
 from microbox._core import ffi, lib
 from microbox.chain.additions import next_addition
-from microbox.chain.model import Chain, ChainNF, StackSettings
-from microbox.chain.plan import Plan, PlannedNF, make_plan
+from microbox.chain.model import Chain, ChainNF
+from microbox.chain.plan import Plan, PlannedNF
+from microbox.chain.planner import make_plan
 from microbox.chain.sources import built_in_source, is_path
+from microbox.chain.stack_settings import StackSettings
 from microbox.channel.channel import Channel, ChannelClosed
 from microbox.channel.messages import (
     Attach,
@@ -49,9 +51,10 @@ from microbox.nf.event import Event
 from microbox.nf.function import NetworkFunction
 from microbox.nf.load import load_class, make_instance
 from microbox.nf.manifest import manifest_of
+from microbox.nf.problems import HandlerFailed
 from microbox.nf.reader import Reader
 from microbox.nf.records import RecordLog
-from microbox.nf.runner import HandlerFailed, Runner
+from microbox.nf.runner import Runner
 from microbox.nf.verdict import Verdict
 from microbox.runtime import worker_process
 from microbox.runtime.launch import neighbours

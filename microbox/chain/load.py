@@ -35,10 +35,10 @@ from microbox.chain.model import (
     LogSettings,
     LogsSettings,
     Overrides,
-    StackSettings,
     instance_name,
 )
 from microbox.chain.sources import built_in_names, built_in_source, is_path, syntax_error_of
+from microbox.chain.stack_settings import StackSettings
 from microbox.chain.validate import validate
 
 Settings = TypeVar("Settings", bound=BaseModel)

@@ -13,7 +13,8 @@ from microbox.chain.filters import FilterJudge, judge_filter
 from microbox.chain.load import read_chain
 from microbox.chain.model import Chain, ChainNF, Overrides
 from microbox.chain.modules import with_modules
-from microbox.chain.plan import Plan, make_plan, part_errors
+from microbox.chain.plan import Plan
+from microbox.chain.planner import make_plan, part_errors
 from microbox.channel.messages import Manifest
 from microbox.events.catalog import Catalog, built_in
 

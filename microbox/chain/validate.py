@@ -12,13 +12,11 @@ from microbox.chain.errors import describe_value, did_you_mean, one_of
 from microbox.chain.model import (
     ChainFile,
     EventSettings,
-    HostSettings,
     LogSettings,
     LogsSettings,
     NetworkFunctionEntry,
-    StackSettings,
-    SuspiciousSettings,
 )
+from microbox.chain.stack_settings import HostSettings, StackSettings, SuspiciousSettings
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "": ChainFile,

@@ -35,9 +35,10 @@ from microbox.nf.errors import DeclarationError, ParameterError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.load import LoadError, load_class, make_instance, own_frames
 from microbox.nf.manifest import manifest_of
+from microbox.nf.problems import HandlerFailed
 from microbox.nf.reader import BusError, Reader
 from microbox.nf.records import RecordLog
-from microbox.nf.runner import HandlerFailed, Runner
+from microbox.nf.runner import Runner
 from microbox.nf.summary import as_plain
 
 Answer = TypeVar("Answer")

@@ -15,26 +15,20 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from microbox._core import ffi, lib
 from microbox.channel.messages import Configure, Problem
-from microbox.events.catalog import Catalog, EventType, UnknownEventType
+from microbox.events.catalog import Catalog
 from microbox.ffi.layout import payload_layout
-from microbox.nf.decorators import MarkedHandler, Subscription, Timer, handlers_of
 from microbox.nf.errors import KeptError, UsageError
-from microbox.nf.event import Deliveries, Event, event_class, expire
+from microbox.nf.event import Deliveries, Event, expire
 from microbox.nf.function import NetworkFunction
-from microbox.nf.load import frames_to_runtime, own_frames
-from microbox.nf.manifest import (
-    FLOW_STATE_HANDLER,
-    flow_ends,
-    is_inline,
-    manifest_of,
-    needs_flow_ends,
-)
-from microbox.nf.publication import Packer
-from microbox.nf.reader import BusError, Reader, set_of
+from microbox.nf.handlers import NO_CALL, NO_CALLS, Call, Handlers
+from microbox.nf.manifest import FLOW_STATE_HANDLER, flow_ends, is_inline, needs_flow_ends
+from microbox.nf.problems import HandlerFailed, kept_message, problem_of
+from microbox.nf.publisher import Publisher
+from microbox.nf.reader import BusError, Reader
 from microbox.nf.records import RecordLog
 from microbox.nf.switches import Switches
 from microbox.nf.verdict import Verdict
@@ -43,45 +37,11 @@ if TYPE_CHECKING:
     from microbox.nf.batch import Batch, BatchSelector
 
 PROBLEMS_TOLD = 5  # of one handler, with a traceback; all are counted
-SEVERITIES = range(1, 5)
-ALERT = "alert"
 END_OF_INPUT = "system.end_of_input"
 DROPS = (Verdict.DROP, Verdict.DROP_FLOW)
 LEAVES = (Verdict.DROP_FLOW, Verdict.PASS_FLOW)
 STRETCH = 64  # events between two looks that others can have at how far it is
 STREAM_TYPES = ("flow.tcp.data", "flow.tcp.gap")
-
-
-class HandlerFailed(Exception):
-    """A handler raised and the NF is to stop; the problem was reported."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.error)
-        self.problem = problem
-
-
-class Call(NamedTuple):
-    """A handler with the event object that it is given."""
-
-    function: Callable[[Event], Any]
-    event: Event
-    name: str
-
-
-class Route(NamedTuple):
-    """Which deliveries a call is for: one type, on some of the reader's subscriptions."""
-
-    type: int
-    bits: int
-    call: Call
-
-
-class BatchCall(NamedTuple):
-    """A handler of batches and what selects its events."""
-
-    function: Callable[[Batch], Any]
-    selector: BatchSelector
-    name: str
 
 
 class Runner:
@@ -117,8 +77,6 @@ class Runner:
             for one in catalog.descendants(catalog.resolve(name))
         )
         self._ends = frozenset(catalog.resolve(name).number for name in flow_ends(catalog))
-        self._publishes = {catalog.resolve(name) for name in manifest_of(self._owner).publishes}
-        self._packers: dict[EventType, Packer] = {}
         self._raised: Counter[str] = Counter()
         self._left: dict[int, list[int]] = {}  # in this poll, by flow: the subscriptions that are
         # still wanted of each side, after DROP_FLOW, PASS_FLOW and what was unsubscribed from
@@ -136,90 +94,22 @@ class Runner:
         deliveries.switches = self
         self._keys = ffi.new("uint64_t[]", len(reader.deliveries))
         self._entries = ffi.new("struct mb_entry *[]", len(reader.deliveries))
-        self._routes: list[Route] = []
-        self._batches: list[BatchCall] = []
-        self._table: dict[int, tuple[Call, ...]] = {}
-        self._asked_for: set[int] = set()  # types that the NF's own handlers read
         self._shapes = shapes_of(catalog)
         self._unsound = ffi.new("uint64_t[]", lib.MB_NFS_MAX)
-        self._collect_handlers()
-
-    # --- setting up ---
-
-    def _collect_handlers(self) -> None:
-        for one in handlers_of(self._owner):
-            if isinstance(one.mark, Timer):
-                self._add_timer(one, one.mark)
-            elif one.mark.batch:
-                self._add_batch(one, one.mark)
-            else:
-                types = self._subscribed(one.mark)
-                self._asked_for.update(each.number for each in types)
-                self._add_calls(getattr(self._function, one.name), types, one.name)
-        if self._deliveries.keeps_states:
-            ends = self._types_of(flow_ends(self._catalog))
-            self._add_calls(self._note_end, self._unfiltered(ends), FLOW_STATE_HANDLER)
-
-    def _types_of(self, names: Any) -> list[EventType]:
-        found = (self._catalog.delivered(self._catalog.resolve(name)) for name in names)
-        return sorted({one for some in found for one in some}, key=lambda one: one.number)
-
-    def _bit_of(self, expression: str, switch: str = "", initially: bool = True) -> int:
-        """Which of the reader's subscriptions this is, as a mask."""
-        for k, bit in enumerate(self._configure.bits):
-            if bit.follows is None and (bit.filter, bit.switch, bit.initially) == (
-                expression,
-                switch,
-                initially,
-            ):
-                return 1 << k
-        raise UsageError(f"the plan has no bit for the filter '{expression}'")
-
-    def _subscribed(self, mark: Subscription) -> dict[EventType, int]:
-        """The types of a handler, with the reader's subscriptions that bring them."""
-        found: dict[EventType, int] = {}
-        for name in mark.types:
-            switch = self._catalog.resolve(name).name if mark.switch else ""
-            bit = self._bit_of(mark.filter, switch, mark.initially)
-            for one in self._types_of([name]):
-                found[one] = found.get(one, 0) | bit
-        return found
-
-    def _unfiltered(self, types: list[EventType]) -> dict[EventType, int]:
-        return dict.fromkeys(types, self._bit_of(""))
-
-    def _add_calls(
-        self, function: Callable[[Event], Any], types: Mapping[EventType, int], name: str
-    ) -> None:
-        for one in sorted(types, key=lambda one: one.number):
-            call = Call(function, event_class(one)(self._deliveries), name)
-            self._routes.append(Route(one.number, types[one], call))
-
-    def _add_timer(self, one: MarkedHandler, mark: Timer) -> None:
-        method = getattr(self._function, one.name)
-
-        def fire(event: Event) -> Any:
-            if event.period != mark.period:
-                return None
-            return method(event) if one.takes_event else method()
-
-        timers = self._types_of(["timer"])
-        self._asked_for.update(each.number for each in timers)
-        self._add_calls(fire, self._unfiltered(timers), one.name)
-
-    def _add_batch(self, one: MarkedHandler, mark: Subscription) -> None:
-        from microbox.nf.batch import BatchSelector
-
-        types = self._types_of(mark.types)
-        self._asked_for.update(each.number for each in types)
-        selector = BatchSelector(
-            self._deliveries,
-            common_ancestor([self._catalog.resolve(name) for name in mark.types]),
-            self._bit_of(mark.filter),
-            set_of([each.number for each in types]),
-            self._reader.log_slots,
+        self._handlers = Handlers(
+            function,
+            configure.bits,
+            deliveries,
+            log_slots=reader.log_slots,
+            note_end=self._note_end,
         )
-        self._batches.append(BatchCall(getattr(self._function, one.name), selector, one.name))
+        self._publisher = Publisher(
+            function,
+            reader,
+            deliveries,
+            takes_batches=bool(self._handlers.batches),
+            records=records,
+        )
 
     # --- the loop ---
 
@@ -246,15 +136,16 @@ class Runner:
             deliveries.array, count, self._shapes, deliveries.pool_size, self._unsound
         )
         end = lib.mb_gather(deliveries.array, count, self._end_type, self._keys, self._entries)
-        if self._batches:
-            self._reader.hold_batch(self._position_of(count - 1))
-        if self._routes:
+        handlers = self._handlers
+        if handlers.batches:
+            self._reader.hold_batch(int(deliveries.array[count - 1].position))
+        if handlers.routes:
             keys, entries = ffi.unpack(self._keys, count), ffi.unpack(self._entries, count)
             start = 0
             while start < count:
                 start = self._call_handlers(keys, entries, start)
             self._check_kept()
-        if self._batches:
+        if handlers.batches:
             self._call_batches(count)
         self._forget_flows()
         if end < count and not self._end_seen:
@@ -282,7 +173,7 @@ class Runner:
     def _call_handlers(self, keys: list[int], entries: list[Any], start: int) -> int:
         """The inner loop, a stretch of it. Returns the index to go on from: past the stretch, or
         past an event that went wrong. Raises HandlerFailed."""
-        deliveries, table, left = self._deliveries, self._table, self._left
+        deliveries, table, left = self._deliveries, self._handlers.table, self._left
         views = deliveries.views
         index, handled, ended = start, 0, len(self._ended_flows)
         end = min(start + STRETCH, len(keys))
@@ -293,7 +184,7 @@ class Runner:
                 key = keys[index]
                 if left and entry.flow in left:
                     key = self._still_wanted(key, entry)
-                calls = table[key] if key in table else self._calls_of(key)
+                calls = table[key] if key in table else self._handlers.calls_of(key)
                 deliveries.entry = entry
                 deliveries.index = index
                 for call in calls:
@@ -321,15 +212,6 @@ class Runner:
             wanted |= sides[1]
         return key & int(wanted << 16 | 0xFFFF)
 
-    def _calls_of(self, key: int) -> tuple[Call, ...]:
-        """What a key leads to, looked up from then on."""
-        number, bits = key & 0xFFFF, key >> 16
-        calls = tuple(
-            route.call for route in self._routes if route.type == number and route.bits & bits
-        )
-        self._table[key] = calls
-        return calls
-
     def _call_rest(self, calls: tuple[Call, ...], failed: Call) -> None:
         """The other handlers of an event, after one of them went wrong."""
         for call in calls[calls.index(failed) + 1 :]:
@@ -344,7 +226,7 @@ class Runner:
                 self._failed(call.name, error, repr(call.event))
 
     def _call_batches(self, count: int) -> None:
-        for function, selector, name in self._batches:
+        for function, selector, name in self._handlers.batches:
             batch = selector.select(count)
             if batch is None:
                 continue
@@ -481,105 +363,36 @@ class Runner:
 
     def _check_kept(self) -> None:
         """Events may not live on past their handlers: each is one object, shown again."""
-        for place, route in enumerate(self._routes):
+        for place, route in enumerate(self._handlers.routes):
             event = route.call.event
             # What else refers to the event: the call, this variable, the argument.
             if sys.getrefcount(event) > 3 or event.parts_were_kept():  # noqa: PLR2004
-                self._replace_kept(place, route)
+                self._replace_kept(place)
 
-    def _replace_kept(self, place: int, route: Route) -> None:
-        function, kept, name = route.call
+    def _replace_kept(self, place: int) -> None:
+        _, kept, name = self._handlers.renew(place)
         words = repr(kept)
-        renewed = Call(function, type(kept)(self._deliveries), name)
-        self._routes[place] = route._replace(call=renewed)
-        self._table.clear()
         expire(kept, name)
         self._failed(name, KeptError(kept_message(name, "its event")), words)
 
     def _note_end_of_input(self) -> None:
         """The runtime reads it for every NF; one that did not ask for it has not seen it."""
         self._end_seen = True
-        if self._end_type not in self._asked_for:
+        if self._end_type not in self._handlers.asked_for:
             self._reader.counters.matched -= 1
 
     def _note_end(self, event: Event) -> None:
         """The runtime's own handler, so that the states of ended flows go."""
         self._ended_flows.append(event.flow.id)
-        if event.type.number not in self._asked_for:
+        if event.type.number not in self._handlers.asked_for:
             self._reader.counters.matched -= 1
-
-    def _position_of(self, index: int) -> int:
-        """Position in the worker's log that a delivery belongs to."""
-        return int(self._deliveries.array[index].position)
 
     # --- what the NF calls ---
 
     def start(self) -> None:
         """Calls the NF's start(); from then on it may publish, alert and record."""
         self._function.start()
-        self._function._runtime = self
-
-    @property
-    def time(self) -> int:
-        """Packet time of the event that is being handled; 0 before the first one."""
-        entry = self._deliveries.entry
-        return int(entry.time) if entry else 0
-
-    def publish(self, type_name: str, cause: Event | None, fields: Mapping[str, Any]) -> None:
-        """See NetworkFunction.publish."""
-        try:
-            found = self._catalog.resolve(type_name)
-        except UnknownEventType as error:
-            raise UsageError(f"publish: {error}") from None
-        if found not in self._publishes:
-            raise UsageError(
-                f"publish('{type_name}'): the type is not declared; write "
-                f'publishes = ["{found.name}"] in {self._owner.__name__}'
-            )
-        self._send(found, cause, fields)
-
-    def _send(self, found: EventType, cause: Event | None, fields: Mapping[str, Any]) -> None:
-        if cause is not None and cause._deliveries is not self._deliveries:
-            raise UsageError("the cause of a publication is the event that is being handled")
-        entry = self._deliveries.entry
-        if not entry:
-            raise UsageError("nothing can be published before the first event")
-        index = self._deliveries.index
-        delivery = self._deliveries.array[index]
-        packer = self._packers.get(found)
-        if packer is None:
-            packer = self._packers[found] = Packer(found)
-        inherited = bytes(ffi.buffer(delivery.payload, delivery.payload_length))
-        cause_type = self._catalog.by_number(entry.type)
-        payload = packer.pack(fields, cause_type, inherited, entry.flags)
-        if not self._batches:
-            self._reader.set_position(self._position_of(index))
-        self._reader.publish(self._deliveries.array + index, found.number, found.name, payload)
-
-    def alert(self, event: Event | None, message: str, *, signature: str, severity: int) -> None:
-        """See NetworkFunction.alert."""
-        alert = self._catalog.resolve(ALERT)
-        if alert not in self._publishes:
-            raise UsageError(
-                f'alert: write publishes = ["alert"] in {self._owner.__name__}: its own module '
-                "never calls self.alert"
-            )
-        if severity not in SEVERITIES:
-            raise UsageError(f"alert: severity is 1, 2, 3 or 4, not {severity!r:.60}")
-        fields = {
-            "message": message,
-            "signature": signature,
-            "nf": self._function.name,
-            "severity": severity,
-        }
-        self._send(alert, event, fields)
-        self._reader.counters.alerts += 1
-
-    def record(self, event: Event | None, fields: Mapping[str, Any]) -> None:
-        """See NetworkFunction.record."""
-        if self.records is not None:
-            self.records.write(self.time if event is None else event.time, event, fields)
-            self._reader.counters.records += 1
+        self._function._runtime = self._publisher
 
 
 def shapes_of(catalog: Catalog) -> Any:
@@ -590,32 +403,3 @@ def shapes_of(catalog: Catalog) -> Any:
         texts = [place.offset for place in layout.places if place.format == "II"]
         shapes[one.number] = {"size": layout.size, "texts": len(texts), "text": texts}
     return shapes
-
-
-def common_ancestor(types: list[EventType]) -> EventType:
-    """The nearest type that all of these descend from."""
-    others = [set(one.ancestors()) for one in types]
-    return next(one for one in types[0].ancestors() if all(one in some for some in others))
-
-
-def kept_message(name: str, what: str) -> str:
-    """What a user should do instead of keeping a view."""
-    return (
-        f"{name} kept {what} past its return: these are views of shared memory. Keep the values "
-        "that you need: event.time, bytes(event.data), batch.time.copy()"
-    )
-
-
-def problem_of(name: str, error: Exception, event: str, severity: str) -> Problem:
-    """What a handler raised, with the frames of the user's own code."""
-    if isinstance(error, UsageError):
-        return Problem(severity, str(error), name, event, frames_to_runtime(error))
-    return Problem(severity, f"{type(error).__name__}: {error}", name, event, own_frames(error))
-
-
-def _nothing(_event: Event) -> None:
-    """Stands for a handler before there is one."""
-
-
-NO_CALLS: tuple[Call, ...] = ()
-NO_CALL: Any = Call(_nothing, None, "")  # type: ignore[arg-type]

@@ -17,7 +17,8 @@ from microbox.chain.additions import next_addition
 from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.model import Chain, ChainNF
 from microbox.chain.modules import with_modules
-from microbox.chain.plan import Plan, PlannedNF, make_plan
+from microbox.chain.plan import Plan, PlannedNF
+from microbox.chain.planner import make_plan
 from microbox.channel.messages import (
     Area,
     Attach,

@@ -12,7 +12,8 @@ import pytest
 from microbox.chain.errors import Position
 from microbox.chain.filters import FilterFacts
 from microbox.chain.model import Chain, ChainNF
-from microbox.chain.plan import Plan, make_plan
+from microbox.chain.plan import Plan
+from microbox.chain.planner import make_plan
 from microbox.channel.messages import (
     HandlerDeclaration,
     Manifest,

@@ -5,18 +5,18 @@ from __future__ import annotations
 from microbox._core import ffi, lib
 from microbox.chain.conditions.compiler import COUNTERS_MAX
 from microbox.chain.derived import DERIVED_MAX
-from microbox.chain.model import (
-    CHECKSUMS,
-    JUDGEMENTS,
-    LOG_SLOTS_MIN,
-    OVERLAP_POLICIES,
-    URGENT_POLICIES,
-    StackSettings,
-)
+from microbox.chain.model import LOG_SLOTS_MIN
 from microbox.chain.module_needs import MODULES
 from microbox.chain.plan import area_size
 from microbox.chain.plan_errors import BITS_MAX, BITS_PER_NF_MAX, NFS_MAX
 from microbox.chain.protocols import EVERYTHING, protocols_of
+from microbox.chain.stack_settings import (
+    CHECKSUMS,
+    JUDGEMENTS,
+    OVERLAP_POLICIES,
+    URGENT_POLICIES,
+    StackSettings,
+)
 from microbox.channel.messages import AreaShape
 from microbox.events.catalog import built_in
 

@@ -9,14 +9,10 @@ from pathlib import Path
 import pytest
 
 from microbox.chain.load import load_chain
-from microbox.chain.model import (
-    ENTRY_KEYS,
-    ChainFile,
-    EventSettings,
+from microbox.chain.model import ENTRY_KEYS, ChainFile, EventSettings, LogSettings, LogsSettings
+from microbox.chain.stack_settings import (
     ForceSettings,
     HostSettings,
-    LogSettings,
-    LogsSettings,
     StackSettings,
     SuspiciousSettings,
 )

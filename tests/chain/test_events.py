@@ -14,7 +14,8 @@ from microbox.chain.errors import ChainErrors, Position
 from microbox.chain.filters import FilterFacts
 from microbox.chain.load import load_chain, read_chain
 from microbox.chain.model import Chain, ChainEvent, ChainNF
-from microbox.chain.plan import Plan, make_plan, part_errors
+from microbox.chain.plan import Plan
+from microbox.chain.planner import make_plan, part_errors
 from microbox.channel.messages import HandlerDeclaration, Manifest, TypeDeclaration
 from microbox.events.catalog import DERIVED, built_in
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from microbox.chain.errors import ChainErrors, Position
 from microbox.chain.load import load_chain, read_chain
-from microbox.chain.model import Chain, Overrides, StackSettings
+from microbox.chain.model import Chain, Overrides
+from microbox.chain.stack_settings import StackSettings
 from microbox.channel.messages import HostNetwork
 
 Load = Callable[..., Chain]

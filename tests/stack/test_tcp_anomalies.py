@@ -23,7 +23,7 @@ from stack_driver import (
 from stack_driver import client_and_server as two_ends
 from stack_driver.packets import authentication, fast_open, md5_signature, timestamps, window_scale
 
-from microbox.chain.model import JUDGEMENTS
+from microbox.chain.stack_settings import JUDGEMENTS
 
 DAY = 86400 * SECOND
 

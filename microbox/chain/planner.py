@@ -1,0 +1,348 @@
+"""From a chain and the manifests of its NFs to all that is decided before the first packet.
+
+Pure functions: no process is started, no file but the NFs' sources is read (for the column of an
+error). What is derived here, and from what:
+
+bits      One per NF and distinct filter; the first has no filter and always exists, since timers
+          and system events come on it. One more per filter and type that can be switched on and off
+          for a flow. Where an NF switches, those behind it that read what it publishes follow each
+          of its bits with one of their own, which is switched together with it.
+wanted    What the worker sets a bit for. First, what the bit delivers of the stack's types. Second,
+          where an NF j reads what an NF i publishes, all that i is named for, under i's filters: so
+          an entry that names i names j, and i may keep its own entries until j has passed. By
+          induction along the chain this holds for publishers of publishers too. (Past a few
+          filters, under no filter at all: being named too often is only slower.) Third, under a
+          filter of j that delivers i's events, all that i is named for: so the mask of the entry
+          that an event was published from says whether j's filter matches.
+          And a derived type that counts is wanted under no filter too: what a flow's counters say
+          must not depend on who reads it.
+barrier   The earlier NFs that an NF waits for: those whose events it reads, and those that may drop
+          packets that it reads of. Who reads in batches also waits for those whom they wait
+          for. All others run beside it.
+modules   What the stack has to do, from the types that some bit delivers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from microbox.chain.derived import (
+    compiled_rules,
+    counting_types,
+    derived_limit_errors,
+    wanted_rules,
+)
+from microbox.chain.errors import ChainError, ChainErrors
+from microbox.chain.filters import FilterFacts, FilterJudge, judge_filter
+from microbox.chain.model import Chain, ChainNF
+from microbox.chain.module_needs import needed_modules
+from microbox.chain.plan import Plan, PlannedNF
+from microbox.chain.plan_errors import check_plan_inputs, limit_errors
+from microbox.chain.protocols import protocols_of
+from microbox.chain.subscriptions import (
+    CHECKPOINT,
+    END_OF_INPUT,
+    TIMER,
+    Reader,
+    publishers_in_front,
+    short_name,
+)
+from microbox.chain.user_types import user_catalog
+from microbox.channel.messages import AreaShape, Bit, Manifest
+from microbox.events.catalog import Catalog, EventType
+
+OWN_SLOTS = 16_384  # of a publisher's own log
+RING_BYTES = 4 << 20  # of its data ring: a payload may have a quarter of it
+BATCH_CUT = 4096  # log positions that batches end at
+FOLLOWERS_MAX = 8  # bits of one NF that only follow publishers
+SEVERAL = -1  # what a bit follows that follows more than one, and is never switched
+COMMANDS_PER_PACKET = 4
+COMMAND_SLOTS_MIN = 4096
+
+
+def make_plan(
+    chain: Chain,
+    manifests: Sequence[Manifest],
+    catalog: Catalog,
+    judge: FilterJudge = judge_filter,
+) -> Plan:
+    """The plan of a chain whose NFs are described by `manifests`, one each, in order.
+
+    `catalog` has the built-in types; the manifests' own are added. Raises ChainErrors with all
+    that is wrong.
+    """
+    catalog, user_types, errors = user_catalog(chain, manifests, catalog)
+    compiled, wrong = compiled_rules(chain, manifests, catalog)
+    readers = [Reader(manifest, catalog) for manifest in manifests]
+    facts = _judged_filters(manifests, judge)
+    errors += wrong + check_plan_inputs(chain, readers, facts)
+    if errors:
+        raise ChainErrors(errors)
+    nfs = _Planner(chain, readers, catalog, facts, counting_types(compiled)).planned()
+    rules = wanted_rules(compiled, _types_wanted(nfs, catalog))
+    too_much = limit_errors(chain, [len(nf.bits) for nf in nfs])
+    too_much += derived_limit_errors(chain, manifests, catalog, rules)
+    if too_much:
+        raise ChainErrors(too_much)
+    return Plan(
+        chain=chain,
+        nfs=nfs,
+        user_types=user_types,
+        catalog=catalog,
+        modules=needed_modules(
+            [(nf.name, nf.manifest, nf.bits) for nf in nfs], catalog, chain.modules
+        ),
+        log_slots=chain.log_slots,
+        settings=dict(chain.settings),
+        hosts=list(chain.hosts),
+        derived=list(rules.values()),
+    )
+
+
+def part_errors(
+    chain: Chain,
+    manifests: Sequence[Manifest],
+    catalog: Catalog,
+    judge: FilterJudge = judge_filter,
+) -> list[ChainError]:
+    """What is wrong with each of these NFs by itself, where others of the chain are unknown."""
+    catalog, _, errors = user_catalog(chain, manifests, catalog)
+    _, wrong = compiled_rules(chain, manifests, catalog)
+    readers = [Reader(manifest, catalog) for manifest in manifests]
+    facts = _judged_filters(manifests, judge)
+    return errors + wrong + check_plan_inputs(chain, readers, facts, is_whole=False)
+
+
+def _judged_filters(manifests: Iterable[Manifest], judge: FilterJudge) -> dict[str, FilterFacts]:
+    filters = {handler.filter for one in manifests for handler in one.handlers if handler.filter}
+    return {expression: judge(expression) for expression in sorted(filters)}
+
+
+@dataclass(frozen=True, slots=True)
+class _BitKey:
+    """What tells one bit of an NF from its others."""
+
+    filter: str = ""
+    switch: str = ""  # the type that it is switched by, "": only with all others
+    initially: bool = True
+    follows: int | None = None  # the bit that it follows; SEVERAL
+
+
+@dataclass
+class _Draft:
+    """A bit that is being worked out."""
+
+    types: set[EventType] = field(default_factory=set)
+    wanted: set[EventType] = field(default_factory=set)
+
+
+class _Planner:
+    def __init__(
+        self,
+        chain: Chain,
+        readers: Sequence[Reader],
+        catalog: Catalog,
+        facts: Mapping[str, FilterFacts],
+        counting: frozenset[EventType],
+    ) -> None:
+        self._chain = chain
+        self._readers = readers
+        self._catalog = catalog
+        self._facts = {" ".join(written.split()): fact for written, fact in facts.items()}
+        self._counting = counting
+        self._drafts: list[dict[_BitKey, _Draft]] = []
+        self._bits: list[dict[_BitKey, Bit]] = []
+        self._is_switched: list[bool] = []  # bits of it change while a flow lives
+        self._protocols: list[frozenset[str]] = []
+        self._periods: list[set[int]] = []
+        self._next_bit = 0
+        self._timer = catalog.resolve(TIMER)
+        self._end = catalog.resolve(END_OF_INPUT)
+        self._checkpoint = catalog.resolve(CHECKPOINT)
+
+    def planned(self) -> list[PlannedNF]:
+        """All NFs. Each builds on those in front of it."""
+        nfs: list[PlannedNF] = []
+        for index, nf in enumerate(self._chain.nfs):
+            nfs.append(self._planned(index, nf, nfs))
+        closed = _failing_closed(nfs)
+        return [nf if nf.index not in closed else _closed(nf) for nf in nfs]
+
+    def _planned(self, index: int, nf: ChainNF, front: list[PlannedNF]) -> PlannedNF:
+        reader = self._readers[index]
+        manifest = reader.manifest
+        drafts = self._own_drafts(index, reader)
+        delivered = {one for draft in drafts.values() for one in draft.types}
+        reads = [one.index for one in front if self._readers[one.index].publishes & delivered]
+        self._is_switched.append(manifest.commands or any(self._is_switched[i] for i in reads))
+        self._follow(drafts, reads, is_switched=self._is_switched[index])
+        self._drafts.append(drafts)
+        self._bits.append({key: self._bit(key, draft, manifest) for key, draft in drafts.items()})
+        self._periods.append(
+            {timer.period for timer in manifest.timers}.union(*(self._periods[i] for i in reads))
+        )
+        self._protocols.append(self._protocols_read(delivered, reads))
+        because = self._barrier(index, delivered, reads)
+        batches = any(handler.batch for handler in manifest.handlers)
+        if batches:
+            self._wait_for_all_behind(because, front)
+        return PlannedNF(
+            index=index,
+            name=nf.name,
+            source=str(nf.source),
+            parameters=nf.parameters,
+            manifest=manifest,
+            bits=list(self._bits[index].values()),
+            periods=sorted(self._periods[index]),
+            shape=AreaShape(
+                log_slots=self._chain.log_slots,
+                own_slots=OWN_SLOTS if reader.publishes else 0,
+                ring_bytes=RING_BYTES if reader.publishes else 0,
+                is_inline=manifest.is_inline,
+                command_slots=_command_slots(self._chain) if manifest.commands else 0,
+            ),
+            barrier=sorted(because),
+            barrier_because=because,
+            reads=reads,
+            stage=1 + max((front[one].stage for one in because), default=-1),
+            cut=min(BATCH_CUT, self._chain.log_slots // 4) if batches else 0,
+            added_because=nf.added_because,
+            on_error=nf.on_error,
+            fails_closed=manifest.is_inline and nf.on_failure != "open",
+            written=nf.written or nf.name,
+            filters={key.filter: self._facts[key.filter] for key in drafts if key.filter},
+        )
+
+    def _own_drafts(self, index: int, reader: Reader) -> dict[_BitKey, _Draft]:
+        """What the handlers get: first what has no filter and cannot be switched."""
+        published = publishers_in_front(self._readers, index)
+        plain = _Draft(types={self._end}, wanted={self._end})
+        drafts = {_BitKey(): plain}
+        if reader.manifest.timers:
+            plain.types.add(self._timer)
+        if any(handler.batch for handler in reader.manifest.handlers):
+            plain.wanted.add(self._checkpoint)
+        for wish in reader.wishes:
+            switch = wish.type.name if wish.handler.switch else ""
+            key = _BitKey(wish.filter, switch, wish.handler.initially)
+            draft = drafts.setdefault(key, _Draft())
+            available = reader.available(wish, published)
+            draft.types |= available
+            draft.wanted |= {one for one in available if one.is_by_stack and one != self._timer}
+        for draft in [*drafts.values()]:
+            plain.wanted |= draft.wanted & self._counting
+        return drafts
+
+    def _follow(
+        self, drafts: dict[_BitKey, _Draft], reads: list[int], *, is_switched: bool
+    ) -> None:
+        """What the module's docstring says under `wanted`, second and third."""
+        own = list(drafts.items())
+        for publisher in reads:
+            published = self._readers[publisher].publishes
+            named_for = self._drafts[publisher]
+            packets = {
+                one for draft in named_for.values() for one in draft.wanted if one.has_packet
+            }
+            for key, draft in own:
+                if (key.filter or key.switch) and draft.types & published:
+                    draft.wanted |= packets
+            for key, followed in named_for.items():
+                follower = self._follower(publisher, key, is_switched=is_switched)
+                drafts.setdefault(follower, _Draft()).wanted |= followed.wanted
+        _fold_followers(drafts, _BitKey(follows=SEVERAL) if is_switched else _BitKey())
+
+    def _follower(self, publisher: int, key: _BitKey, *, is_switched: bool) -> _BitKey:
+        """The bit that follows a publisher's bit. Where nothing is ever switched the own bit with
+        that filter does; else it is a bit of its own, which nobody switches but the publisher."""
+        if not is_switched:
+            return _BitKey(key.filter)
+        follows = self._bits[publisher][key].bit if self._is_switched[publisher] else SEVERAL
+        return _BitKey(key.filter, follows=follows)
+
+    def _bit(self, key: _BitKey, draft: _Draft, manifest: Manifest) -> Bit:
+        bit = self._next_bit
+        self._next_bit += 1
+        return Bit(
+            bit,
+            key.filter,
+            _numbers(draft.types),
+            _numbers(draft.wanted),
+            switch=key.switch,
+            initially=key.initially,
+            may_switch=manifest.commands and key.follows is None,
+            follows=key.follows,
+        )
+
+    def _protocols_read(self, delivered: set[EventType], reads: list[int]) -> frozenset[str]:
+        own = (protocols_of(one.name) for one in delivered if one.is_by_stack)
+        return frozenset().union(*own, *(self._protocols[i] for i in reads))
+
+    def _barrier(self, index: int, delivered: set[EventType], reads: list[int]) -> dict[int, str]:
+        """Who is waited for, and why."""
+        because: dict[int, str] = {}
+        for earlier in range(index):
+            reasons = []
+            if earlier in reads:
+                shared = self._readers[earlier].publishes & delivered
+                reasons.append(f"reads its {', '.join(self._short_names(shared))}")
+            common = self._protocols[earlier] & self._protocols[index]
+            if self._readers[earlier].manifest.is_inline and common:
+                reasons.append(f"it may drop {', '.join(sorted(common))}")
+            if reasons:
+                because[earlier] = "; ".join(reasons)
+        return because
+
+    @staticmethod
+    def _wait_for_all_behind(because: dict[int, str], front: list[PlannedNF]) -> None:
+        """A batch is waited for as a whole. It ends early where somebody might wait for this NF
+        meanwhile, which only their own logs tell: those whom it waits for and those behind them."""
+        for earlier in reversed(front):
+            if earlier.index not in because:
+                continue
+            for one in earlier.barrier:
+                because.setdefault(one, f"{earlier.name} waits for it")
+
+    def _short_names(self, types: Iterable[EventType]) -> list[str]:
+        ordered = sorted(types, key=lambda one: one.number)
+        return [short_name(one, self._catalog) for one in ordered]
+
+
+def _fold_followers(drafts: dict[_BitKey, _Draft], into: _BitKey) -> None:
+    """Bits are few: an NF that follows many filters is named regardless of them instead."""
+    followers = [key for key, draft in drafts.items() if not draft.types]
+    if len(followers) <= FOLLOWERS_MAX:
+        return
+    wanted = {one for key in followers for one in drafts.pop(key).wanted}
+    drafts.setdefault(into, _Draft()).wanted |= wanted
+
+
+def _command_slots(chain: Chain) -> int:
+    """Room for four commands for each packet that may lie between cause and effect."""
+    least = max(COMMANDS_PER_PACKET * chain.settings["command_delay"], COMMAND_SLOTS_MIN)
+    return 1 << (least - 1).bit_length()
+
+
+def _numbers(types: Iterable[EventType]) -> list[int]:
+    return sorted(one.number for one in types)
+
+
+def _failing_closed(nfs: Sequence[PlannedNF]) -> set[int]:
+    """Those whose death must stop packets: an NF that judges by what a dead publisher would have
+    told it is blind, which is no better than its being dead itself."""
+    closed = {nf.index for nf in nfs if nf.fails_closed}
+    for nf in reversed(nfs):
+        if nf.index in closed:
+            closed.update(nf.reads)
+    return closed
+
+
+def _closed(nf: PlannedNF) -> PlannedNF:
+    """The gate waits for a publisher that fails closed as for an NF that judges, though it lets
+    everything pass while it lives."""
+    return replace(nf, fails_closed=True, shape=replace(nf.shape, is_inline=True))
+
+
+def _types_wanted(nfs: Sequence[PlannedNF], catalog: Catalog) -> set[EventType]:
+    return {catalog.by_number(number) for nf in nfs for bit in nf.bits for number in bit.wanted}
