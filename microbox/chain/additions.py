@@ -54,7 +54,7 @@ def _missing_parser(chain: Chain, readers: list[Reader], catalog: Catalog) -> Ad
                 because = f"{chain.nfs[index].name} subscribes to {wish.written}"
                 name = _free_name(f"{parser}_parser", chain.nfs)
                 return Addition(
-                    index,
+                    _in_front_of(chain.nfs, index),
                     ChainNF(
                         name,
                         source,
@@ -64,6 +64,14 @@ def _missing_parser(chain: Chain, readers: list[Reader], catalog: Catalog) -> Ad
                     ),
                 )
     return None
+
+
+def _in_front_of(nfs: Sequence[ChainNF], index: int) -> int:
+    """What an NF of a `parallel` needs stands in front of all of it."""
+    group = nfs[index].group
+    if group is None:
+        return index
+    return next(place for place, nf in enumerate(nfs) if nf.group == group)
 
 
 def _missing_alert_log(chain: Chain, readers: list[Reader]) -> Addition | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
@@ -27,6 +28,7 @@ from microbox.chain.errors import (
 )
 from microbox.chain.model import (
     ENTRY_KEYS,
+    PARALLEL_ENTRY,
     Chain,
     ChainEvent,
     ChainModule,
@@ -36,6 +38,7 @@ from microbox.chain.model import (
     LogsSettings,
     Overrides,
     instance_name,
+    kind_of_entry,
 )
 from microbox.chain.sources import built_in_names, built_in_source, is_path, syntax_error_of
 from microbox.chain.stack_settings import StackSettings
@@ -126,7 +129,10 @@ class _Loader:
         entries = value.get("chain")
         if not isinstance(entries, list):
             return
-        value["chain"] = [{"nf": entry} if isinstance(entry, str) else entry for entry in entries]
+        value["chain"] = [_as_mapping(entry) for entry in entries]
+        for entry in value["chain"]:
+            if kind_of_entry(entry) == PARALLEL_ENTRY and isinstance(entry["parallel"], list):
+                entry["parallel"] = [_as_mapping(one) for one in entry["parallel"]]
 
     def _chain(self, value: dict[str, Any]) -> Chain | None:
         """The sound parts of the file; None where there is no NF to speak of."""
@@ -241,21 +247,21 @@ class _Loader:
     def _nfs(self, entries: list[Any]) -> list[ChainNF]:
         nfs: list[ChainNF] = []
         names: dict[str, ChainNF] = {}
-        for index, entry in enumerate(entries):
+        for entry, location, group in _flat(entries):
             if not isinstance(entry, dict) or not isinstance(entry.get("nf"), str):
                 continue
-            nf = self._nf(entry, ("chain", index))
+            nf = self._nf(entry, location, group)
             if nf is None:
                 continue
             if nf.name in names and not _has_wrong_name(entry):
-                self._complain_of_name(nf, names[nf.name], ("chain", index))
+                self._complain_of_name(nf, names[nf.name], location)
                 continue
             if not _has_wrong_name(entry):
                 names[nf.name] = nf
             nfs.append(nf)
         return nfs
 
-    def _nf(self, entry: dict[str, Any], location: Location) -> ChainNF | None:
+    def _nf(self, entry: dict[str, Any], location: Location, group: int | None) -> ChainNF | None:
         written = entry["nf"]
         position = self._document.value_position((*location, "nf"))
         source = self._source(written, position)
@@ -271,6 +277,8 @@ class _Loader:
             parameters={key: entry[key] for key in given},
             on_error="skip" if entry.get("on_error") == "skip" else "stop",
             on_failure=_known(entry.get("on_failure"), ("open", "closed")),
+            after=_names(entry.get("after")),
+            group=group,
             written=written,
             position=position,
             key_positions={key: self._document.key_position((*location, key)) for key in entry},
@@ -332,6 +340,27 @@ class _Loader:
             "expected a `name:` that tells them apart",
             f"for example {{nf: {nf.written}, name: {nf.name}_2}}",
         )
+
+
+def _as_mapping(entry: Any) -> Any:
+    return {"nf": entry} if isinstance(entry, str) else entry
+
+
+def _flat(entries: list[Any]) -> Iterator[tuple[Any, Location, int | None]]:
+    """The NFs' entries, where they are, and the number of the `parallel` that they stand in."""
+    for index, entry in enumerate(entries):
+        if kind_of_entry(entry) != PARALLEL_ENTRY:
+            yield entry, ("chain", index), None
+        elif isinstance(entry["parallel"], list):
+            for number, one in enumerate(entry["parallel"]):
+                yield one, ("chain", index, "parallel", number), index
+
+
+def _names(value: object) -> tuple[str, ...] | None:
+    """A list of names; None where it is none, which is complained of."""
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        return None
+    return tuple(value)
 
 
 def _has_wrong_name(entry: dict[str, Any]) -> bool:

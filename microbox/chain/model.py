@@ -11,7 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+)
 
 from microbox.chain.conditions.rule import Rule
 from microbox.chain.errors import NOWHERE, Position
@@ -96,6 +105,34 @@ class NetworkFunctionEntry(BaseModel):
     )
     on_error: Literal["stop", "skip"] = Field(default="stop", description="stop or skip")
     on_failure: Literal["open", "closed"] | None = Field(default=None, description="open or closed")
+    after: list[Annotated[str, Field(min_length=1)]] | None = Field(
+        default=None,
+        description="a list of the NFs in front that it waits for, such as [firewall], or []",
+    )
+
+
+class ParallelEntry(Section):
+    """An entry of `chain` that is several NFs, none of which waits for another one of them."""
+
+    parallel: Annotated[list[NetworkFunctionEntry], Field(min_length=2)] = Field(
+        description="a list of at least two NFs: names, paths, or {nf: NAME, PARAMETER: VALUE}"
+    )
+
+
+NF_ENTRY = "(an NF)"
+PARALLEL_ENTRY = "(a parallel)"
+
+
+def kind_of_entry(entry: object) -> str:
+    """Which of both an entry of `chain` is. One that is neither is taken for an NF's."""
+    is_parallel = isinstance(entry, dict) and "parallel" in entry and "nf" not in entry
+    return PARALLEL_ENTRY if is_parallel else NF_ENTRY
+
+
+ChainEntry = Annotated[
+    Annotated[NetworkFunctionEntry, Tag(NF_ENTRY)] | Annotated[ParallelEntry, Tag(PARALLEL_ENTRY)],
+    Discriminator(kind_of_entry),
+]
 
 
 class ChainFile(Section):
@@ -107,7 +144,7 @@ class ChainFile(Section):
     output: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="the path of a capture file to write"
     )
-    chain: Annotated[list[NetworkFunctionEntry], Field(min_length=1)] = Field(
+    chain: Annotated[list[ChainEntry], Field(min_length=1)] = Field(
         description="a list of NFs: names, paths, or {nf: NAME, PARAMETER: VALUE}"
     )
     events: dict[str, EventSettings] = Field(
@@ -138,6 +175,8 @@ class ChainNF:
     parameters: dict[str, Any] = field(default_factory=dict)
     on_error: str = "stop"  # "stop" | "skip"
     on_failure: str | None = None  # "open" | "closed"; None: as its being inline suggests
+    after: tuple[str, ...] | None = None  # whom it waits for; None: as the NFs' manifests suggest
+    group: int | None = None  # the `parallel` that it stands in, by number
     written: str = ""  # as the file has it: "flow_log", "./my_nf.py"
     position: Position = NOWHERE
     key_positions: dict[str, Position] = field(default_factory=dict)

@@ -18,7 +18,9 @@ wanted    What the worker sets a bit for. First, what the bit delivers of the st
           must not depend on who reads it.
 barrier   The earlier NFs that an NF waits for: those whose events it reads, and those that may drop
           packets that it reads of. Who reads in batches also waits for those whom they wait
-          for. All others run beside it.
+          for. All others run beside it. `after` in the chain file takes the place of the second:
+          the NF waits for those that it names, and for those whom they wait for; and none of one
+          `parallel` waits for another of it. Who is not waited for may drop what the NF sees.
 modules   What the stack has to do, from the types that some bit delivers.
 """
 
@@ -37,6 +39,7 @@ from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.filters import FilterFacts, FilterJudge, judge_filter
 from microbox.chain.model import Chain, ChainNF
 from microbox.chain.module_needs import needed_modules
+from microbox.chain.order import are_parallel, order_errors, said_to_wait_for
 from microbox.chain.plan import Plan, PlannedNF
 from microbox.chain.plan_errors import check_plan_inputs, limit_errors
 from microbox.chain.protocols import protocols_of
@@ -76,7 +79,7 @@ def make_plan(
     compiled, wrong = compiled_rules(chain, manifests, catalog)
     readers = [Reader(manifest, catalog) for manifest in manifests]
     facts = _judged_filters(manifests, judge)
-    errors += wrong + check_plan_inputs(chain, readers, facts)
+    errors += wrong + check_plan_inputs(chain, readers, facts) + order_errors(chain, readers)
     if errors:
         raise ChainErrors(errors)
     nfs = _Planner(chain, readers, catalog, facts, counting_types(compiled)).planned()
@@ -183,7 +186,7 @@ class _Planner:
             {timer.period for timer in manifest.timers}.union(*(self._periods[i] for i in reads))
         )
         self._protocols.append(self._protocols_read(delivered, reads))
-        because = self._barrier(index, delivered, reads)
+        because = self._barrier(index, delivered, reads, front)
         batches = any(handler.batch for handler in manifest.handlers)
         if batches:
             self._wait_for_all_behind(because, front)
@@ -279,20 +282,33 @@ class _Planner:
         own = (protocols_of(one.name) for one in delivered if one.is_by_stack)
         return frozenset().union(*own, *(self._protocols[i] for i in reads))
 
-    def _barrier(self, index: int, delivered: set[EventType], reads: list[int]) -> dict[int, str]:
+    def _barrier(
+        self, index: int, delivered: set[EventType], reads: list[int], front: list[PlannedNF]
+    ) -> dict[int, str]:
         """Who is waited for, and why."""
+        said = said_to_wait_for(self._chain.nfs, index, front)
         because: dict[int, str] = {}
         for earlier in range(index):
             reasons = []
             if earlier in reads:
                 shared = self._readers[earlier].publishes & delivered
                 reasons.append(f"reads its {', '.join(self._short_names(shared))}")
-            common = self._protocols[earlier] & self._protocols[index]
-            if self._readers[earlier].manifest.is_inline and common:
-                reasons.append(f"it may drop {', '.join(sorted(common))}")
+            if said is None:
+                reasons += self._may_change(earlier, index)
+            elif earlier in said:
+                reasons.append(said[earlier])
             if reasons:
                 because[earlier] = "; ".join(reasons)
         return because
+
+    def _may_change(self, earlier: int, index: int) -> list[str]:
+        """What an earlier NF may do to packets that this one reads of."""
+        nfs = self._chain.nfs
+        common = self._protocols[earlier] & self._protocols[index]
+        if are_parallel(nfs[earlier], nfs[index]) or not common:
+            return []
+        is_inline = self._readers[earlier].manifest.is_inline
+        return [f"it may drop {', '.join(sorted(common))}"] if is_inline else []
 
     @staticmethod
     def _wait_for_all_behind(because: dict[int, str], front: list[PlannedNF]) -> None:

@@ -10,11 +10,14 @@ from pydantic import BaseModel, ValidationError
 from microbox.chain.document import Document, Location
 from microbox.chain.errors import describe_value, did_you_mean, one_of
 from microbox.chain.model import (
+    NF_ENTRY,
+    PARALLEL_ENTRY,
     ChainFile,
     EventSettings,
     LogSettings,
     LogsSettings,
     NetworkFunctionEntry,
+    ParallelEntry,
 )
 from microbox.chain.stack_settings import HostSettings, StackSettings, SuspiciousSettings
 
@@ -26,17 +29,20 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "log": LogSettings,
     "logs": LogsSettings,
     "chain": NetworkFunctionEntry,
+    "chain.parallel": NetworkFunctionEntry,
 }
 """The model of each mapping, by the names of the keys on the way to it."""
 
 _ENTRIES = {
     "chain": "the name or path of an NF, or {nf: NAME, PARAMETER: VALUE}",
+    "parallel": "the name or path of an NF, or {nf: NAME, PARAMETER: VALUE}",
     "hosts": "a mapping such as {network: 10.0.0.0/8, policy: linux}",
 }
 """What an entry of a list is."""
 
 
 _NAMED = 2  # labels of an entry of `events`
+_KINDS_OF_ENTRY = (NF_ENTRY, PARALLEL_ENTRY)
 
 
 def validate(given: Mapping[str, Any], document: Document) -> None:
@@ -50,7 +56,7 @@ def validate(given: Mapping[str, Any], document: Document) -> None:
 
 
 def _complain_of(fault: Mapping[str, Any], given: Mapping[str, Any], document: Document) -> None:
-    location: Location = tuple(fault["loc"])
+    location: Location = tuple(part for part in fault["loc"] if part not in _KINDS_OF_ENTRY)
     key = str(location[-1]) if location else ""
     if fault["type"] == "extra_forbidden":
         keys = _keys_at(location[:-1])
@@ -80,7 +86,7 @@ def _complain_of_missing(location: Location, given: Mapping[str, Any], document:
             position, f"`{_spelled(location)}` is missing; expected {_description(location)}"
         )
         return
-    entry = given["chain"][parent[-1]]
+    entry = _value_at(given, parent)
     hint = ""
     if len(entry) == 1:
         (only,) = entry
@@ -89,6 +95,13 @@ def _complain_of_missing(location: Location, given: Mapping[str, Any], document:
     document.complain(
         position, f"this entry of `chain` has {keys} but no `nf`; expected `nf: NAME`", hint
     )
+
+
+def _value_at(given: Mapping[str, Any], location: Location) -> Any:
+    value: Any = given
+    for part in location:
+        value = value[part]
+    return value
 
 
 def _hint_for(fault: Mapping[str, Any], expected: str) -> str:
@@ -110,7 +123,8 @@ def _models_along(location: Location) -> type[BaseModel] | None:
 
 
 def _keys_at(location: Location) -> tuple[str, ...]:
-    model = _models_along(location)
+    """The keys that may stand there. Of the entries of `chain`, a `parallel` is closed."""
+    model = ParallelEntry if location[:1] == ("chain",) else _models_along(location)
     return tuple(model.model_fields) if model else ()
 
 
@@ -124,7 +138,7 @@ def _description(location: Location) -> str:
         parent, name = parent[:-1], "counters"
     if isinstance(name, int):
         return _ENTRIES.get(str(parent[-1]), "another value")
-    model = _models_along(tuple(parent))
+    model = ParallelEntry if name == "parallel" else _models_along(tuple(parent))
     field = model.model_fields.get(name) if model else None
     return (field.description or "") if field else "another value"
 

@@ -157,12 +157,14 @@ def _print_plan(plan: Plan) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
+    from microbox.cli.drawing import draw
     from microbox.cli.terminal import console
 
     out = console()
     out.print(_headline(plan), soft_wrap=True)
     sections: list[tuple[str, RenderableType | None]] = [
-        ("Stages", _stages(plan)),
+        ("Plan", draw(plan, out.width - 4)),
+        ("Who waits for whom", _waits(plan)),
         ("Network functions", _nfs(plan)),
         ("Events filtered in the stack", _derived(plan)),
         ("Stack modules, and who needs them", _modules(plan)),
@@ -192,16 +194,13 @@ def _grid(*widths: int | None) -> Table:
     return table
 
 
-def _stages(plan: Plan) -> Table:
-    """Who runs beside whom, and why the rest does not."""
-    table = _grid(2, None)
-    for number, stage in enumerate(plan.stages(), 1):
-        table.add_row(str(number), " ∥ ".join(nf.name for nf in stage))
-        for nf in stage:
-            for because, earlier in _by_reason(plan, nf).items():
-                waits = f"{nf.name} waits for {', '.join(earlier)}: {because}"
-                table.add_row("", f"[dim]{waits}[/dim]")
-    return table
+def _waits(plan: Plan) -> Table | None:
+    """Why not all NFs run side by side."""
+    table = _grid(None, None)
+    for nf in plan.nfs:
+        for because, earlier in _by_reason(plan, nf).items():
+            table.add_row(nf.name, f"waits for {', '.join(earlier)}: {because}")
+    return table if table.rows else None
 
 
 def _by_reason(plan: Plan, nf: PlannedNF) -> dict[str, list[str]]:

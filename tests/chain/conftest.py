@@ -40,6 +40,8 @@ class HandMade:
     parameters: Sequence[ParameterDeclaration] = ()
     given: dict[str, Any] = field(default_factory=dict)
     on_failure: str | None = None
+    after: tuple[str, ...] | None = None
+    group: int | None = None  # the `parallel` that it stands in
     lines: Sequence[int] = ()  # of the handlers; 0 where it does not matter
 
     def manifest(self) -> Manifest:
@@ -87,6 +89,8 @@ def chain_of(nfs: Sequence[HandMade], **settings: Any) -> Chain:
                 source=Path(f"{nf.name}.py"),
                 parameters=nf.given,
                 on_failure=nf.on_failure,
+                after=nf.after,
+                group=nf.group,
                 written=nf.name,
                 position=Position(line, 5),
             )

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from microbox.chain.load import load_chain
-from microbox.chain.model import ENTRY_KEYS, ChainFile, EventSettings, LogSettings, LogsSettings
+from microbox.chain.model import (
+    ENTRY_KEYS,
+    ChainFile,
+    EventSettings,
+    LogSettings,
+    LogsSettings,
+    ParallelEntry,
+)
 from microbox.chain.stack_settings import (
     ForceSettings,
     HostSettings,
@@ -51,6 +58,7 @@ def test_every_key_is_shown() -> None:
         LogSettings,
         LogsSettings,
         SuspiciousSettings,
+        ParallelEntry,
     )
     keys = [key for model in models for key in model.model_fields]
     text = "\n".join(EXAMPLES)

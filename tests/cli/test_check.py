@@ -38,9 +38,8 @@ def test_the_plan_for_people(microbox: Microbox, write: Write) -> None:
     lines = [" ".join(line.split()) for line in ran.out.splitlines()]
     assert lines[0] == "chain.yaml: fine. sample.pcap, 5 NFs in 3 stages"
     for line in (
-        "1 flow_log ∥ block_telnet",
-        "2 http_parser ∥ alert_log",
-        "3 http_log",
+        "stack ─▶ │ flow_log │ ─▶ │ http_parser │ ─▶ │ http_log │",
+        "│ block_telnet (may drop) │ │ alert_log │ ╰───────────╯",
         "http_parser waits for block_telnet: it may drop tcp",
         "alert_log waits for block_telnet: reads its alert; it may drop tcp",
         "http_log waits for http_parser: reads its http.request, http.response, http.end",
