@@ -45,18 +45,11 @@ void mb_take_back_unsound(struct mb_delivery *deliveries, uint32_t count,
     }
 }
 
-uint32_t mb_gather(const struct mb_delivery *deliveries, uint32_t count, uint16_t last_type,
-                   uint64_t *keys, const struct mb_entry **entries) {
-    uint32_t last = count;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct mb_entry *entry = deliveries[i].entry;
-        const uint16_t type = entry->type;
-        keys[i] = (uint64_t)deliveries[i].bits << 16 | type;
-        entries[i] = entry;
-        if (type == last_type && last == count)
-            last = i;
-    }
-    return last;
+uint32_t mb_find_type(const struct mb_delivery *deliveries, uint32_t count, uint16_t type) {
+    uint32_t index = 0;
+    while (index < count && deliveries[index].entry->type != type)
+        index++;
+    return index;
 }
 
 uint32_t mb_select(const struct mb_delivery *deliveries, uint32_t count, uint32_t bits,

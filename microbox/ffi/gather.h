@@ -23,10 +23,8 @@ void mb_take_back_unsound(struct mb_delivery *deliveries, uint32_t count,
                           const struct mb_payload_shape *shapes, uint64_t pool_size,
                           uint64_t *unsound);
 
-/* For each delivery its entry, and its key: the type in the low 16 bits, the reader's bits above.
- * Returns the index of the first delivery of type `last_type`, or `count`. */
-uint32_t mb_gather(const struct mb_delivery *deliveries, uint32_t count, uint16_t last_type,
-                   uint64_t *keys, const struct mb_entry **entries);
+/* The index of the first delivery of this type, or `count`. */
+uint32_t mb_find_type(const struct mb_delivery *deliveries, uint32_t count, uint16_t type);
 
 /* Indexes of the deliveries that match one of `bits` and whose type is in `types` (512 bits).
  * Returns how many; *from_nfs says whether an NF's event is among them. */

@@ -77,6 +77,14 @@ def payload_layout(of: EventType) -> Layout:
     return Layout(size + -size % alignment, alignment, (*inherited.places, *own))
 
 
+def entry_place(*path: str | int) -> tuple[int, str]:
+    """Where a field of struct mb_entry lies, and its format: ("snapshot", "side", 0, "bytes")."""
+    c_type = ffi.typeof("struct mb_entry")
+    for step in path:
+        c_type = c_type.item if isinstance(step, int) else dict(c_type.fields)[step].type
+    return ffi.offsetof("struct mb_entry", *path), _format(c_type)
+
+
 def struct_size(name: str) -> int:
     """Bytes of `struct mb_NAME`; 0 for "none"."""
     return 0 if name == "none" else ffi.sizeof(f"struct mb_{name}")

@@ -53,8 +53,8 @@ class Batch:
     def __getitem__(self, index: int) -> Event:
         """One event, as `@on` handlers get it; valid until the next one is asked for."""
         deliveries = self._deliveries
-        deliveries.index = int(self._indexes[index])
-        entry = deliveries.entry = deliveries.array[deliveries.index].entry
+        deliveries.show(int(self._indexes[index]))
+        entry = deliveries.entry
         event = self._events.get(entry.type)
         if event is None:
             event = event_class(deliveries.catalog.by_number(entry.type))(deliveries)

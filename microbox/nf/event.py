@@ -19,15 +19,20 @@ from enum import IntEnum
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
+from microbox import _event_view
 from microbox._core import ffi
+from microbox._event_view import Field as EntryField
+from microbox._event_view import View
 from microbox.events.catalog import Catalog, EventType, Field, Reason
-from microbox.ffi.layout import Place, payload_layout, struct_chain
+from microbox.ffi.layout import PAYLOAD_SIZE, Place, entry_place, payload_layout, struct_chain
 from microbox.nf.errors import KeptError, UsageError
 
 FROM_RESPONDER = 1  # enum mb_entry_flag
 HAS_FLOW = 4
 
 IPV4_MAPPED = bytes(10) + b"\xff\xff"
+PAYLOAD: int = ffi.offsetof("struct mb_entry", "payload")
+TUPLE = ("payload", "flow", "tuple")
 PROTOCOLS = {1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 47: "GRE", 50: "ESP", 58: "ICMPv6"}
 PROTOCOLS |= {4: "IPv4", 41: "IPv6", 89: "OSPF", 132: "SCTP"}
 
@@ -68,7 +73,7 @@ class FlowSwitches(Protocol):
         """As Flow.subscribe."""
 
 
-class Deliveries:
+class Deliveries(_event_view.Deliveries):
     """What the events of one runner have in common: the deliveries of the last poll and which of
     them is being handled, the frame pool, the states of flows, the views that the handler was
     given."""
@@ -76,30 +81,30 @@ class Deliveries:
     __slots__ = (
         "array",
         "catalog",
-        "entry",
         "flow_state",
-        "index",
         "keeps_states",
         "pool",
         "pool_size",
         "states",
         "switches",
-        "views",
     )
 
     def __init__(self, catalog: Catalog, flow_state: Callable[[], Any] | None, array: Any) -> None:
         """`array`: struct mb_delivery[], filled by each poll."""
         self.catalog = catalog
         self.array = array
-        self.entry = ffi.NULL  # struct mb_entry * of the event that is being handled
-        self.index = 0  # its place in `array`
         self.pool = ffi.NULL
         self.pool_size = 0
         self.flow_state = flow_state
         self.keeps_states = False
         self.states: dict[int, Any] = {}
         self.switches: FlowSwitches | None = None
-        self.views: list[tuple[Any, memoryview]] = []
+
+    @property
+    def entry(self) -> Any:
+        """The entry of the event that is being handled, struct mb_entry *; NULL before the first
+        one."""
+        return self.array[self.index].entry if self.index >= 0 else ffi.NULL
 
     def view(self, pointer: Any, length: int) -> memoryview:
         """Read-only bytes that are taken back when the handler returns."""
@@ -151,65 +156,52 @@ class Deliveries:
         return state
 
 
-class Side:
+def _entry_field(*path: str | int, doc: str | None = None) -> Any:
+    """A property of a view: a field of the entry that it shows."""
+    return EntryField(*entry_place(*path), doc)
+
+
+def tcp_state(number: int) -> TcpState:
+    """By number, which may come from another process."""
+    return TCP_STATES[number] if number < len(TCP_STATES) else TcpState.CLOSED
+
+
+class Side(View):
     """What one side of a flow has sent so far, as of the event (struct mb_side)."""
 
-    __slots__ = ("_deliveries", "_index")
+    __slots__ = ()
 
-    def __init__(self, deliveries: Deliveries, index: int) -> None:
-        """0: originator, 1: responder."""
-        self._deliveries = deliveries
-        self._index = index
+    state: TcpState
+    """The side's TCP state."""
+    bytes: int
+    """Payload bytes received from this side, repeats included."""
+    packets: int
+    """Packets received from this side."""
+    next: int
+    """Sequence number that follows the highest one sent."""
+    acknowledged: int
+    """Highest acknowledgement number sent."""
+    window: int
+    """Offered window in bytes, scaled."""
+    round_trip: int
+    """Microseconds from a segment of this side to its acknowledgement; 0: not measured yet."""
+    retransmissions: int
+    """Segments sent again; stays at 65535."""
+    window_scale: int
+    """Shift count (RFC 7323); 255: not offered."""
 
-    @property
-    def _side(self) -> Any:
-        return self._deliveries.entry.snapshot.side[self._index]
 
-    @property
-    def state(self) -> TcpState:
-        """The side's TCP state."""
-        number = self._side.state
-        return TCP_STATES[number] if number < len(TCP_STATES) else TcpState.CLOSED
+def _side_class(name: str, index: int) -> type[Side]:
+    """The class of a side, its fields as properties."""
+    own: dict[str, Any] = {"__slots__": (), "__doc__": Side.__doc__}
+    for field, _ in ffi.typeof("struct mb_side").fields:
+        own[field] = _entry_field("snapshot", "side", index, field)
+    number = own["state"].__get__
+    own["state"] = property(lambda side: tcp_state(number(side)))
+    return type(name, (Side,), own)
 
-    @property
-    def bytes(self) -> int:
-        """Payload bytes received from this side, repeats included."""
-        return int(self._side.bytes)
 
-    @property
-    def packets(self) -> int:
-        """Packets received from this side."""
-        return int(self._side.packets)
-
-    @property
-    def next(self) -> int:
-        """Sequence number that follows the highest one sent."""
-        return int(self._side.next)
-
-    @property
-    def acknowledged(self) -> int:
-        """Highest acknowledgement number sent."""
-        return int(self._side.acknowledged)
-
-    @property
-    def window(self) -> int:
-        """Offered window in bytes, scaled."""
-        return int(self._side.window)
-
-    @property
-    def round_trip(self) -> int:
-        """Microseconds from a segment of this side to its acknowledgement; 0: not measured yet."""
-        return int(self._side.round_trip)
-
-    @property
-    def retransmissions(self) -> int:
-        """Segments sent again; stays at 65535."""
-        return int(self._side.retransmissions)
-
-    @property
-    def window_scale(self) -> int:
-        """Shift count (RFC 7323); 255: not offered."""
-        return int(self._side.window_scale)
+Originator, Responder = _side_class("Originator", 0), _side_class("Responder", 1)
 
 
 class Snapshot:
@@ -219,54 +211,57 @@ class Snapshot:
 
     def __init__(self, deliveries: Deliveries) -> None:
         """Of the event that is being handled."""
-        self.side = (Side(deliveries, 0), Side(deliveries, 1))
+        self.side = (Originator(deliveries), Responder(deliveries))
 
 
-class Flow:
+class Flow(View):
     """The event's flow: its five-tuple from the originator's point of view, and the NF's own
     state of it. False where the event belongs to no flow; the addresses are then the packet's."""
 
-    __slots__ = ("_deliveries", "_is_as_sent")
+    __slots__ = ("_is_as_sent",)
 
-    def __init__(self, deliveries: Deliveries, is_as_sent: bool) -> None:
+    _deliveries: Deliveries
+
+    def __init__(self, _: Deliveries, is_as_sent: bool) -> None:
         """Of the event that is being handled. `is_as_sent`: its tuple is a packet's."""
-        self._deliveries = deliveries
         self._is_as_sent = is_as_sent
 
     def __bool__(self) -> bool:
         """True where the event belongs to a flow."""
-        return bool(self._deliveries.entry.flow)
+        return self.id != 0
 
-    @property
-    def id(self) -> int:
-        """The number of the flow's first packet; 0: none."""
-        return int(self._deliveries.entry.flow)
+    id: int = _entry_field("flow", doc="The number of the flow's first packet; 0: none.")
+    _flags = _entry_field("flags")
+    _source = _entry_field(*TUPLE, "source")
+    _destination = _entry_field(*TUPLE, "destination")
+    _source_port = _entry_field(*TUPLE, "source_port")
+    _destination_port = _entry_field(*TUPLE, "destination_port")
+    _protocol = _entry_field(*TUPLE, "protocol")
 
     @property
     def source(self) -> str:
         """Address of the originator: who sent the flow's first packet."""
-        return address_text(ffi.buffer(self._end("source", "destination"))[:])
+        return address_text(self._destination if self._is_turned() else self._source)
 
     @property
     def destination(self) -> str:
         """Address of the responder."""
-        return address_text(ffi.buffer(self._end("destination", "source"))[:])
+        return address_text(self._source if self._is_turned() else self._destination)
 
     @property
     def source_port(self) -> int:
         """Port of the originator; 0 where the protocol has none."""
-        return int(self._end("source_port", "destination_port"))
+        return int(self._destination_port if self._is_turned() else self._source_port)
 
     @property
     def destination_port(self) -> int:
         """Port of the responder; 0 where the protocol has none."""
-        return int(self._end("destination_port", "source_port"))
+        return int(self._source_port if self._is_turned() else self._destination_port)
 
     @property
     def protocol(self) -> str:
         """TCP, UDP, ICMP, ICMPv6, ...; the number in digits where it has no name here."""
-        number = self._deliveries.entry.payload.flow.tuple.protocol
-        return PROTOCOLS.get(number) or str(number)
+        return PROTOCOLS.get(self._protocol) or str(self._protocol)
 
     @property
     def raw_tuple(self) -> bytes:
@@ -280,13 +275,12 @@ class Flow:
 
         None until the NF sets it, or what the class's `flow_state()` makes.
         """
-        return self._deliveries.state_of(self._deliveries.entry.flow)
+        return self._deliveries.state_of(self.id)
 
     @state.setter
     def state(self, value: Any) -> None:
-        flow = self._deliveries.entry.flow
-        self._deliveries.state_of(flow)
-        self._deliveries.states[flow] = value
+        self._deliveries.state_of(self.id)
+        self._deliveries.states[self.id] = value
 
     def unsubscribe(self, *types: str, side: str | None = None) -> None:
         """This NF wants no more events of the flow: none at all, or none of these types.
@@ -319,17 +313,17 @@ class Flow:
         destination = endpoint_text(self.destination, self.destination_port)
         return f"{source} → {destination} {self.protocol}"
 
-    def _end(self, name: str, other: str) -> Any:
+    def _is_turned(self) -> bool:
         """A packet's tuple is as sent: turned round where it came from the responder."""
-        entry = self._deliveries.entry
-        turned = self._is_as_sent and entry.flags & FROM_RESPONDER
-        return getattr(entry.payload.flow.tuple, other if turned else name)
+        return self._is_as_sent and bool(self._flags & FROM_RESPONDER)
 
 
-class Event:
+class Event(View):
     """An event as handlers see it. Every type's own class adds the payload's fields."""
 
-    __slots__ = ("_deliveries", "_flow", "_snapshot")
+    __slots__ = ("_flow", "_snapshot")
+
+    _deliveries: Deliveries
 
     _is_packet = False
     _has_tuple = False
@@ -340,20 +334,21 @@ class Event:
 
     def __init__(self, deliveries: Deliveries) -> None:
         """Shows the entry that the deliveries are at."""
-        self._deliveries = deliveries
         self._flow = Flow(deliveries, self._is_packet)
         self._snapshot = Snapshot(deliveries)
 
-    time: int = property(  # type: ignore[assignment]
-        attrgetter("_deliveries.entry.time"),
-        doc="Nanoseconds since the epoch, of the packet that caused it.",
+    time: int = _entry_field(
+        "time", doc="Nanoseconds since the epoch, of the packet that caused it."
     )
-    packet: int = property(  # type: ignore[assignment]
-        attrgetter("_deliveries.entry.packet"), doc="Number of the input packet, from 1."
-    )
-    sequence: int = property(  # type: ignore[assignment]
-        attrgetter("_deliveries.entry.sequence"), doc="Number of the entry in its publisher's log."
-    )
+    packet: int = _entry_field("packet", doc="Number of the input packet, from 1.")
+    sequence: int = _entry_field("sequence", doc="Number of the entry in its publisher's log.")
+    _flags = _entry_field("flags")
+    _reason = _entry_field("reason")
+    _frame = _entry_field("frame")
+    _frame_length = _entry_field("frame_length")
+    _data_offset = _entry_field("data_offset")
+    _data_length = _entry_field("data_length")
+
     flow: Flow = property(  # type: ignore[assignment]
         attrgetter("_flow"), doc="The flow; false where there is none."
     )
@@ -364,12 +359,12 @@ class Event:
     @property
     def direction(self) -> int:
         """0: from the flow's originator to its responder; 1: back. Without a flow 0."""
-        return int(self._deliveries.entry.flags & FROM_RESPONDER)
+        return int(self._flags & FROM_RESPONDER)
 
     @property
     def reason(self) -> Reason:
         """Why: the flow's end, what is malformed or unusual; "none" where all is well."""
-        number = self._deliveries.entry.reason
+        number = self._reason
         reasons = self._deliveries.catalog.reasons
         return reasons[number] if number < len(reasons) else reasons[0]
 
@@ -379,20 +374,18 @@ class Event:
 
         `bytes(event.data)` copies.
         """
-        entry = self._deliveries.entry
-        return self._deliveries.in_pool(entry.frame + entry.data_offset, entry.data_length)
+        return self._deliveries.in_pool(self._frame + self._data_offset, self._data_length)
 
     @property
     def previous(self) -> memoryview:
         """The earlier copy of `data`, of `tcp.anomaly.overlap.inconsistent`; read-only, until the
         handler returns."""
-        return self._deliveries.in_pool(self.previous_position, self._deliveries.entry.data_length)
+        return self._deliveries.in_pool(self.previous_position, self._data_length)
 
     @property
     def frame(self) -> memoryview:
         """The whole frame as captured, read-only, until the handler returns."""
-        entry = self._deliveries.entry
-        return self._deliveries.in_pool(entry.frame, entry.frame_length)
+        return self._deliveries.in_pool(self._frame, self._frame_length)
 
     @property
     def cause(self) -> Cause | None:
@@ -426,19 +419,6 @@ class Event:
         raise AttributeError(f"{self.name} has no field '{name}'{hint}")
 
     # --- for the generated classes ---
-
-    @property
-    def _payload(self) -> Any:
-        """The whole payload as its C struct, in the entry or in a data ring."""
-        delivery = self._deliveries.array[self._deliveries.index]
-        if delivery.payload_length < self._struct_size:
-            raise UsageError(
-                f"{self.name}: a payload of {delivery.payload_length} bytes is too short"
-            )
-        return ffi.cast(self._struct_pointer, delivery.payload)
-
-    _struct_size = 0
-    _struct_pointer: Any = None
 
     def _bytes_at(self, offset: int, length: int) -> bytes:
         """A piece of the payload, copied. Checked: its offsets come from another process."""
@@ -483,36 +463,29 @@ def event_class(of: EventType) -> type[Event]:
         "_is_packet": "packet" in struct_chain(of.struct),
         "_has_tuple": "five_tuple" in struct_chain(of.struct),
     }
-    if of.struct != "none":
-        own["_struct_size"] = layout.size
-        own["_struct_pointer"] = ffi.typeof(f"struct mb_{of.struct} *")
     for place in layout.places:
-        own[place.field.name] = property(_getter(of, place), doc=place.field.doc)
+        own[place.field.name] = _property(place)
     return type(f"Event[{of.name}]", (Event,), own)
 
 
-def _getter(of: EventType, place: Place) -> Callable[[Any], Any]:
+def _property(place: Place) -> Any:
+    """The payload's beginning is in each entry, also where the whole is in a data ring."""
     one = place.field
+    show: Callable[[Any], Any] | None = None
     if place.format == "II":
-        return _text_getter(place.offset)
-    if one in of.extra_fields:
-        return _user_getter(place)
-    path = ".".join((_struct_path(of, place), *one.path))
+        return property(_text_getter(place.offset), doc=one.doc)
     if place.format == "16s":
-        read = attrgetter(path)
-        return lambda event: address_text(ffi.buffer(read(event))[:])
-    if one.owner == "tcp_state_change":
-        number = attrgetter(path)
-        return lambda event: TCP_STATES[number(event)]
-    return attrgetter(path)
+        show = address_text
+    elif one.owner == "tcp_state_change":
+        show = tcp_state
+    if place.offset + place.size > PAYLOAD_SIZE:
+        return property(_shown(_far_getter(place), show), doc=one.doc)
+    field = EntryField(PAYLOAD + place.offset, place.format, one.doc)
+    return field if show is None else property(_shown(field.__get__, show), doc=one.doc)
 
 
-def _struct_path(of: EventType, place: Place) -> str:
-    """Through the entry where the field lies there for sure: that costs no check."""
-    members = {name for name, _ in ffi.typeof("union mb_payload").fields}
-    if of.struct in members and place.offset + place.size <= ffi.sizeof("union mb_payload"):
-        return f"_deliveries.entry.payload.{of.struct}"
-    return "_payload"
+def _shown(read: Callable[[Any], Any], show: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    return read if show is None else lambda event: show(read(event))
 
 
 def _text_getter(offset: int) -> Callable[[Any], str]:
@@ -525,7 +498,7 @@ def _text_getter(offset: int) -> Callable[[Any], str]:
     return text
 
 
-def _user_getter(place: Place) -> Callable[[Any], Any]:
+def _far_getter(place: Place) -> Callable[[Any], Any]:
     unpack = struct.Struct(f"={place.format}").unpack
 
     def value(event: Event) -> Any:

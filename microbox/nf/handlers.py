@@ -1,4 +1,4 @@
-"""An NF's handlers as a table: which of them a delivery is for.
+"""An NF's handlers: which of them a delivery is for.
 
 Each handler has an event object for each of its types, which is shown every delivery in turn.
 """
@@ -21,12 +21,20 @@ if TYPE_CHECKING:
     from microbox.nf.batch import Batch, BatchSelector
 
 
-class Call(NamedTuple):
-    """A handler with the event object that it is given."""
+Call = tuple[Callable[[Event], Any], Event, str]
+"""A handler, the event object that it is given, its name. A plain tuple, for event_view.c."""
 
-    function: Callable[[Event], Any]
-    event: Event
-    name: str
+
+class CallTable(dict[int, Call]):
+    """Type and bits of a delivery → the call that handles it, made at the first look."""
+
+    def __init__(self, make: Callable[[int], Call]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: int) -> Call:
+        call = self[key] = self._make(key)
+        return call
 
 
 class Route(NamedTuple):
@@ -45,14 +53,6 @@ class BatchCall(NamedTuple):
     name: str
 
 
-def _nothing(_event: Event) -> None:
-    """Stands for a handler before there is one."""
-
-
-NO_CALLS: tuple[Call, ...] = ()
-NO_CALL: Any = Call(_nothing, None, "")  # type: ignore[arg-type]
-
-
 class Handlers:
     """The handlers of one NF, with the reader's subscriptions that bring their events."""
 
@@ -69,8 +69,6 @@ class Handlers:
         the end of each flow where the NF keeps states."""
         self.routes: list[Route] = []
         self.batches: list[BatchCall] = []
-        self.table: dict[int, tuple[Call, ...]] = {}
-        """What was looked up so far: type and bits of a delivery → calls."""
         self.asked_for: set[int] = set()
         """Types that the NF's own handlers read."""
         self._function = function
@@ -84,22 +82,17 @@ class Handlers:
             ends = self._types_of(flow_ends(self._catalog))
             self._add_calls(note_end, self._unfiltered(ends), FLOW_STATE_HANDLER)
 
-    def calls_of(self, key: int) -> tuple[Call, ...]:
-        """What a key (type, and from bit 16 on the bits) leads to, looked up from then on."""
+    def calls_of(self, key: int) -> list[Call]:
+        """What a key (type, and from bit 16 on the bits) leads to, in the order of definition."""
         number, bits = key & 0xFFFF, key >> 16
-        calls = tuple(
-            route.call for route in self.routes if route.type == number and route.bits & bits
-        )
-        self.table[key] = calls
-        return calls
+        return [route.call for route in self.routes if route.type == number and route.bits & bits]
 
     def renew(self, place: int) -> Call:
         """Gives a route a new event object, since the old one lives on. Returns the old call."""
         route = self.routes[place]
         function, kept, name = route.call
-        renewed = Call(function, type(kept)(self._deliveries), name)
+        renewed = (function, type(kept)(self._deliveries), name)
         self.routes[place] = route._replace(call=renewed)
-        self.table.clear()
         return route.call
 
     def _add(self, one: MarkedHandler) -> None:
@@ -144,7 +137,7 @@ class Handlers:
         self, function: Callable[[Event], Any], types: Mapping[EventType, int], name: str
     ) -> None:
         for one in sorted(types, key=lambda one: one.number):
-            call = Call(function, event_class(one)(self._deliveries), name)
+            call = (function, event_class(one)(self._deliveries), name)
             self.routes.append(Route(one.number, types[one], call))
 
     def _add_timer(self, one: MarkedHandler, mark: Timer) -> None:

@@ -1,6 +1,6 @@
 """The loop of an NF: poll the bus, call the handlers, judge, move on.
 
-One C call brings a batch of deliveries; each costs then a lookup of its key (type and the bits it
+One C call brings a batch of deliveries; each costs then a look-up of its key (type and the bits it
 matches) and the call of the handler. Events are views of what the deliveries point at, one object
 for each handler and type. What can go wrong is looked at outside the inner loop.
 
@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from microbox._core import ffi, lib
@@ -24,7 +25,7 @@ from microbox.ffi.layout import payload_layout
 from microbox.nf.errors import KeptError, UsageError
 from microbox.nf.event import Deliveries, Event, expire
 from microbox.nf.function import NetworkFunction
-from microbox.nf.handlers import NO_CALL, NO_CALLS, Call, Handlers
+from microbox.nf.handlers import Call, CallTable, Handlers
 from microbox.nf.manifest import FLOW_STATE_HANDLER, flow_ends, is_inline, needs_flow_ends
 from microbox.nf.problems import HandlerFailed, kept_message, problem_of
 from microbox.nf.publisher import Publisher
@@ -40,7 +41,7 @@ PROBLEMS_TOLD = 5  # of one handler, with a traceback; all are counted
 END_OF_INPUT = "system.end_of_input"
 DROPS = (Verdict.DROP, Verdict.DROP_FLOW)
 LEAVES = (Verdict.DROP_FLOW, Verdict.PASS_FLOW)
-STRETCH = 64  # events between two looks that others can have at how far it is
+NO_EVENT: Any = None
 STREAM_TYPES = ("flow.tcp.data", "flow.tcp.gap")
 
 
@@ -92,8 +93,6 @@ class Runner:
             self._owner, configure.bits, catalog, self._command, left=self._left
         )
         deliveries.switches = self
-        self._keys = ffi.new("uint64_t[]", len(reader.deliveries))
-        self._entries = ffi.new("struct mb_entry *[]", len(reader.deliveries))
         self._shapes = shapes_of(catalog)
         self._unsound = ffi.new("uint64_t[]", lib.MB_NFS_MAX)
         self._handlers = Handlers(
@@ -102,6 +101,10 @@ class Runner:
             deliveries,
             log_slots=reader.log_slots,
             note_end=self._note_end,
+        )
+        self._calls = CallTable(self._call_of)
+        deliveries.bind(
+            address_of(reader.deliveries), address_of(reader.counters), self._calls, self._left, []
         )
         self._publisher = Publisher(
             function,
@@ -135,15 +138,14 @@ class Runner:
         lib.mb_take_back_unsound(
             deliveries.array, count, self._shapes, deliveries.pool_size, self._unsound
         )
-        end = lib.mb_gather(deliveries.array, count, self._end_type, self._keys, self._entries)
+        end = lib.mb_find_type(deliveries.array, count, self._end_type)
         handlers = self._handlers
         if handlers.batches:
             self._reader.hold_batch(int(deliveries.array[count - 1].position))
         if handlers.routes:
-            keys, entries = ffi.unpack(self._keys, count), ffi.unpack(self._entries, count)
             start = 0
             while start < count:
-                start = self._call_handlers(keys, entries, start)
+                start = self._call_handlers(start, count)
             self._check_kept()
         if handlers.batches:
             self._call_batches(count)
@@ -151,7 +153,7 @@ class Runner:
         if end < count and not self._end_seen:
             self._note_end_of_input()
         if self._end_seen and not self._reader.is_inside_packet:
-            self._show(count - 1)
+            deliveries.show(count - 1)
             self.finish()
 
     def _forget_flows(self) -> None:
@@ -165,65 +167,73 @@ class Runner:
         self._ended_flows.clear()
         self._left.clear()
 
-    def _show(self, index: int) -> None:
-        """Points all events at one delivery."""
-        self._deliveries.index = index
-        self._deliveries.entry = self._deliveries.array[index].entry
-
-    def _call_handlers(self, keys: list[int], entries: list[Any], start: int) -> int:
-        """The inner loop, a stretch of it. Returns the index to go on from: past the stretch, or
-        past an event that went wrong. Raises HandlerFailed."""
-        deliveries, table, left = self._deliveries, self._handlers.table, self._left
-        views = deliveries.views
-        index, handled, ended = start, 0, len(self._ended_flows)
-        end = min(start + STRETCH, len(keys))
-        call, calls = NO_CALL, NO_CALLS
+    def _call_handlers(self, start: int, end: int) -> int:
+        """Calls the handlers of the deliveries [start, end). Returns the index to go on from:
+        `end`, or past an event that went wrong. Raises HandlerFailed."""
+        deliveries = self._deliveries
         try:
-            for index in range(start, end):
-                entry = entries[index]
-                key = keys[index]
-                if left and entry.flow in left:
-                    key = self._still_wanted(key, entry)
-                calls = table[key] if key in table else self._handlers.calls_of(key)
-                deliveries.entry = entry
-                deliveries.index = index
-                for call in calls:
-                    function, event, name = call
-                    verdict = function(event)
-                    if verdict is not None:
-                        self._judge(verdict, name)
-                    if views and not deliveries.take_views_back():
-                        raise KeptError(kept_message(name, "event.data or event.frame"))
-                    handled += 1
+            index = deliveries.run(start, end)
+            while index < end:
+                self._attend()
+                index = deliveries.run(index + 1, end)
+        except HandlerFailed:
+            raise
         except Exception as error:
-            self._failed(call.name, error, repr(call.event))
-            self._call_rest(calls, call)
-            return index + 1
-        finally:
-            # Without the runtime's own calls.
-            self._reader.counters.handled += handled - (len(self._ended_flows) - ended)
+            _, event, name = deliveries.call
+            self._failed(name, error, repr(event))
+            return deliveries.index + 1
         return end
 
-    def _still_wanted(self, key: int, entry: Any) -> int:
-        """The key without the subscriptions that its flow was left on in this poll."""
+    def _attend(self) -> None:
+        """To a delivery whose handler returned something, or has views of shared memory, or was not
+        called since its flow was left in this poll."""
+        deliveries = self._deliveries
+        if deliveries.was_called:
+            self._conclude(deliveries.verdict, deliveries.call[2])
+            return
+        function, event, name = self._still_wanted()
+        verdict = function(event)
+        self._reader.counters.handled += event is not NO_EVENT
+        self._conclude(verdict, name)
+
+    def _conclude(self, verdict: Any, name: str) -> None:
+        """What is left to do when a handler has returned, and was counted."""
+        try:
+            if verdict is not None:
+                self._judge(verdict, name)
+            if not self._deliveries.take_views_back():
+                raise KeptError(kept_message(name, "event.data or event.frame"))
+        except UsageError:
+            self._reader.counters.handled -= 1
+            raise
+
+    def _still_wanted(self) -> Call:
+        """The call without the subscriptions that the flow was left on in this poll."""
+        delivery = self._deliveries.array[self._deliveries.index]
+        entry = delivery.entry
         sides = self._left[entry.flow]
         wanted = sides[entry.flags & lib.MB_FROM_RESPONDER]
         if entry.type in self._ends:  # who wants either side gets the end
             wanted |= sides[1]
-        return key & int(wanted << 16 | 0xFFFF)
+        return self._calls[(delivery.bits & wanted) << 16 | entry.type]
 
-    def _call_rest(self, calls: tuple[Call, ...], failed: Call) -> None:
-        """The other handlers of an event, after one of them went wrong."""
-        for call in calls[calls.index(failed) + 1 :]:
+    def _call_of(self, key: int) -> Call:
+        """The call for deliveries with this key."""
+        calls = self._handlers.calls_of(key)
+        if len(calls) == 1 and calls[0][2] != FLOW_STATE_HANDLER:
+            return calls[0]
+        return (partial(self._call_each, calls), NO_EVENT, "")
+
+    def _call_each(self, calls: list[Call], _: Event) -> None:
+        """All handlers of an event that has not just one; what one raises does not keep the others
+        from it. Raises HandlerFailed."""
+        for function, event, name in calls:
             try:
-                verdict = call.function(call.event)
-                if verdict is not None:
-                    self._judge(verdict, call.name)
-                if not self._deliveries.take_views_back():
-                    raise KeptError(kept_message(call.name, "event.data or event.frame"))
-                self._reader.counters.handled += call.name != FLOW_STATE_HANDLER
+                verdict = function(event)
+                self._reader.counters.handled += name != FLOW_STATE_HANDLER
+                self._conclude(verdict, name)
             except Exception as error:
-                self._failed(call.name, error, repr(call.event))
+                self._failed(name, error, repr(event))
 
     def _call_batches(self, count: int) -> None:
         for function, selector, name in self._handlers.batches:
@@ -364,13 +374,14 @@ class Runner:
     def _check_kept(self) -> None:
         """Events may not live on past their handlers: each is one object, shown again."""
         for place, route in enumerate(self._handlers.routes):
-            event = route.call.event
+            _, event, _ = route.call
             # What else refers to the event: the call, this variable, the argument.
             if sys.getrefcount(event) > 3 or event.parts_were_kept():  # noqa: PLR2004
                 self._replace_kept(place)
 
     def _replace_kept(self, place: int) -> None:
         _, kept, name = self._handlers.renew(place)
+        self._calls.clear()
         words = repr(kept)
         expire(kept, name)
         self._failed(name, KeptError(kept_message(name, "its event")), words)
@@ -393,6 +404,11 @@ class Runner:
         """Calls the NF's start(); from then on it may publish, alert and record."""
         self._function.start()
         self._function._runtime = self._publisher
+
+
+def address_of(pointer: Any) -> int:
+    """Of what a pointer of cffi's points at."""
+    return int(ffi.cast("uintptr_t", pointer))
 
 
 def shapes_of(catalog: Catalog) -> Any:
