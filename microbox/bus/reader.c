@@ -136,20 +136,34 @@ static bool may_be_neighbour(const struct mb_reader *reader, const struct mb_nei
         return false;
     if (neighbour->publishes && (!neighbour->barrier || neighbour->geometry.own_slots == 0))
         return false;
-    if (neighbour->barrier && neighbour->index > reader->nf)
-        return false;
-    for (uint32_t i = 0; i < reader->peers; i++)
-        if (reader->peer[i].index == neighbour->index)
-            return false;
-    return true;
+    return !neighbour->barrier || neighbour->index < reader->nf;
 }
 
-/* Makes a place in the order of indexes, which is the order of the chain. */
-static struct mb_peer *insert_peer(struct mb_reader *reader, uint32_t index) {
+/* The NF's place in the order of indexes, which is the order of the chain. Whoever was there before
+ * is unmapped. */
+static struct mb_peer *place_of(struct mb_reader *reader, uint32_t index) {
+    for (uint32_t i = 0; i < reader->peers; i++) {
+        if (reader->peer[i].index != index)
+            continue;
+        mb_area_destroy(&reader->peer[i].area);
+        return &reader->peer[i];
+    }
     uint32_t place = reader->peers++;
     for (; place > 0 && reader->peer[place - 1].index > index; place--)
         reader->peer[place] = reader->peer[place - 1];
     return &reader->peer[place];
+}
+
+static void collect_judges(struct mb_reader *reader) {
+    reader->judges[0] = 0;
+    reader->judges[1] = 0;
+    for (uint32_t i = 0; i < reader->peers; i++) {
+        const struct mb_peer *peer = &reader->peer[i];
+        if (!peer->barrier || peer->verdicts == NULL)
+            continue;
+        reader->judges[0] |= peer->mask[0];
+        reader->judges[1] |= peer->mask[1];
+    }
 }
 
 int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour *neighbour) {
@@ -167,7 +181,10 @@ int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour 
         mb_area_destroy(&area);
         return -EPROTO;
     }
-    *insert_peer(reader, neighbour->index) = (struct mb_peer){
+    /* What it published before, it published before this reader knew it. */
+    const uint64_t published = mb_load_acquire(&parts.page->log_head);
+    mb_reader_advance(reader);
+    *place_of(reader, neighbour->index) = (struct mb_peer){
         .index = neighbour->index,
         .barrier = neighbour->barrier,
         .publishes = neighbour->publishes,
@@ -179,13 +196,14 @@ int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour 
         .slots = parts.slots,
         .ring = parts.ring,
         .gone_at = MB_NEVER,
+        .visible = published,
+        .taken = published,
         .next_at = MB_NEVER,
+        .scanned = published,
         .batch_end_at = MB_NEVER,
     };
-    if (neighbour->barrier && parts.verdicts != NULL) {
-        reader->judges[0] |= neighbour->mask[0];
-        reader->judges[1] |= neighbour->mask[1];
-    }
+    collect_judges(reader);
+    mb_nf_log_find_next(reader);
     return 0;
 }
 

@@ -83,10 +83,13 @@ int mb_reader_area_fd(const struct mb_reader *reader);
 /* Maps the worker's log. Returns 0 or -errno. */
 int mb_reader_map_log(struct mb_reader *reader, int fd);
 
-/* Maps NF `index`'s area. `barrier`: an earlier NF that this one waits for, or (with `cut`) that
- * one of those waits for; `mask` all its bits; `publishes`: its events are merged in. A later NF is
- * mapped to be woken, and as a reader of what this one publishes. Indexes are the order of the
- * chain. Returns 0 or -errno (-EINVAL: does not fit; -EPERM: not sealed; -EPROTO: not an NF's). */
+/* Maps NF `index`'s area, in place of the one that was mapped under that index before: what the
+ * last poll delivered is done with (advance), and the reader goes on with what the NF publishes
+ * from now on. To be called while nothing is in flight, or before the first poll. `barrier`: an
+ * earlier NF that this one waits for, or (with `cut`) that one of those waits for; `mask` all its
+ * bits; `publishes`: its events are merged in. A later NF is mapped to be woken, and as a reader of
+ * what this one publishes. Indexes are the order of the chain. Returns 0 or -errno (-EINVAL: does
+ * not fit; -EPERM: not sealed; -EPROTO: not an NF's). */
 struct mb_neighbour {
     uint32_t index;
     int fd;
