@@ -96,6 +96,15 @@ struct mb_flow_start {
     uint8_t reserved[3];
 };
 
+/* A flow that began before the NF was attached; the entry's snapshot is its state as of now. */
+struct mb_flow_present {
+    struct mb_flow flow;
+    uint64_t started;           /* nanoseconds since the epoch: time of the flow's first packet */
+    uint32_t tunnel_identifier; /* as at its start */
+    uint8_t tunnel;
+    uint8_t reserved[3];
+};
+
 /* The entry's `reason` says why the flow ended (MB_REASON_END_...). */
 struct mb_flow_end {
     struct mb_flow flow;
@@ -177,6 +186,11 @@ struct mb_end_of_input {
     uint64_t bytes;
 };
 
+struct mb_nf_attached {
+    uint32_t nf;
+    uint32_t flows; /* that it is told of next, each by a flow.present */
+};
+
 struct mb_nf_exited {
     uint32_t nf;
     int32_t status; /* exit status, or the negative number of the signal */
@@ -187,6 +201,7 @@ union mb_payload {
     struct mb_incomplete_datagram incomplete_datagram;
     struct mb_flow flow;
     struct mb_flow_start flow_start;
+    struct mb_flow_present flow_present;
     struct mb_flow_end flow_end;
     struct mb_tcp_state_change tcp_state_change;
     struct mb_tcp_data tcp_data;
@@ -198,6 +213,7 @@ union mb_payload {
     struct mb_icmp_error icmp_error;
     struct mb_timer timer;
     struct mb_end_of_input end_of_input;
+    struct mb_nf_attached nf_attached;
     struct mb_nf_exited nf_exited;
     uint8_t bytes[56];
 };

@@ -36,12 +36,25 @@ static bool take_switch(struct mb_commands *commands, const struct mb_switch *on
     return true;
 }
 
-static bool take_all(struct mb_commands *commands, const struct mb_switch *switches, uint32_t count,
+/* As it was before, where that ring was read before. */
+static struct mb_command_reader reader_for(struct mb_commands *before,
+                                           const struct mb_command_ring *ring, uint64_t handled) {
+    struct mb_command_reader reader = {.ring = *ring, .passed = handled, .due = NEVER};
+    struct mb_command_reader *old = before != NULL ? reader_of(before, ring->nf) : NULL;
+    if (old == NULL || old->ring.page != ring->page)
+        return reader;
+    reader = *old;
+    reader.may_switch = 0;
+    return reader;
+}
+
+static bool take_all(struct mb_commands *commands, struct mb_commands *before, uint64_t handled,
+                     const struct mb_switch *switches, uint32_t count,
                      const struct mb_command_ring *rings, uint32_t ring_count) {
     if (ring_count > MB_NFS_MAX)
         return false;
     for (uint32_t i = 0; i < ring_count; i++)
-        commands->reader[i] = (struct mb_command_reader){.ring = rings[i], .due = NEVER};
+        commands->reader[i] = reader_for(before, &rings[i], handled);
     commands->readers = ring_count;
     for (uint32_t i = 0; i < count; i++)
         if (!take_switch(commands, &switches[i]))
@@ -66,7 +79,7 @@ static bool make_tables(struct mb_commands *commands, uint32_t flow_slots) {
     return commands->recent != NULL && commands->switched != NULL;
 }
 
-struct mb_commands *mb_commands_create(uint64_t delay, uint32_t flow_slots,
+struct mb_commands *mb_commands_create(uint64_t delay, uint64_t handled, uint32_t flow_slots,
                                        const struct mb_switch *switches, uint32_t count,
                                        const struct mb_command_ring *rings, uint32_t ring_count,
                                        int *error) {
@@ -75,14 +88,26 @@ struct mb_commands *mb_commands_create(uint64_t delay, uint32_t flow_slots,
     if (commands == NULL)
         return NULL;
     commands->delay = delay;
-    commands->allowed = delay;
+    commands->allowed = handled + delay;
     commands->due = NEVER;
-    if (!take_all(commands, switches, count, rings, ring_count))
+    if (!take_all(commands, NULL, handled, switches, count, rings, ring_count))
         *error = -EINVAL;
     else if (make_tables(commands, flow_slots))
         return commands;
     mb_commands_destroy(commands);
     return NULL;
+}
+
+int mb_commands_renew(struct mb_commands *commands, uint64_t handled,
+                      const struct mb_switch *switches, uint32_t count,
+                      const struct mb_command_ring *rings, uint32_t ring_count) {
+    struct mb_commands before = *commands;
+    commands->off_at_first[0] = 0;
+    commands->off_at_first[1] = 0;
+    if (take_all(commands, &before, handled, switches, count, rings, ring_count))
+        return 0;
+    *commands = before;
+    return -EINVAL;
 }
 
 void mb_commands_destroy(struct mb_commands *commands) {
@@ -173,6 +198,30 @@ void mb_commands_begin_direction(struct mb_commands *commands, uint32_t flow_slo
         }
         switched->matched[direction][half] = mask[half];
         mask[half] &= ~switched->off[direction][half];
+    }
+}
+
+void mb_commands_add_switched(const struct mb_commands *commands, uint32_t nf, uint64_t bits[2]) {
+    for (uint32_t i = 0; i < commands->readers; i++) {
+        const struct mb_command_reader *reader = &commands->reader[i];
+        if (reader->ring.nf != nf)
+            continue;
+        for (uint32_t left = reader->may_switch; left != 0; left &= left - 1) {
+            const uint64_t *mask = reader->mask[__builtin_ctz(left)];
+            bits[0] |= mask[0];
+            bits[1] |= mask[1];
+        }
+    }
+}
+
+void mb_commands_renew_flow(struct mb_commands *commands, uint32_t flow_slot,
+                            const uint64_t joined[2]) {
+    struct mb_switched *switched = &commands->switched[flow_slot];
+    for (unsigned direction = 0; direction < 2; direction++) {
+        for (unsigned half = 0; half < 2; half++) {
+            uint64_t *off = &switched->off[direction][half];
+            *off = (*off & ~joined[half]) | (commands->off_at_first[half] & joined[half]);
+        }
     }
 }
 

@@ -56,11 +56,26 @@ struct mb_commands {
     struct mb_command_reader reader[MB_NFS_MAX];
 };
 
-/* NULL: *error is -ENOMEM, or -EINVAL for a switch of an NF without a ring or out of range. */
-struct mb_commands *mb_commands_create(uint64_t delay, uint32_t flow_slots,
+/* `handled`: the last packet that the stack handled. NULL: *error is -ENOMEM, or -EINVAL for a
+ * switch of an NF without a ring or out of range. */
+struct mb_commands *mb_commands_create(uint64_t delay, uint64_t handled, uint32_t flow_slots,
                                        const struct mb_switch *switches, uint32_t count,
                                        const struct mb_command_ring *rings, uint32_t ring_count,
                                        int *error);
+
+/* Replaces switches and rings while nothing is in flight. A ring that was there is read on from
+ * where it was. Returns 0, or -EINVAL with everything as it was. */
+int mb_commands_renew(struct mb_commands *commands, uint64_t handled,
+                      const struct mb_switch *switches, uint32_t count,
+                      const struct mb_command_ring *rings, uint32_t ring_count);
+
+/* Adds to `bits` all that NF `nf` switches. */
+void mb_commands_add_switched(const struct mb_commands *commands, uint32_t nf, uint64_t bits[2]);
+
+/* A flow that was there before `mb_commands_renew`: what is off stays off, except for bits of
+ * `joined`, which are as in a new flow. */
+void mb_commands_renew_flow(struct mb_commands *commands, uint32_t flow_slot,
+                            const uint64_t joined[2]);
 void mb_commands_destroy(struct mb_commands *commands);
 
 /* Looks at how far the NFs are, and what they have said. `handled`: the last packet that the stack

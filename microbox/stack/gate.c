@@ -85,6 +85,11 @@ void mb_gate_watch(struct mb_gate *gate, uint32_t index, const uint8_t *verdicts
     gate->judges |= UINT64_C(1) << index;
 }
 
+void mb_gate_unwatch(struct mb_gate *gate, uint32_t index) {
+    gate->judges &= ~(UINT64_C(1) << index);
+    gate->judge[index] = (struct judge){0};
+}
+
 uint64_t mb_gate_room(const struct mb_gate *gate) {
     return gate->config.capacity - (gate->newest - gate->oldest);
 }

@@ -55,6 +55,9 @@ void mb_gate_destroy(struct mb_gate *gate);
 void mb_gate_watch(struct mb_gate *gate, uint32_t index, const uint8_t *verdicts,
                    const uint64_t mask[2], bool fails_closed);
 
+/* NF `index` left in order: its verdicts count no more. No packet may wait. */
+void mb_gate_unwatch(struct mb_gate *gate, uint32_t index);
+
 /* How many more packets may be added. */
 uint64_t mb_gate_room(const struct mb_gate *gate);
 

@@ -67,6 +67,13 @@ static void publish_checkpoint(struct mb_stack *stack) {
         entry->flags |= MB_ENDS_BATCH;
 }
 
+void mb_stack_end_batches(struct mb_stack *stack) {
+    const uint64_t first = stack->log->next;
+    mb_set_apart(stack);
+    publish_checkpoint(stack);
+    mb_end_packet(stack, first);
+}
+
 static void publish_due_checkpoint(struct mb_stack *stack, uint64_t packet) {
     if (packet != stack->next_checkpoint)
         return;

@@ -2,7 +2,9 @@
 
 #include "microbox/stack/core.h"
 #include "microbox/stack/flows/flow_lifecycle.h"
+#include "microbox/stack/flows/flow_renewal.h"
 #include "microbox/stack/module_services.h"
+#include "microbox/stack/subscribing.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -129,17 +131,6 @@ static struct mb_decoder decoder_of(const struct mb_stack_config *config) {
                                .verifies = config->checksums != MB_CHECKSUMS_OFF};
 }
 
-/* Where nobody compares copies, there is nothing to keep. */
-static int create_history(struct mb_stack *stack) {
-    const uint64_t *wanted = stack->subscriptions.type_mask[MB_TYPE_TCP_OVERLAP_INCONSISTENT];
-    if ((wanted[0] | wanted[1]) == 0)
-        return 0;
-    stack->held.keeps_pieces_apart = true;
-    int error = mb_delivered_pool_create(&stack->delivered, stack->config.compared_segments_max);
-    stack->delivered.assembled = &stack->assembled;
-    return error;
-}
-
 static int create_tables(struct mb_stack *stack) {
     const struct mb_stack_config *config = &stack->config;
     int error = mb_flow_table_create(&stack->table, config->flows_max, config->hash_key);
@@ -159,30 +150,8 @@ static int create_tables(struct mb_stack *stack) {
                                 config->hash_key[0]);
     stack->held.assembled = &stack->assembled;
     if (error == 0)
-        error = create_history(stack);
+        error = mb_keep_history_if_wanted(stack, &stack->subscriptions);
     return error != 0 ? error : mb_defrag_create(stack);
-}
-
-static int take_timers(struct mb_stack *stack, const struct mb_timer_subscription *timers,
-                       uint32_t count, char error[MB_ERROR_SIZE]) {
-    stack->timers = calloc(count != 0 ? count : 1, sizeof *stack->timers);
-    if (stack->timers == NULL) {
-        snprintf(error, MB_ERROR_SIZE, "no memory for %u timers", count);
-        return -ENOMEM;
-    }
-    stack->timer_count = count;
-    for (uint32_t i = 0; i < count; i++) {
-        if (timers[i].period == 0) {
-            snprintf(error, MB_ERROR_SIZE, "a timer's period is 0");
-            return -EINVAL;
-        }
-        stack->timers[i] = (struct mb_timer_state){
-            .period = timers[i].period,
-            .mask = {timers[i].mask[0], timers[i].mask[1]},
-            .due = timers[i].period,
-        };
-    }
-    return 0;
 }
 
 static int take_hosts(struct mb_stack *stack, char error[MB_ERROR_SIZE]) {
@@ -192,71 +161,6 @@ static int take_hosts(struct mb_stack *stack, char error[MB_ERROR_SIZE]) {
         snprintf(error, MB_ERROR_SIZE, "%u networks of hosts: %s", config->host_count,
                  strerror(-status));
     return status;
-}
-
-/* A verdict of DROP_FLOW or PASS_FLOW names a flow, so an NF that judges packets needs flows told
- * apart although it reads none of their events. */
-static bool somebody_judges(const struct mb_log *log) {
-    for (uint32_t nf = 0; nf < log->consumers; nf++)
-        if (log->consumer[nf].verdicts != NULL)
-            return true;
-    return false;
-}
-
-static bool somebody_reads_flows(const struct mb_stack *stack, enum mb_transport transport) {
-    for (unsigned module = 0; module < stack->modules.count; module++) {
-        uint64_t readers[2];
-        mb_subscriptions_of_module(&stack->subscriptions, module, transport, readers);
-        if ((readers[0] | readers[1]) != 0)
-            return true;
-    }
-    return false;
-}
-
-/* Fragments are put together where somebody reads what a whole datagram brings, or what becomes of
- * fragments. So what a subscriber gets never depends on what others subscribe to. */
-static bool somebody_reads_datagrams(const struct mb_stack *stack) {
-    static const uint16_t types[] = {MB_TYPE_PACKET_IP,          MB_TYPE_PACKET_IP_TCP,
-                                     MB_TYPE_PACKET_IP_UDP,      MB_TYPE_PACKET_IP_ICMP,
-                                     MB_TYPE_PACKET_IP_FRAGMENT, MB_TYPE_PACKET_MALFORMED,
-                                     MB_TYPE_INCOMPLETE_DATAGRAM};
-    for (unsigned i = 0; i < sizeof types / sizeof *types; i++) {
-        const uint64_t *mask = stack->subscriptions.type_mask[types[i]];
-        if ((mask[0] | mask[1]) != 0)
-            return true;
-    }
-    return stack->tracked != 0;
-}
-
-static bool somebody_needs(const struct mb_stack *stack, enum mb_module_bit module) {
-    const uint64_t *readers = stack->subscriptions.module_mask[__builtin_ctz(module)];
-    return (readers[0] | readers[1] | (stack->always[MB_TRANSPORT_TCP] & module)) != 0;
-}
-
-/* As flow.h lays them out. A line more than packets touch costs as much as one that they do. */
-static uint32_t lines_to_fetch(const struct mb_stack *stack) {
-    if (somebody_needs(stack, MB_MODULE_TCP_STREAM))
-        return 5;
-    if (somebody_needs(stack, MB_MODULE_TCP_MONITOR) || mb_module_set_has_users(&stack->modules))
-        return 4;
-    return 3;
-}
-
-static void decide_what_to_track(struct mb_stack *stack) {
-    bool needs_flows = somebody_judges(stack->log) || mb_derived_needs_flows(stack->derived);
-    for (unsigned transport = MB_TRANSPORT_TCP; transport < MB_TRANSPORTS; transport++)
-        if (needs_flows || somebody_reads_flows(stack, (enum mb_transport)transport))
-            stack->tracked |= (uint8_t)(1u << transport);
-    /* Without the monitor a new connection could not be told from the one before it. */
-    if (needs_flows)
-        stack->always[MB_TRANSPORT_TCP] = MB_MODULE_TCP_MONITOR;
-    stack->defrag.is_on = stack->config.assembled_bytes != NULL && somebody_reads_datagrams(stack);
-    stack->table.lines = lines_to_fetch(stack);
-}
-
-static void set_checkpoint(struct mb_stack *stack, uint64_t packets) {
-    stack->checkpoint = packets;
-    stack->next_checkpoint = packets;
 }
 
 struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb_log *log,
@@ -270,7 +174,7 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
     }
     stack->config = *config;
     stack->log = log;
-    set_checkpoint(stack, MB_CHECKPOINT_PACKETS);
+    mb_set_checkpoint(stack, MB_CHECKPOINT_PACKETS);
     fill_defaults(&stack->config);
     fill_judgements(&stack->config);
     stack->services = mb_module_services;
@@ -280,7 +184,7 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
         mb_subscriptions_create(&stack->subscriptions, &stack->modules, subscriptions, count,
                                 config->derived, config->derived_count, stack->config.link_type,
                                 error) != 0 ||
-        take_timers(stack, timers, timer_count, error) != 0 || take_hosts(stack, error) != 0 ||
+        mb_take_timers(stack, timers, timer_count, error) != 0 || take_hosts(stack, error) != 0 ||
         take_caps(stack, error) != 0) {
         mb_stack_destroy(stack);
         return NULL;
@@ -295,43 +199,8 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
         return NULL;
     }
     stack->decoder = decoder_of(&stack->config);
-    decide_what_to_track(stack);
+    mb_decide_what_to_track(stack);
     return stack;
-}
-
-/* Who reads packets alone speaks of flows all the same, so they have to be told apart. */
-static bool switches_packets(const struct mb_stack *stack, const struct mb_switch *one) {
-    uint64_t packets[2] = {0, 0};
-    for (unsigned type = MB_TYPE_PACKET; type <= MB_TYPE_PACKET_MALFORMED; type++)
-        for (unsigned half = 0; half < 2; half++)
-            packets[half] |= stack->subscriptions.type_mask[type][half];
-    return ((packets[0] & one->mask[0]) | (packets[1] & one->mask[1])) != 0;
-}
-
-static void track_everything(struct mb_stack *stack) {
-    for (unsigned transport = MB_TRANSPORT_TCP; transport < MB_TRANSPORTS; transport++)
-        stack->tracked |= (uint8_t)(1u << transport);
-}
-
-int mb_stack_accept_commands(struct mb_stack *stack, const struct mb_switch *switches,
-                             uint32_t count, const struct mb_command_ring *rings,
-                             uint32_t ring_count) {
-    if (stack->commands != NULL || stack->packets != 0)
-        return -EINVAL;
-    const uint64_t delay = stack->config.command_delay;
-    int error = 0;
-    stack->commands = mb_commands_create(delay, mb_stack_flow_slots(stack), switches, count, rings,
-                                         ring_count, &error);
-    if (stack->commands == NULL)
-        return error;
-    for (uint32_t i = 0; i < count; i++)
-        if (switches_packets(stack, &switches[i]))
-            track_everything(stack);
-    /* An NF that gives commands may wait for one that takes batches, which must not wait for a
-     * packet that only comes when the commands are known. */
-    if (stack->checkpoint > (delay + 1) / 2)
-        set_checkpoint(stack, (delay + 1) / 2);
-    return 0;
 }
 
 void mb_stack_destroy(struct mb_stack *stack) {
@@ -361,12 +230,15 @@ static int by_number(const void *a, const void *b, void *context) {
     return x < y ? -1 : x > y;
 }
 
-/* Which flows are left, in order of their first packets. */
-static void gather_flows(struct mb_stack *stack) {
+/* Which flows there are, in order of their first packets: all, or those that `who` are to be told
+ * of. */
+static void gather_flows(struct mb_stack *stack, const uint64_t who[2]) {
     struct mb_flow_table *table = &stack->table;
-    stack->is_finishing = true;
+    stack->ending_count = 0;
+    stack->ending_next = 0;
     for (uint32_t index = 1; index < table->unused; index++)
-        if (table->flows[index].number != 0)
+        if (table->flows[index].number != 0 &&
+            (who == NULL || mb_flow_present_is_wanted(stack, &table->flows[index], who)))
             stack->ending[stack->ending_count++] = index;
     qsort_r(stack->ending, stack->ending_count, sizeof *stack->ending, by_number, table->flows);
 }
@@ -399,7 +271,8 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
     if (stack->is_finished)
         return true;
     if (!stack->is_finishing)
-        gather_flows(stack);
+        gather_flows(stack, NULL);
+    stack->is_finishing = true;
     mb_set_apart(stack);
     while (stack->ending_next < stack->ending_count) {
         if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
@@ -416,6 +289,38 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
         return false;
     publish_end_of_input(stack);
     stack->is_finished = true;
+    return true;
+}
+
+/* --- NFs come and go --- */
+
+void mb_stack_welcome(struct mb_stack *stack, uint32_t nf, bool catches_up) {
+    mb_set_apart(stack);
+    stack->ending_count = 0;
+    stack->ending_next = 0;
+    if (catches_up)
+        gather_flows(stack, stack->subscriptions.nf_mask[nf]);
+    const uint64_t first = stack->log->next;
+    struct mb_entry *entry =
+        mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_NF_ATTACHED],
+                         MB_TYPE_SYSTEM_NF_ATTACHED);
+    if (entry != NULL) {
+        entry->payload.nf_attached.nf = nf;
+        entry->payload.nf_attached.flows = stack->ending_count;
+    }
+    mb_end_packet(stack, first);
+}
+
+bool mb_stack_tell_flows(struct mb_stack *stack, uint32_t nf) {
+    const uint64_t *who = stack->subscriptions.nf_mask[nf];
+    mb_set_apart(stack);
+    while (stack->ending_next < stack->ending_count) {
+        if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
+            return false;
+        const uint64_t first = stack->log->next;
+        mb_flow_present(stack, &stack->table.flows[stack->ending[stack->ending_next++]], who);
+        mb_end_packet(stack, first);
+    }
     return true;
 }
 

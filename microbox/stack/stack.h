@@ -132,7 +132,8 @@ struct mb_stack_config {
     enum mb_urgent_policy urgent;
     const struct mb_host_network *hosts; /* read when the stack is made, the caller's */
     uint32_t host_count;
-    const struct mb_derived_type *derived; /* likewise; a parent stands above its children */
+    const struct mb_derived_type *derived; /* must outlive the stack; a parent stands above its
+                                              children */
     uint32_t derived_count;                /* at most MB_DERIVED_MAX */
     uint32_t fragmented_datagrams_max;     /* waiting for fragments at once; default 8192 */
     uint32_t fragments_per_datagram;       /* default 128, at most 256 */
@@ -164,12 +165,41 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
                                  char error[MB_ERROR_SIZE]);
 void mb_stack_destroy(struct mb_stack *stack);
 
-/* These NFs may switch these subscriptions. Call at most once, before the first packet. Rings must
- * outlive the stack. Returns 0; -EINVAL: a switch of an NF without a ring, or out of range;
- * -ENOMEM. */
+/* These NFs may switch these subscriptions. Call before the first packet, and again after each
+ * mb_stack_resubscribe where some were there before or are there now. Rings must outlive the stack
+ * or the next call. Returns 0; -EINVAL: a switch of an NF without a ring, or out of range; -ENOMEM.
+ */
 int mb_stack_accept_commands(struct mb_stack *stack, const struct mb_switch *switches,
                              uint32_t count, const struct mb_command_ring *rings,
                              uint32_t ring_count);
+
+/* Replaces all subscriptions and timers while packets flow. Nothing may be in flight: all NFs have
+ * passed the head. Bits of NFs that stay are the same as before. Goes with accept_commands and
+ * mb_stack_renew_flows before the next packet. Returns 0, or -errno with a sentence in `error` and
+ * everything as it was. */
+int mb_stack_resubscribe(struct mb_stack *stack, const struct mb_subscription *subscriptions,
+                         uint32_t count, const struct mb_timer_subscription *timers,
+                         uint32_t timer_count, char error[MB_ERROR_SIZE]);
+
+/* Works out anew who wants each flow of the table. `joined`: bits of NFs that are new, and those by
+ * which others follow them. */
+void mb_stack_renew_flows(struct mb_stack *stack, const uint64_t joined[2]);
+
+/* The bits of NF `nf`, and those by which others follow what it publishes. */
+void mb_stack_bits_of(const struct mb_stack *stack, uint32_t nf, uint64_t bits[2]);
+
+/* Ends the batches of NFs that take batches: publishes system.checkpoint to them, for which there
+ * must be room in the log. */
+void mb_stack_end_batches(struct mb_stack *stack);
+
+/* NF `nf` was attached while packets flow: publishes system.nf_attached, for which there must be
+ * room in the log. `catches_up`: it is to be told of the flows that there are. */
+void mb_stack_welcome(struct mb_stack *stack, uint32_t nf, bool catches_up);
+
+/* Tells the NF that was welcomed last of the flows that there are, in the order of their first
+ * packets, as many as the log has room for. Call until true, before the next packet; commit between
+ * calls. */
+bool mb_stack_tell_flows(struct mb_stack *stack, uint32_t nf);
 
 /* How many packets may be handled now for the sake of commands: the stack is at most
  * `command_delay` packets ahead of an NF that may give some. Where it is 0, *nf is who has to move

@@ -279,6 +279,15 @@ uint32_t mb_subscriptions_of_flow(const struct mb_subscriptions *subscriptions,
     return run(subscriptions->flow_filters, subscriptions->flow_filter_count, &it, mask);
 }
 
+uint32_t mb_subscriptions_of_tuple(const struct mb_subscriptions *subscriptions,
+                                   const struct mb_five_tuple *tuple, uint64_t mask[2]) {
+    uint8_t bytes[COMMON_SIZE];
+    mask[0] = subscriptions->unfiltered[0];
+    mask[1] = subscriptions->unfiltered[1];
+    const struct filtered it = common(tuple, bytes);
+    return run(subscriptions->flow_filters, subscriptions->flow_filter_count, &it, mask);
+}
+
 uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions,
                                     const struct mb_decoded *packet, uint64_t mask[2]) {
     const struct filtered it = whole(packet);

@@ -56,6 +56,10 @@ void mb_subscriptions_remove(struct mb_subscriptions *subscriptions, uint32_t nf
 uint32_t mb_subscriptions_of_flow(const struct mb_subscriptions *subscriptions,
                                   const struct mb_decoded *packet, uint64_t mask[2]);
 
+/* The same for a flow's direction of which no packet is at hand: `tuple` as its packets have it. */
+uint32_t mb_subscriptions_of_tuple(const struct mb_subscriptions *subscriptions,
+                                   const struct mb_five_tuple *tuple, uint64_t mask[2]);
+
 /* The bits whose per-packet filter the packet matches. Returns how many filters were run. */
 uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions,
                                     const struct mb_decoded *packet, uint64_t mask[2]);

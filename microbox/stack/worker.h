@@ -35,19 +35,22 @@ int mb_worker_assembled_fd(const struct mb_worker *worker);
 uint64_t mb_worker_assembled_size(const struct mb_worker *worker);
 
 /* Maps NF `index`'s area (its size checked against the geometry), which is to hold the log from
- * subscribe on. All NFs, numbered from 0, are attached before. Does not take `area_fd`. Returns 0
- * or -errno. */
+ * subscribe on. NFs are numbered from 0, in the order of the chain. While the worker is paused the
+ * next number may be attached, or one whose NF is gone. Does not take `area_fd`. Returns 0 or
+ * -errno. */
 int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd, bool is_inline,
                      bool fails_closed, uint64_t own_slots, uint64_t ring_bytes,
                      uint64_t command_slots);
 
-/* The subscriptions and timers of all NFs. Returns 0, or -EINVAL with a sentence in `error`. */
+/* The subscriptions and timers of all NFs; while the worker is paused, those of all that are there
+ * from now on. Returns 0, or -errno with a sentence in `error`: then those that were there stay as
+ * they were, and who was attached in this pause is gone again. */
 int mb_worker_subscribe(struct mb_worker *worker, const struct mb_subscription *subscriptions,
                         uint32_t count, const struct mb_timer_subscription *timers,
                         uint32_t timer_count, char error[MB_ERROR_SIZE]);
 
 /* What NFs may switch on and off for a flow; all of them have command slots. Call after subscribe,
- * before the first run. Returns 0, or -errno with a sentence in `error`. */
+ * before the next run. Returns 0, or -errno with a sentence in `error`. */
 int mb_worker_accept_commands(struct mb_worker *worker, const struct mb_switch *switches,
                               uint32_t count, char error[MB_ERROR_SIZE]);
 
@@ -56,8 +59,28 @@ int mb_worker_accept_commands(struct mb_worker *worker, const struct mb_switch *
  * number of the signal. */
 void mb_worker_detach(struct mb_worker *worker, uint32_t index, int32_t status);
 
+/* Handles no further packet, ends the batches of NFs, lets all of them come to the head and all
+ * packets leave: then run returns MB_WORKER_PAUSED. Nothing is in flight then, so that NFs may come
+ * and go without that others lose an event or see one twice. No effect once the input is over. */
+void mb_worker_pause(struct mb_worker *worker);
+
+/* Where all NFs stand while the worker is paused: the log's head. */
+uint64_t mb_worker_head(const struct mb_worker *worker);
+
+/* While the worker is paused: NF `index` leaves in order. It holds nothing, and nothing waits for
+ * it, whether or not it fails closed. Its process may still live. */
+void mb_worker_leave(struct mb_worker *worker, uint32_t index);
+
+/* While the worker is paused: NF `index`, which was attached in this pause, is to be told of the
+ * flows that there are, each by a flow.present, before its first packet. */
+void mb_worker_catch_up(struct mb_worker *worker, uint32_t index);
+
+/* Goes on. Each NF that was attached since the pause gets system.nf_attached first. */
+void mb_worker_resume(struct mb_worker *worker);
+
 enum mb_worker_status {
     MB_WORKER_RUNNING, /* the slice is over; call again */
+    MB_WORKER_PAUSED,  /* nothing happens before mb_worker_resume */
     MB_WORKER_DONE,    /* all input handled, all NFs have passed end_of_input, output written */
     MB_WORKER_FAILED   /* mb_worker_complaint says why */
 };

@@ -222,7 +222,7 @@ static enum mb_timeout_class first_class(const struct mb_decoded *packet) {
     }
 }
 
-static struct mb_five_tuple reversed(const struct mb_five_tuple *tuple) {
+struct mb_five_tuple mb_reversed_tuple(const struct mb_five_tuple *tuple) {
     struct mb_five_tuple other = *tuple;
     memcpy(other.source, tuple->destination, 16);
     memcpy(other.destination, tuple->source, 16);
@@ -316,7 +316,7 @@ static struct mb_flow_entry *start_flow(struct mb_stack *stack, const struct mb_
         return NULL;
     bool is_answer = packet->transport == MB_TRANSPORT_TCP &&
                      (packet->tcp_flags & (MB_TCP_SYN | MB_TCP_ACK)) == (MB_TCP_SYN | MB_TCP_ACK);
-    struct mb_five_tuple tuple = is_answer ? reversed(&packet->tuple) : packet->tuple;
+    struct mb_five_tuple tuple = is_answer ? mb_reversed_tuple(&packet->tuple) : packet->tuple;
     *direction = is_answer;
     struct mb_flow_entry *flow = mb_flow_insert(&stack->table, &tuple, packet->domain, packet->hash,
                                                 packet->number, first_class(packet));

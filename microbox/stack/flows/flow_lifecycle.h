@@ -28,6 +28,9 @@ void mb_flow_see_direction(struct mb_stack *stack, struct mb_flow_entry *flow,
  * another set of modules, or other sides of the stream, than before. */
 bool mb_flow_work_out_modules(struct mb_stack *stack, struct mb_flow_entry *flow);
 
+/* The five-tuple as packets of the other direction have it. */
+struct mb_five_tuple mb_reversed_tuple(const struct mb_five_tuple *tuple);
+
 /* Modules publish what they still hold and the end, those that build on others first. The flow
  * stays in the table, so that late packets begin no new one. Nothing where it has ended before. */
 void mb_flow_end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason);

@@ -1,0 +1,364 @@
+/*
+ * Making a worker; NFs that are attached, subscribe, and leave.
+ */
+#include "microbox/stack/counters.h"
+#include "microbox/stack/fragments/assembled_frames.h"
+#include "microbox/stack/worker_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    /* Packets that may wait for verdicts. More wait in the input. */
+    GATE_CAPACITY = 4 * MB_CHECKPOINT_PACKETS,
+};
+
+/* --- making --- */
+
+static uint32_t batch_size(uint32_t wanted) {
+    return wanted == 0 || wanted > MB_BATCH ? MB_BATCH : wanted;
+}
+
+size_t mb_worker_counters_size(void) {
+    return (sizeof(struct mb_stack_counters) + MB_PAGE_SIZE - 1) / MB_PAGE_SIZE * MB_PAGE_SIZE;
+}
+
+static bool complain_about_log(const struct mb_worker *worker, int result,
+                               char error[MB_ERROR_SIZE]) {
+    if (result == -EINVAL)
+        snprintf(error, MB_ERROR_SIZE,
+                 "the log cannot have %llu slots: expected a power of two, at least %d",
+                 (unsigned long long)worker->config.log_slots, MB_LOG_SLOTS_MIN);
+    else
+        snprintf(error, MB_ERROR_SIZE, "no memory for a log of %llu slots: %s",
+                 (unsigned long long)worker->config.log_slots, strerror(-result));
+    return false;
+}
+
+static int map_frames(struct mb_worker *worker) {
+    struct mb_stack_config *stack = &worker->config.stack;
+    if (stack->assembled_datagrams_max == 0)
+        stack->assembled_datagrams_max = MB_ASSEMBLED_DATAGRAMS_USUALLY;
+    const uint64_t size = mb_assembled_size(stack->assembled_datagrams_max);
+    int result = mb_area_create(&worker->assembled, "microbox datagrams", size);
+    if (result == 0)
+        result = mb_frame_pool_map(&worker->pool, mb_source_pool_fd(worker->source),
+                                   mb_source_pool_size(worker->source), worker->assembled.fd, size);
+    stack->assembled_bytes = worker->assembled.base;
+    stack->assembled_offset = worker->pool.assembled;
+    return result;
+}
+
+static bool make_areas(struct mb_worker *worker, char error[MB_ERROR_SIZE]) {
+    int result = mb_log_create(&worker->log, worker->config.log_slots);
+    if (result == 0)
+        result = mb_area_create(&worker->counters, "microbox counters", mb_worker_counters_size());
+    if (result != 0)
+        return complain_about_log(worker, result, error);
+    result = map_frames(worker);
+    if (result == 0)
+        return true;
+    snprintf(error, MB_ERROR_SIZE, "no memory for the frames: %s", strerror(-result));
+    return false;
+}
+
+struct mb_worker *mb_worker_create(const struct mb_worker_config *config, struct mb_source *source,
+                                   struct mb_sink *sink, char error[MB_ERROR_SIZE]) {
+    struct mb_worker *worker = calloc(1, sizeof *worker);
+    if (!worker) {
+        snprintf(error, MB_ERROR_SIZE, "no memory for a worker");
+        return NULL;
+    }
+    worker->config = *config;
+    worker->config.batch = batch_size(config->batch);
+    worker->source = source;
+    worker->sink = sink;
+    worker->awaited = MB_NO_NF;
+    worker->welcomed = MB_NO_NF;
+    if (make_areas(worker, error))
+        return worker;
+    mb_worker_destroy(worker);
+    return NULL;
+}
+
+void mb_worker_destroy(struct mb_worker *worker) {
+    if (!worker)
+        return;
+    mb_gate_destroy(worker->gate);
+    if (worker->stack)
+        mb_stack_destroy(worker->stack);
+    for (uint32_t index = 0; index < worker->nfs; index++)
+        mb_area_destroy(&worker->nf[index].area);
+    mb_area_destroy(&worker->counters);
+    mb_log_destroy(&worker->log);
+    mb_frame_pool_unmap(&worker->pool);
+    mb_area_destroy(&worker->assembled);
+    free(worker);
+}
+
+int mb_worker_log_fd(const struct mb_worker *worker) {
+    return worker->log.area.fd;
+}
+
+int mb_worker_counters_fd(const struct mb_worker *worker) {
+    return worker->counters.fd;
+}
+
+int mb_worker_assembled_fd(const struct mb_worker *worker) {
+    return worker->assembled.fd;
+}
+
+uint64_t mb_worker_assembled_size(const struct mb_worker *worker) {
+    return worker->assembled.size;
+}
+
+/* --- NFs come --- */
+
+static bool may_attach(const struct mb_worker *worker, uint32_t index) {
+    if (index >= MB_NFS_MAX || index > worker->nfs)
+        return false;
+    if (index == worker->nfs)
+        return worker->phase == PHASE_CONNECTING || mb_worker_is_paused(worker);
+    return mb_worker_is_paused(worker) && worker->nf[index].is_dead;
+}
+
+/* The place of an NF that is gone is used again: no packet waits for its verdicts. */
+static void give_back(struct mb_worker *worker, uint32_t index) {
+    mb_worker_tell_exits(worker);
+    if (worker->gate)
+        mb_gate_unwatch(worker->gate, index);
+    mb_area_destroy(&worker->nf[index].area);
+}
+
+int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd, bool is_inline,
+                     bool fails_closed, uint64_t own_slots, uint64_t ring_bytes,
+                     uint64_t command_slots) {
+    if (!may_attach(worker, index))
+        return -EINVAL;
+    const struct mb_nf_geometry geometry = {
+        .log_slots = worker->config.log_slots,
+        .own_slots = own_slots,
+        .ring_bytes = ring_bytes,
+        .command_slots = command_slots,
+        .is_inline = is_inline,
+    };
+    struct mb_area area;
+    const int result = mb_area_map(&area, area_fd, mb_nf_area_size(&geometry));
+    if (result != 0)
+        return result;
+    struct mb_attached *nf = &worker->nf[index];
+    if (index == worker->nfs)
+        worker->nfs++;
+    else
+        give_back(worker, index);
+    *nf = (struct mb_attached){.area = area, .is_new = worker->phase != PHASE_CONNECTING};
+    nf->parts = mb_nf_area_parts(nf->area.base, &geometry);
+    nf->command_slots = command_slots;
+    nf->is_inline = is_inline;
+    nf->fails_closed = fails_closed;
+    return 0;
+}
+
+static void collect_mask(uint64_t mask[2], const struct mb_subscription *subscriptions,
+                         uint32_t count, uint32_t nf) {
+    for (uint32_t i = 0; i < count; i++)
+        if (subscriptions[i].nf == nf)
+            mask[subscriptions[i].bit / 64] |= UINT64_C(1) << subscriptions[i].bit % 64;
+}
+
+static bool are_sound(const struct mb_worker *worker, const struct mb_subscription *subscriptions,
+                      uint32_t count, char error[MB_ERROR_SIZE]) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (subscriptions[i].nf < worker->nfs && subscriptions[i].bit < MB_SUBSCRIPTIONS_MAX)
+            continue;
+        snprintf(error, MB_ERROR_SIZE, "a subscription of NF %u, bit %u: there are %u NFs, %d bits",
+                 subscriptions[i].nf, subscriptions[i].bit, worker->nfs, MB_SUBSCRIPTIONS_MAX);
+        return false;
+    }
+    return true;
+}
+
+/* Lets each NF that came hold the log, by the bits that name it. */
+static bool connect_to_log(struct mb_worker *worker, const struct mb_subscription *subscriptions,
+                           uint32_t count, char error[MB_ERROR_SIZE]) {
+    for (uint32_t index = 0; index < worker->nfs; index++) {
+        const struct mb_attached *nf = &worker->nf[index];
+        if (worker->phase != PHASE_CONNECTING && !nf->is_new)
+            continue;
+        struct mb_consumer consumer = {
+            .page = nf->parts.page,
+            .verdicts = nf->is_inline ? nf->parts.verdicts : NULL,
+            .fails_closed = nf->fails_closed,
+        };
+        collect_mask(consumer.mask, subscriptions, count, index);
+        if (mb_log_attach(&worker->log, index, &consumer) != 0) {
+            snprintf(error, MB_ERROR_SIZE, "NF %u cannot be attached: it shares bits with another",
+                     index);
+            return false;
+        }
+        if (nf->is_dead)
+            mb_log_detach(&worker->log, index);
+    }
+    return true;
+}
+
+static bool has_inline(const struct mb_worker *worker) {
+    for (uint32_t index = 0; index < worker->nfs; index++)
+        if (worker->nf[index].is_inline)
+            return true;
+    return false;
+}
+
+static bool make_gate(struct mb_worker *worker) {
+    if (worker->gate || (!worker->sink && !has_inline(worker)))
+        return true;
+    const struct mb_gate_config config = {
+        .log = &worker->log,
+        .sink = worker->sink,
+        .pool = worker->pool.bytes,
+        .capacity = GATE_CAPACITY,
+        .flow_slots = mb_stack_flow_slots(worker->stack),
+        .datagram_slots = mb_stack_datagram_slots(worker->stack),
+    };
+    worker->gate = mb_gate_create(&config);
+    return worker->gate != NULL;
+}
+
+/* All inline NFs, or those that came in this pause. */
+static void watch(struct mb_worker *worker, bool only_new) {
+    for (uint32_t index = 0; index < worker->nfs; index++) {
+        const struct mb_attached *nf = &worker->nf[index];
+        if (nf->is_inline && (nf->is_new || !only_new))
+            mb_gate_watch(worker->gate, index, nf->parts.verdicts, worker->log.consumer[index].mask,
+                          nf->fails_closed);
+    }
+}
+
+/* Those that came in this pause are gone again. Nobody was told of them. */
+static void send_away_the_new(struct mb_worker *worker) {
+    for (uint32_t index = 0; index < worker->nfs; index++) {
+        struct mb_attached *nf = &worker->nf[index];
+        if (!nf->is_new)
+            continue;
+        nf->is_new = false;
+        nf->is_dead = true;
+        mb_log_detach(&worker->log, index);
+    }
+}
+
+static int connect_the_new(struct mb_worker *worker, const struct mb_subscription *subscriptions,
+                           uint32_t count, const struct mb_timer_subscription *timers,
+                           uint32_t timer_count, char error[MB_ERROR_SIZE]) {
+    if (!are_sound(worker, subscriptions, count, error) ||
+        !connect_to_log(worker, subscriptions, count, error))
+        return -EINVAL;
+    if (!make_gate(worker)) {
+        snprintf(error, MB_ERROR_SIZE, "no memory for the gate");
+        return -ENOMEM;
+    }
+    return mb_stack_resubscribe(worker->stack, subscriptions, count, timers, timer_count, error);
+}
+
+/* Exits are told to those who subscribed before. */
+static int resubscribe(struct mb_worker *worker, const struct mb_subscription *subscriptions,
+                       uint32_t count, const struct mb_timer_subscription *timers,
+                       uint32_t timer_count, char error[MB_ERROR_SIZE]) {
+    mb_worker_tell_exits(worker);
+    mb_log_commit(&worker->log);
+    const int status = connect_the_new(worker, subscriptions, count, timers, timer_count, error);
+    if (status != 0) {
+        send_away_the_new(worker);
+        return status;
+    }
+    if (worker->gate)
+        watch(worker, true);
+    worker->is_resubscribed = true;
+    return 0;
+}
+
+int mb_worker_subscribe(struct mb_worker *worker, const struct mb_subscription *subscriptions,
+                        uint32_t count, const struct mb_timer_subscription *timers,
+                        uint32_t timer_count, char error[MB_ERROR_SIZE]) {
+    if (mb_worker_is_paused(worker))
+        return resubscribe(worker, subscriptions, count, timers, timer_count, error);
+    if (worker->phase != PHASE_CONNECTING) {
+        snprintf(error, MB_ERROR_SIZE, "the worker has its subscriptions already");
+        return -EINVAL;
+    }
+    if (!are_sound(worker, subscriptions, count, error) ||
+        !connect_to_log(worker, subscriptions, count, error))
+        return -EINVAL;
+    worker->stack = mb_stack_create(&worker->config.stack, &worker->log, subscriptions, count,
+                                    timers, timer_count, error);
+    if (!worker->stack)
+        return -EINVAL;
+    if (!make_gate(worker)) {
+        snprintf(error, MB_ERROR_SIZE, "no memory for the gate");
+        return -ENOMEM;
+    }
+    if (worker->gate)
+        watch(worker, false);
+    worker->phase = PHASE_READING;
+    return 0;
+}
+
+int mb_worker_accept_commands(struct mb_worker *worker, const struct mb_switch *switches,
+                              uint32_t count, char error[MB_ERROR_SIZE]) {
+    if (worker->phase != PHASE_READING) {
+        snprintf(error, MB_ERROR_SIZE, "the worker takes commands after its subscriptions");
+        return -EINVAL;
+    }
+    struct mb_command_ring rings[MB_NFS_MAX];
+    uint32_t ring_count = 0;
+    for (uint32_t index = 0; index < worker->nfs; index++) {
+        const struct mb_attached *nf = &worker->nf[index];
+        if (nf->command_slots != 0)
+            rings[ring_count++] = (struct mb_command_ring){.nf = index,
+                                                           .page = nf->parts.page,
+                                                           .slots = nf->parts.commands,
+                                                           .count = nf->command_slots};
+    }
+    const int result = mb_stack_accept_commands(worker->stack, switches, count, rings, ring_count);
+    if (result != 0)
+        snprintf(error, MB_ERROR_SIZE, "commands of NFs cannot be taken: %s", strerror(-result));
+    return result;
+}
+
+/* --- NFs go --- */
+
+void mb_worker_tell_exits(struct mb_worker *worker) {
+    for (uint32_t index = 0; index < worker->nfs; index++) {
+        struct mb_attached *nf = &worker->nf[index];
+        if (!nf->exit_untold || worker->phase == PHASE_DRAINING)
+            continue;
+        if (!mb_log_has_room(&worker->log, 1))
+            return;
+        mb_stack_detach(worker->stack, index, nf->exit_status, nf->is_inline && nf->fails_closed);
+        nf->exit_untold = false;
+    }
+}
+
+void mb_worker_detach(struct mb_worker *worker, uint32_t index, int32_t status) {
+    if (index >= worker->nfs || worker->nf[index].is_dead)
+        return;
+    struct mb_attached *nf = &worker->nf[index];
+    nf->is_dead = true;
+    nf->exit_untold = true;
+    nf->exit_status = status;
+    if (worker->phase != PHASE_CONNECTING)
+        mb_log_detach(&worker->log, index);
+}
+
+void mb_worker_leave(struct mb_worker *worker, uint32_t index) {
+    if (!mb_worker_is_paused(worker) || index >= worker->nfs)
+        return;
+    worker->nf[index].fails_closed = false;
+    mb_worker_detach(worker, index, 0);
+}
+
+void mb_worker_catch_up(struct mb_worker *worker, uint32_t index) {
+    if (index < worker->nfs)
+        worker->nf[index].catches_up = worker->nf[index].is_new;
+}

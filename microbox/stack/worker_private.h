@@ -1,0 +1,103 @@
+/*
+ * What the files of the worker share. Nobody else includes this.
+ *
+ * worker.c             the loop             worker_connection.c  making one, NFs that come and go
+ * worker_pause.c       standing still while they do
+ */
+#ifndef MICROBOX_STACK_WORKER_PRIVATE_H
+#define MICROBOX_STACK_WORKER_PRIVATE_H
+
+#include "microbox/bus/frame_pool.h"
+#include "microbox/bus/reader.h"
+#include "microbox/stack/gate.h"
+#include "microbox/stack/worker.h"
+
+enum { MB_NO_NF = MB_NFS_MAX };
+
+enum mb_worker_phase {
+    PHASE_CONNECTING, /* NFs are attached */
+    PHASE_READING,
+    PHASE_ENDING,   /* no more input: flows end */
+    PHASE_DRAINING, /* end_of_input is published: NFs read what is left */
+    PHASE_DONE,
+};
+
+enum mb_worker_pause {
+    PAUSE_NONE,
+    PAUSE_DRAINING, /* no packet is handled; the NFs come to the head */
+    PAUSE_PAUSED,
+    PAUSE_WELCOMING, /* it is over, but who came has first to be told so */
+};
+
+/* An NF as it was attached. */
+struct mb_attached {
+    struct mb_area area; /* stays mapped when the NF is gone: its verdicts may still be read */
+    struct mb_nf_area parts;
+    uint64_t command_slots; /* 0: it gives no commands */
+    bool is_inline;
+    bool fails_closed;
+    bool is_dead;
+    bool exit_untold; /* system.nf_exited is still to be published */
+    int32_t exit_status;
+    bool is_new;     /* attached in this pause: system.nf_attached is still to be published */
+    bool catches_up; /* and then flow.present */
+};
+
+struct mb_worker {
+    struct mb_worker_config config;
+    struct mb_source *source;
+    struct mb_sink *sink;
+    struct mb_area assembled; /* datagrams that were put together */
+    struct mb_frame_pool pool;
+    struct mb_log log;
+    struct mb_stack *stack; /* from subscribe on */
+    struct mb_gate *gate;   /* where there is a sink or an inline NF */
+    struct mb_area counters;
+    enum mb_worker_phase phase;
+    bool stopped;
+    enum mb_worker_pause pause;
+    bool ends_batches;    /* at the pause; still to be published */
+    bool is_resubscribed; /* in this pause: flows are to be looked at */
+    uint32_t welcomed;    /* NF that is being told of flows; MB_NO_NF */
+
+    uint32_t nfs;
+    struct mb_attached nf[MB_NFS_MAX];
+
+    /* The batch: frames [next_frame, frame_count) are read and not handled yet. */
+    size_t frame_count;
+    size_t next_frame;
+    struct mb_frame frames[MB_BATCH];
+    struct mb_handled handled[MB_BATCH];
+
+    uint64_t packets_read;
+    uint64_t log_waits;     /* times that it became full */
+    bool log_is_full;       /* the stack could not handle all that it was given */
+    uint64_t command_waits; /* times that an NF's commands had to be waited for */
+    uint32_t awaited;       /* the NF that they come from; MB_NO_NF: none holds the worker up */
+    uint64_t awaited_position;
+    uint64_t last_time;
+    char complaint[MB_ERROR_SIZE];
+    char warning[MB_ERROR_SIZE];
+};
+
+/* worker_connection.c */
+
+/* Tells of NFs that are gone, as room allows, and not after end_of_input. */
+void mb_worker_tell_exits(struct mb_worker *worker);
+
+/* worker_pause.c */
+
+static inline bool mb_worker_is_paused(const struct mb_worker *worker) {
+    return worker->pause == PAUSE_PAUSED;
+}
+
+/* All NFs have passed the head, and no packet waits. */
+bool mb_worker_is_drained(const struct mb_worker *worker);
+
+/* On the way to a pause: a turn. */
+void mb_worker_drain(struct mb_worker *worker);
+
+/* On the way out of it: tells those who came of it, as room allows. Then packets go on. */
+void mb_worker_welcome(struct mb_worker *worker);
+
+#endif
