@@ -158,7 +158,6 @@ static inline struct mb_entry *mb_publish_of(struct mb_stack *stack,
     struct mb_entry *entry = __builtin_expect(stack->derived != NULL, 0)
                                  ? mb_derived_claim(stack, flow, mask[0], mask[1], type)
                                  : mb_claim(stack, mask, type);
-    __builtin_prefetch((const char *)(entry + 1) + 64, 1);
     entry->time = stack->cause.time;
     entry->packet = stack->cause.packet;
     entry->flow = 0;
