@@ -1,0 +1,44 @@
+/*
+ * An NF's log: JSON lines as nf/records.py writes them, with the time and the flow of the event,
+ * then the NF's own fields.
+ *
+ * What cannot be written (a full disk) is counted; the file always ends with a whole line.
+ */
+#ifndef MICROBOX_C_NF_RECORD_LOG_H
+#define MICROBOX_C_NF_RECORD_LOG_H
+
+#include "microbox/c_nf/abi.h"
+
+struct mb_record_log {
+    const char *path; /* the caller's; the file is made at the first line. NULL: no log is kept */
+    bool utc;         /* times as text instead of numbers */
+    int fd;
+    int error;          /* first errno of opening or writing; 0: none */
+    uint64_t written;   /* lines in the file */
+    uint64_t lost;      /* lines that could not be written */
+    uint64_t good_size; /* bytes up to the end of the last whole line */
+    uint64_t lines;     /* in the buffer */
+    size_t used;
+    char *buffer;
+};
+
+/* How a payload begins. */
+enum mb_tuple_kind {
+    MB_TUPLE_NONE,     /* with no struct mb_five_tuple */
+    MB_TUPLE_OF_FLOW,  /* as opened */
+    MB_TUPLE_OF_PACKET /* as sent */
+};
+
+/* Returns 0 or -ENOMEM. */
+int mb_record_log_open(struct mb_record_log *log, const char *path, bool utc);
+
+/* Adds a line. `entry`: the event it is about, whose payload begins as `kind` says; NULL: none.
+ * Returns what is wrong with the fields (a sentence), NULL: nothing; `*field`: with which. */
+const char *mb_record_log_write(struct mb_record_log *log, uint64_t time,
+                                const struct mb_entry *entry, enum mb_tuple_kind kind,
+                                const struct mb_field *fields, size_t count);
+
+void mb_record_log_flush(struct mb_record_log *log);
+void mb_record_log_close(struct mb_record_log *log);
+
+#endif
