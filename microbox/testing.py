@@ -53,8 +53,7 @@ from microbox.nf.load import load_class, make_instance
 from microbox.nf.manifest import manifest_of
 from microbox.nf.problems import HandlerFailed
 from microbox.nf.reader import Reader
-from microbox.nf.records import RecordLog
-from microbox.nf.runner import Runner
+from microbox.nf.running import AnyRunner, runner_of
 from microbox.nf.verdict import Verdict
 from microbox.runtime import worker_process
 from microbox.runtime.launch import neighbours
@@ -119,7 +118,7 @@ class Unit:
 
     entry: ChainNF
     owner: type[NetworkFunction]
-    runner: Runner | None = None
+    runner: AnyRunner | None = None
     function: NetworkFunction | None = None
     failure: BaseException | None = field(default=None)
 
@@ -321,19 +320,14 @@ class _Run:
 
     def _make_runner(self, unit: Unit, planned: PlannedNF, reader: Reader) -> None:
         unit.function = make_instance(unit.owner, planned.name, planned.parameters)
-        records = RecordLog(
-            self._logs / f"{planned.index}.jsonl",
-            utc=False,
-            tell=lambda message: self._problems.append(Problem("warning", message)),
-        )
-        unit.runner = Runner(
+        unit.runner = runner_of(
             unit.function,
             reader,
             self._plan.catalog,
             self._configure(planned),
             on_error=self._on_error,
             tell=self._problems.append,
-            records=records,
+            log=self._logs / f"{planned.index}.jsonl",
         )
 
     # --- running ---

@@ -43,6 +43,7 @@ from microbox.chain.model import (
 from microbox.chain.sources import built_in_names, built_in_source, is_path, syntax_error_of
 from microbox.chain.stack_settings import StackSettings
 from microbox.chain.validate import validate
+from microbox.nf.shared_object import is_c
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -265,7 +266,7 @@ class _Loader:
         written = entry["nf"]
         position = self._document.value_position((*location, "nf"))
         source = self._source(written, position)
-        if source is None or not self._is_python(source, position):
+        if source is None or not (is_c(source) or self._is_python(source, position)):
             return None
         given = [key for key in entry if key not in ENTRY_KEYS]
         name = entry.get("name")
@@ -293,7 +294,7 @@ class _Loader:
             kind = "is a directory" if source.is_dir() else "does not exist"
             self._document.complain(
                 position,
-                f"'{source}' {kind}; expected the Python file of an NF",
+                f"'{source}' {kind}; expected the file of an NF",
                 _near_file(source),
             )
             return None

@@ -97,7 +97,7 @@ class NetworkFunctionEntry(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     nf: Annotated[str, Field(min_length=1)] = Field(
-        description="the name of a built-in NF, or the path of a Python file such as ./my_nf.py"
+        description="the name of a built-in NF, or the path of a file such as ./my_nf.py"
     )
     name: Annotated[str, AfterValidator(instance_name)] | None = Field(
         default=None,
@@ -171,7 +171,7 @@ class ChainNF:
     """One NF of a chain: which, with what, and where the file says so."""
 
     name: str  # of the instance, unique in the chain
-    source: Path  # its Python file
+    source: Path  # its file, in Python or C
     parameters: dict[str, Any] = field(default_factory=dict)
     on_error: str = "stop"  # "stop" | "skip"
     on_failure: str | None = None  # "open" | "closed"; None: as its being inline suggests

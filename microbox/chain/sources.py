@@ -1,4 +1,4 @@
-"""Which Python file an entry of a chain means. No NF is imported here."""
+"""Which file an entry of a chain means. No NF is loaded here."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import importlib.util
 import pkgutil
 from pathlib import Path
 
+from microbox.nf.shared_object import SUFFIXES
+
 BUILT_IN_PACKAGE = "microbox.nfs"
 PARSERS_PACKAGE = "microbox.parsers"
 
 
 def is_path(written: str) -> bool:
     """True where an entry names a file rather than a built-in NF."""
-    return "/" in written or written.endswith(".py")
+    return "/" in written or written.endswith((".py", *SUFFIXES))
 
 
 def built_in_source(name: str, package: str = BUILT_IN_PACKAGE) -> Path | None:

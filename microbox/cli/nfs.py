@@ -22,7 +22,7 @@ def nfs(name: str = "", /, *, json: Annotated[bool, Parameter(negative=())] = Fa
     Parameters
     ----------
     name
-        A built-in NF, or the path of a Python file.
+        A built-in NF, or the path of a file in Python or C.
     json
         Print one JSON document.
     """
@@ -66,9 +66,7 @@ def _wanted(name: str) -> list[ChainNF]:
     if name and is_path(name):
         path = Path(name)
         if not path.is_file():
-            raise ChainErrors(
-                [ChainError(name, 0, 0, "no such file; expected an NF's Python file")]
-            )
+            raise ChainErrors([ChainError(name, 0, 0, "no such file; expected an NF's file")])
         return [ChainNF(path.stem, path)]
     nfs = []
     for one in names:

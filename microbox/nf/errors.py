@@ -28,3 +28,13 @@ class UsageError(RuntimeError):
 
 class KeptError(UsageError):
     """An event, or a view of its bytes, was used or kept after its handler had returned."""
+
+
+class LoadError(Exception):
+    """A file that is no NF: a sentence, the traceback of the user's own frames or what a compiler
+    said, what to do."""
+
+    def __init__(self, message: str, traceback: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback
+        self.hint = hint

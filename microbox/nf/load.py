@@ -11,29 +11,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from microbox.nf.c_nf import load_c_class
 from microbox.nf.decorators import handlers_of
-from microbox.nf.errors import DefinitionError
+from microbox.nf.errors import DefinitionError, LoadError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.parameters import apply
+from microbox.nf.shared_object import is_c
 
 RUNTIME = str(Path(__file__).parent / "_").removesuffix("_")
 """The folder of the runtime, with a separator at its end."""
 
 
-class LoadError(Exception):
-    """A file that is no NF: a sentence, the traceback of the user's own frames, what to do."""
-
-    def __init__(self, message: str, traceback: str = "", hint: str = "") -> None:
-        super().__init__(message)
-        self.traceback = traceback
-        self.hint = hint
-
-
-def load_class(path: Path) -> type[NetworkFunction]:
+def load_class(path: Path, shared_object: int | None = None) -> type[NetworkFunction]:
     """The one NF that a file defines. Raises LoadError.
 
-    The file runs as a module of its own; files beside it can be imported from it.
+    The file runs as a module of its own; files beside it can be imported from it. Of a file in C
+    `shared_object` may have been made already (shared_object.py).
     """
+    if is_c(path):
+        return load_c_class(path, shared_object)
     module = _run(path)
     found = [
         value

@@ -26,19 +26,18 @@ from microbox.channel.messages import (
     Load,
     Map,
     Neighbour,
-    Problem,
     Ready,
     Stop,
 )
 from microbox.events.catalog import built_in
-from microbox.nf.errors import DeclarationError, ParameterError
+from microbox.nf.c_runner import CRunner
+from microbox.nf.errors import DeclarationError, LoadError, ParameterError
 from microbox.nf.function import NetworkFunction
-from microbox.nf.load import LoadError, load_class, make_instance, own_frames
+from microbox.nf.load import load_class, make_instance, own_frames
 from microbox.nf.manifest import manifest_of
 from microbox.nf.problems import HandlerFailed
 from microbox.nf.reader import BusError, Reader
-from microbox.nf.records import RecordLog
-from microbox.nf.runner import Runner
+from microbox.nf.running import AnyRunner, runner_of
 from microbox.nf.summary import as_plain
 
 Answer = TypeVar("Answer")
@@ -95,8 +94,10 @@ class NFProcess:
         finally:
             sys.stdout.flush()
 
-    def _run(self, runner: Runner) -> None:
+    def _run(self, runner: AnyRunner) -> None:
         try:
+            if isinstance(runner, CRunner):
+                runner.report_crashes()
             runner.start()
             self._channel.send(Ready())
             self._loop(runner)
@@ -134,27 +135,20 @@ class NFProcess:
 
     def _runner(
         self, load: Load, configure: Configure, function: NetworkFunction, reader: Reader
-    ) -> Runner:
-        return Runner(
+    ) -> AnyRunner:
+        log = Path(load.log_directory) / f"{load.name}.jsonl" if load.log_directory else None
+        return runner_of(
             function,
             reader,
             built_in().with_user_types(configure.user_types),
             configure,
             on_error=load.on_error,
             tell=self._channel.send,
-            records=self._records(load),
+            log=log,
+            utc=load.utc,
         )
 
-    def _records(self, load: Load) -> RecordLog | None:
-        if not load.log_directory:
-            return None
-        path = Path(load.log_directory) / f"{load.name}.jsonl"
-        return RecordLog(path, utc=load.utc, tell=self._warn)
-
-    def _warn(self, message: str) -> None:
-        self._channel.send(Problem("warning", message))
-
-    def _loop(self, runner: Runner) -> None:
+    def _loop(self, runner: AnyRunner) -> None:
         """Until the end of the input has been handled, or the controller says Stop."""
         while not runner.is_finished:
             runner.run_once(POLL_NS)
@@ -164,7 +158,7 @@ class NFProcess:
                     raise ChannelError(f"expected Stop, got {type(message).__name__}")
                 runner.finish()
 
-    def _report(self, runner: Runner) -> None:
+    def _report(self, runner: AnyRunner) -> None:
         records = runner.records
         self._channel.send(
             Finished(

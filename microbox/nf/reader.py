@@ -30,6 +30,13 @@ def set_of(types: list[int]) -> list[int]:
     return words
 
 
+def poll_error(error: int, broken: int) -> BusError:
+    """Why a poll failed: -errno, and whose log is broken."""
+    if error == -errno.EPROTO:
+        return BusError(f"the log of NF {broken} is not what it should be; its events are left out")
+    return BusError(f"the log cannot be read: {os.strerror(-error)}")
+
+
 def geometry_of(shape: AreaShape) -> dict[str, Any]:
     """The shape as struct mb_nf_geometry."""
     return {
@@ -76,6 +83,11 @@ class Reader:
                 config.types[k][word] = value
 
     @property
+    def handle(self) -> Any:
+        """The struct mb_reader *, for a loop in C."""
+        return self._reader
+
+    @property
     def area_fd(self) -> int:
         """Descriptor of the own area; stays the reader's."""
         return int(lib.mb_reader_area_fd(self._reader))
@@ -120,12 +132,8 @@ class Reader:
         count = lib.mb_reader_poll(
             self._reader, self.deliveries, CAPACITY, timeout_ns, self._broken
         )
-        if count == -errno.EPROTO:
-            raise BusError(
-                f"the log of NF {self._broken[0]} is not what it should be; its events are left out"
-            )
         if count < 0:
-            raise BusError(f"the log cannot be read: {os.strerror(-count)}")
+            raise poll_error(count, self._broken[0])
         return int(count)
 
     def advance(self) -> None:

@@ -216,7 +216,7 @@ MISTAKES = {
     ),
     "an NF file that is not there": (
         "input: capture.pcap\nchain:\n  - {nf: ./my_fn.py}\n",
-        "chain.yaml:3:10: 'my_fn.py' does not exist; expected the Python file of an NF; "
+        "chain.yaml:3:10: 'my_fn.py' does not exist; expected the file of an NF; "
         "did you mean 'my_nf.py'?",
     ),
     "a name with its parameters below": (

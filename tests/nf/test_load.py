@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from microbox.nf.load import LoadError, load_class
+from microbox.nf.errors import LoadError
+from microbox.nf.load import load_class
 
 Write = Callable[..., Path]
 

@@ -1,0 +1,43 @@
+"""What runs an NF: in Python or in C, they are used alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from microbox.channel.messages import Configure, Problem
+from microbox.events.catalog import Catalog
+from microbox.nf.c_nf import descriptor_of
+from microbox.nf.c_runner import CRunner
+from microbox.nf.function import NetworkFunction
+from microbox.nf.reader import Reader
+from microbox.nf.records import RecordLog
+from microbox.nf.runner import Runner
+
+AnyRunner = Runner | CRunner
+
+
+def runner_of(  # noqa: PLR0913 (all that an NF needs to run, put together once)
+    function: NetworkFunction,
+    reader: Reader,
+    catalog: Catalog,
+    configure: Configure,
+    *,
+    on_error: str,
+    tell: Callable[[Problem], None],
+    log: Path | None,
+    utc: bool = False,
+) -> AnyRunner:
+    """The runner of an NF that has its parameters and its name. `log`: the file of its records."""
+    if descriptor_of(type(function)) is not None:
+        return CRunner(
+            function, reader, catalog, configure, on_error=on_error, tell=tell, log=log, utc=utc
+        )
+
+    def warn(message: str) -> None:
+        tell(Problem("warning", message))
+
+    records = RecordLog(log, utc=utc, tell=warn) if log is not None else None
+    return Runner(
+        function, reader, catalog, configure, on_error=on_error, tell=tell, records=records
+    )
