@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from microbox.nf.event import Event, Flow, TcpState
     from microbox.nf.function import NetworkFunction
     from microbox.nf.parameters import parameter
-    from microbox.nf.verdict import DROP, DROP_FLOW, PASS, PASS_FLOW, Verdict
+    from microbox.nf.verdict import DROP, DROP_FLOW, PASS, PASS_FLOW, RESET, Verdict
 
     __version__: str
 
@@ -26,6 +26,7 @@ __all__ = [
     "DROP_FLOW",
     "PASS",
     "PASS_FLOW",
+    "RESET",
     "Batch",
     "Event",
     "Flow",
@@ -58,6 +59,7 @@ _HOMES = {
     "DROP": "microbox.nf.verdict",
     "DROP_FLOW": "microbox.nf.verdict",
     "PASS_FLOW": "microbox.nf.verdict",
+    "RESET": "microbox.nf.verdict",
 }
 
 

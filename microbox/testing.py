@@ -313,6 +313,7 @@ class _Run:
             self._plan.user_types,
             self._plan.names,
             self._plan.command_delay(planned),
+            self._plan.stream_types(),
         )
 
     def _reader(self, planned: PlannedNF) -> Reader:

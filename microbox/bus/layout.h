@@ -36,10 +36,10 @@
  *
  * Verdicts. verdict[sequence modulo slots] of an inline NF is valid where the entry's mask names
  * that NF and its position has passed the entry. Readers behind pass over what was dropped: where
- * an entry is judged MB_DROP or MB_DROP_FLOW, all entries of its packet, and after MB_DROP_FLOW all
- * later ones of its flow. Entries with MB_APART neither drop the packet nor are dropped with it.
- * Events that an NF published are passed over likewise where a later NF dropped; not where the
- * publisher itself did, and alerts never are.
+ * an entry is judged MB_DROP, MB_DROP_FLOW or MB_RESET, all entries of its packet, and after the
+ * latter two all later ones of its flow. Entries with MB_APART neither drop the packet nor are
+ * dropped with it. Events that an NF published are passed over likewise where a later NF dropped;
+ * not where the publisher itself did, and alerts never are.
  *
  * Commands. An NF that declares commands has a ring of struct mb_command. A command that the packet
  * p caused takes effect in the worker just before packet p + delay, in every replay: before it
@@ -219,10 +219,10 @@ struct mb_nf_page {
 /* Verdicts, one byte an entry. */
 enum mb_verdict {
     MB_PASS = 0,
-    MB_DROP = 1,      /* this packet; who judges a stream event says MB_DROP_FLOW instead, since a
-                         retransmission would bring the bytes back (the bus knows no TCP) */
+    MB_DROP = 1,      /* this packet; on an event of a stream MB_DROP_FLOW is meant (reader.h) */
     MB_DROP_FLOW = 2, /* this packet and all later ones of its flow */
     MB_PASS_FLOW = 3, /* this NF wants nothing more of the flow */
+    MB_RESET = 4,     /* MB_DROP_FLOW, and the gate resets the connection at both ends */
     MB_VERDICTS
 };
 

@@ -77,6 +77,7 @@ struct mb_reader *mb_reader_create(const struct mb_reader_config *config, int *e
     reader->cut = config->cut;
     reader->wait_policy = config->wait_policy;
     reader->geometry = config->geometry;
+    memcpy(reader->streams, config->streams, sizeof reader->streams);
     reader->slot_mask = config->log_slots - 1;
     reader->merge_next = MB_NEVER;
     reader->mark = MB_NEVER;

@@ -61,6 +61,10 @@ struct mb_reader_config {
                                        has no filter */
     uint64_t types[32][8];          /* set of types (512 bits) that the k-th one delivers; a
                                        subscription that only follows a publisher has none */
+    uint64_t streams[8];            /* set of types that carry bytes of a stream, or say that some
+                                       will never come: MB_DROP on one is MB_DROP_FLOW, since a
+                                       retransmission would bring the bytes back (the bus knows no
+                                       TCP) */
     uint64_t cut;                   /* a poll ends at the first packet boundary at or past a
                                        multiple of this position, and is not begun before all of
                                        it can be read: batches that do not depend on timing. A
@@ -122,20 +126,22 @@ void mb_reader_set_position(struct mb_reader *reader, uint64_t sequence);
 void mb_reader_set_batch_position(struct mb_reader *reader, uint64_t sequence);
 
 /* The verdict on the entry `sequence`: the worker's one, or for an NF's event its `at`. It must be
- * of the last poll. A stronger verdict stays: DROP_FLOW, DROP, PASS_FLOW, PASS.
+ * of the last poll. A stronger verdict stays: RESET, DROP_FLOW, DROP, PASS_FLOW, PASS. Returns the
+ * verdict that was taken: DROP_FLOW for DROP on an event of a stream, PASS where it cannot be
+ * judged.
  *
- * After MB_DROP_FLOW and MB_PASS_FLOW later events of the flow do not come any more, and those that
- * the last poll already delivered get `bits` = 0. (DROP_FLOW is then repeated for the others.)
- *
- * The bus knows no TCP: who judges an event that carries stream bytes turns MB_DROP into
- * MB_DROP_FLOW, since a retransmission would bring the bytes back. */
-void mb_reader_judge(struct mb_reader *reader, uint64_t sequence, enum mb_verdict verdict);
+ * After MB_DROP_FLOW, MB_RESET and MB_PASS_FLOW later events of the flow do not come any more, and
+ * those that the last poll already delivered get `bits` = 0. (A drop is then repeated for the
+ * others.) */
+enum mb_verdict mb_reader_judge(struct mb_reader *reader, uint64_t sequence,
+                                enum mb_verdict verdict);
 
 /* The same for a delivery of the last poll. An NF's event may be of another flow than the entry
- * that it is `at`, where its publisher takes batches: MB_DROP_FLOW then drops the event's flow,
- * from its next entry on. */
-void mb_reader_judge_delivery(struct mb_reader *reader, const struct mb_delivery *delivery,
-                              enum mb_verdict verdict);
+ * that it is `at`, where its publisher takes batches: MB_DROP_FLOW and MB_RESET then drop the
+ * event's flow, from its next entry on. */
+enum mb_verdict mb_reader_judge_delivery(struct mb_reader *reader,
+                                         const struct mb_delivery *delivery,
+                                         enum mb_verdict verdict);
 
 /* Publishes an event `type`. Header, mask, frame range and snapshot are those of `cause`; `payload`
  * (whole, as the type declares it) replaces the cause's. Waits where the own log is full. Returns

@@ -58,6 +58,7 @@ struct mb_reader {
     uint32_t delivering;        /* bit k: the k-th one delivers some type */
     uint8_t subscription_of_bit[MB_SUBSCRIPTIONS_MAX];
     uint32_t subscriptions_of_type[MB_TYPES_MAX]; /* which deliver it */
+    uint64_t streams[MB_TYPES_MAX / 64];          /* types that carry bytes of a stream */
 
     struct mb_area log_area;
     const struct mb_log_page *log;

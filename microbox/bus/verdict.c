@@ -7,7 +7,11 @@
 
 /* A verdict replaces only weaker ones. */
 static const uint8_t strength[MB_VERDICTS] = {
-    [MB_PASS] = 0, [MB_PASS_FLOW] = 1, [MB_DROP] = 2, [MB_DROP_FLOW] = 3};
+    [MB_PASS] = 0, [MB_PASS_FLOW] = 1, [MB_DROP] = 2, [MB_DROP_FLOW] = 3, [MB_RESET] = 4};
+
+static bool drops_flow(int verdict) {
+    return verdict == MB_DROP_FLOW || verdict == MB_RESET;
+}
 
 static bool names(const struct mb_entry *entry, const uint64_t bits[2]) {
     return ((entry->mask[0] & bits[0]) | (entry->mask[1] & bits[1])) != 0;
@@ -36,9 +40,9 @@ static int judged_entry(struct mb_reader *reader, const struct mb_entry *entry, 
         if (!peer->barrier || peer->verdicts == NULL || !names(entry, peer->mask))
             continue;
         uint8_t verdict = verdict_of(reader, peer, sequence);
-        if (verdict == MB_DROP || verdict == MB_DROP_FLOW)
+        if (verdict == MB_DROP || drops_flow(verdict))
             dropped_by = (int)peer->index;
-        if (verdict == MB_DROP_FLOW && flow != 0)
+        if (drops_flow(verdict) && flow != 0)
             remember(reader, &reader->dropped_flows, flow, (uint8_t)peer->index);
     }
     return entry->flags & MB_APART ? MB_NOBODY : dropped_by;
@@ -77,9 +81,9 @@ static void write_verdict(struct mb_reader *reader, uint64_t sequence, uint8_t v
 
 /* The verdict on a dropped flow is repeated on its later entries, so that who did not see the first
  * one (or forgot it) sees this. What an NF published may be `at` an entry of another flow. */
-static void repeat_drop(struct mb_reader *reader, uint64_t flow, uint64_t at) {
+static void repeat_drop(struct mb_reader *reader, uint64_t flow, uint64_t at, int verdict) {
     if (at >= reader->cursor && mb_reader_entry(reader, at)->flow == flow)
-        write_verdict(reader, at, MB_DROP_FLOW);
+        write_verdict(reader, at, (uint8_t)verdict);
 }
 
 bool mb_reader_is_settled(struct mb_reader *reader, const struct mb_entry *entry, uint64_t at) {
@@ -87,8 +91,8 @@ bool mb_reader_is_settled(struct mb_reader *reader, const struct mb_entry *entry
     int verdict = flow != 0 ? mb_flow_set_find(&reader->judged_flows, flow) : MB_FLOW_UNKNOWN;
     if (verdict == MB_FLOW_UNKNOWN)
         return false;
-    if (verdict == MB_DROP_FLOW)
-        repeat_drop(reader, flow, at);
+    if (drops_flow(verdict))
+        repeat_drop(reader, flow, at, verdict);
     return true;
 }
 
@@ -116,8 +120,8 @@ static void settle_deliveries(struct mb_reader *reader, uint64_t flow, uint64_t 
             continue;
         delivery->bits = 0;
         reader->own.counters->settled++;
-        if (verdict == MB_DROP_FLOW)
-            repeat_drop(reader, flow, delivery->position);
+        if (drops_flow(verdict))
+            repeat_drop(reader, flow, delivery->position, verdict);
     }
 }
 
@@ -133,30 +137,45 @@ static bool may_judge(const struct mb_reader *reader, uint64_t sequence, enum mb
 /* On `flow`, from the entry `sequence` on. */
 static void judge_flow(struct mb_reader *reader, uint64_t flow, uint64_t sequence,
                        enum mb_verdict verdict) {
-    if (verdict != MB_DROP_FLOW && verdict != MB_PASS_FLOW)
+    if (flow == 0 || (verdict != MB_PASS_FLOW && !drops_flow(verdict)))
         return;
-    if (flow == 0 || mb_flow_set_find(&reader->judged_flows, flow) == MB_DROP_FLOW)
+    const int before = mb_flow_set_find(&reader->judged_flows, flow);
+    if (before != MB_FLOW_UNKNOWN && strength[before] >= strength[verdict])
         return;
     remember(reader, &reader->judged_flows, flow, (uint8_t)verdict);
     settle_deliveries(reader, flow, sequence, verdict);
 }
 
-void mb_reader_judge(struct mb_reader *reader, uint64_t sequence, enum mb_verdict verdict) {
-    if (!may_judge(reader, sequence, verdict))
-        return;
-    reader->own.counters->verdicts[verdict]++;
-    write_verdict(reader, sequence, (uint8_t)verdict);
-    judge_flow(reader, mb_reader_entry(reader, sequence)->flow, sequence, verdict);
+/* A retransmission would bring the bytes back. */
+static enum mb_verdict on_type(const struct mb_reader *reader, uint16_t type,
+                               enum mb_verdict verdict) {
+    const bool is_stream = type < MB_TYPES_MAX && reader->streams[type / 64] >> type % 64 & 1;
+    return verdict == MB_DROP && is_stream ? MB_DROP_FLOW : verdict;
 }
 
-void mb_reader_judge_delivery(struct mb_reader *reader, const struct mb_delivery *delivery,
-                              enum mb_verdict verdict) {
+enum mb_verdict mb_reader_judge(struct mb_reader *reader, uint64_t sequence,
+                                enum mb_verdict verdict) {
+    if (!may_judge(reader, sequence, verdict))
+        return MB_PASS;
+    const struct mb_entry *entry = mb_reader_entry(reader, sequence);
+    verdict = on_type(reader, entry->type, verdict);
+    reader->own.counters->verdicts[verdict]++;
+    write_verdict(reader, sequence, (uint8_t)verdict);
+    judge_flow(reader, entry->flow, sequence, verdict);
+    return verdict;
+}
+
+enum mb_verdict mb_reader_judge_delivery(struct mb_reader *reader,
+                                         const struct mb_delivery *delivery,
+                                         enum mb_verdict verdict) {
     const uint64_t sequence = delivery->position;
     if (!may_judge(reader, sequence, verdict))
-        return;
+        return MB_PASS;
     const uint64_t flow = delivery->entry->flow;
+    verdict = on_type(reader, delivery->entry->type, verdict);
     reader->own.counters->verdicts[verdict]++;
-    if (verdict != MB_DROP_FLOW || mb_reader_entry(reader, sequence)->flow == flow)
+    if (!drops_flow(verdict) || mb_reader_entry(reader, sequence)->flow == flow)
         write_verdict(reader, sequence, (uint8_t)verdict);
     judge_flow(reader, flow, sequence, verdict);
+    return verdict;
 }

@@ -24,6 +24,8 @@ from microbox.channel.messages import (
 )
 from microbox.events.catalog import Catalog, EventType
 
+STREAM_TYPES = ("flow.tcp.data", "flow.tcp.gap")
+
 _PAGE = 4096
 _ENTRY_SIZE = 192  # MB_ENTRY_SIZE
 _NF_ENTRY_SIZE = 256  # MB_NF_ENTRY_SIZE
@@ -137,6 +139,15 @@ class Plan:
     def command_delay(self, nf: PlannedNF) -> int:
         """Packets until a command of the NF takes effect; 0: it gives none."""
         return self.settings["command_delay"] if nf.manifest.commands else 0
+
+    def stream_types(self) -> list[int]:
+        """Types that carry bytes of a stream, or say that some will never come."""
+        found = {
+            one.number
+            for name in STREAM_TYPES
+            for one in self.catalog.descendants(self.catalog.resolve(name))
+        }
+        return sorted(found)
 
     def derived_types(self) -> list[tuple[EventType, bool]]:
         """All types that have conditions, and whether somebody reads them or what is below."""

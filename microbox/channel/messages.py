@@ -164,6 +164,8 @@ class Configure:
     user_types: list[TypeDeclaration]  # numbered from the count of built-in types on
     names: list[str]  # of all NFs, by index
     command_delay: int = 0  # packets until a command takes effect; 0: it gives none
+    streams: list[int] = field(default_factory=list)  # types that carry bytes of a stream, or say
+    # that some will never come: a drop of one drops the flow
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ SEVERITIES = {1: "information", 2: "notice", 3: "warning", 4: "critical"}
 
 def print_summary(report: RunReport, console: Console) -> None:
     """Prints all of it. Text of NFs and of the wire is never taken for markup."""
-    for section in (_head, _nfs, _flows, _alerts, _events, _losses, _caps, _unusual, _logs):
+    for section in (_head, _nfs, _gate, _flows, _alerts, _events, _losses, _caps, _unusual, _logs):
         section(report, console)
 
 
@@ -93,13 +93,28 @@ def _nfs(report: RunReport, console: Console) -> None:
     names = ("saw", "handled", "published", "alerts", "dropped", "records")
     table = _table("name", *names, "ended", numbers=names)
     for nf in report.nfs:
-        dropped = nf.verdicts.get("drop", 0) + nf.verdicts.get("drop_flow", 0)
+        dropped = sum(nf.verdicts.get(verdict, 0) for verdict in ("drop", "drop_flow", "reset"))
         published = sum(nf.published.values())
         row = (nf.matched, nf.handled, published, nf.alerts, dropped, nf.records)
         table.add_row(_cell(nf.name), *map(_cell, row), _cell(nf.outcome))
     _print_table(console, table)
     for nf in report.nfs:
         _show(console, *_nf_summary(nf))
+
+
+def _gate(report: RunReport, console: Console) -> None:
+    """What came of the verdicts, by NF and reason."""
+    judges = [(nf.name, nf.gate) for nf in report.nfs if nf.gate]
+    if not judges:
+        return
+    _title(console, "At the gate")
+    names = ("packets dropped", "flows dropped", "flows reset", "passed unjudged")
+    table = _table("name", *names, "reasons", numbers=names)
+    for name, gate in judges:
+        row = (gate.dropped, gate.flows_dropped, gate.flows_reset, gate.passed_unjudged)
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in gate.packets.items())
+        table.add_row(_cell(name), *map(_cell, row), _cell(reasons))
+    _print_table(console, table)
 
 
 def _nf_summary(nf: NFReport) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -35,7 +35,7 @@ from microbox.nf.derived import derived_by
 from microbox.nf.errors import DefinitionError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.parameters import declared_by
-from microbox.nf.verdict import DROP, DROP_FLOW
+from microbox.nf.verdict import DROPS, Verdict
 
 FLOW_STATE_HANDLER = "(flow state)"
 """The handler's name of the subscription that says when `event.flow.state` may go."""
@@ -134,11 +134,7 @@ def is_inline(owner: type[NetworkFunction]) -> bool:
     """As the class says; else whether a verdict that drops can be reached by name."""
     if owner.inline is not None:
         return owner.inline
-    if names_in_code(owner) & {"DROP", "DROP_FLOW"}:
-        return True
-    modules = (inspect.getmodule(base) for base in _own_classes(owner))
-    values = (value for module in modules for value in vars(module).values())
-    return any(value is DROP or value is DROP_FLOW for value in values)
+    return _can_say(owner, DROPS)
 
 
 def gives_commands(owner: type[NetworkFunction]) -> bool:
@@ -150,6 +146,15 @@ def gives_commands(owner: type[NetworkFunction]) -> bool:
         return True
     marks = (one.mark for one in handlers_of(owner))
     return any(isinstance(mark, Subscription) and mark.switch for mark in marks)
+
+
+def _can_say(owner: type[NetworkFunction], verdicts: Collection[Verdict]) -> bool:
+    """Whether one of these verdicts can be reached by name, or by another name in the module."""
+    if names_in_code(owner) & {verdict.name for verdict in verdicts}:
+        return True
+    modules = (inspect.getmodule(base) for base in _own_classes(owner))
+    values = (value for module in modules for value in vars(module).values())
+    return any(value is verdict for value in values for verdict in verdicts)
 
 
 def needs_flow_ends(owner: type[NetworkFunction]) -> bool:

@@ -61,6 +61,7 @@ class Reader:
         config.subscriptions = len(bits)
         config.cut = configure.cut
         config.command_delay = configure.command_delay
+        config.streams = set_of(configure.streams)
         config.wait_policy = lib.mb_wait_policy_default()
         self._describe_bits(config, bits)
         error = ffi.new("int *")
@@ -149,9 +150,10 @@ class Reader:
         """All of the last poll stays valid; publications are made from position `at`."""
         lib.mb_reader_set_batch_position(self._reader, at)
 
-    def judge(self, delivery: Any, verdict: Verdict) -> None:
-        """The verdict on a delivery (struct mb_delivery *) of the last poll."""
-        lib.mb_reader_judge_delivery(self._reader, delivery, int(verdict))
+    def judge(self, delivery: Any, verdict: Verdict) -> Verdict:
+        """The verdict on a delivery (struct mb_delivery *) of the last poll. Returns the one that
+        was taken: DROP_FLOW for DROP on an event of a stream."""
+        return Verdict(lib.mb_reader_judge_delivery(self._reader, delivery, int(verdict)))
 
     def command(self, cause: Any, kind: int, subscriptions: int, sides: int) -> None:
         """Tells the stack what is wanted of the flow of the delivery `cause`."""

@@ -5,8 +5,8 @@ matches) and the call of the handler. Events are views of what the deliveries po
 for each handler and type. What can go wrong is looked at outside the inner loop.
 
 Rules of verdicts: nothing returned means PASS. DROP on a stream event (bytes or a gap of a TCP
-side) is DROP_FLOW, since a retransmission would bring the bytes back. After DROP_FLOW or PASS_FLOW
-the NF gets nothing more of the flow, from the next event on.
+side) is DROP_FLOW, since a retransmission would bring the bytes back. After DROP_FLOW, RESET or
+PASS_FLOW the NF gets nothing more of the flow, from the next event on.
 """
 
 from __future__ import annotations
@@ -32,17 +32,14 @@ from microbox.nf.publisher import Publisher
 from microbox.nf.reader import BusError, Reader
 from microbox.nf.records import RecordLog
 from microbox.nf.switches import Switches
-from microbox.nf.verdict import Verdict
+from microbox.nf.verdict import DROPS, LEAVES, Verdict
 
 if TYPE_CHECKING:
     from microbox.nf.batch import Batch, BatchSelector
 
 PROBLEMS_TOLD = 5  # of one handler, with a traceback; all are counted
 END_OF_INPUT = "system.end_of_input"
-DROPS = (Verdict.DROP, Verdict.DROP_FLOW)
-LEAVES = (Verdict.DROP_FLOW, Verdict.PASS_FLOW)
 NO_EVENT: Any = None
-STREAM_TYPES = ("flow.tcp.data", "flow.tcp.gap")
 
 
 class Runner:
@@ -72,11 +69,6 @@ class Runner:
         self.records = records
         self._is_inline = is_inline(self._owner)
         self._end_type = catalog.resolve(END_OF_INPUT).number
-        self._streams = frozenset(
-            one.number
-            for name in STREAM_TYPES
-            for one in catalog.descendants(catalog.resolve(name))
-        )
         self._ends = frozenset(catalog.resolve(name).number for name in flow_ends(catalog))
         self._raised: Counter[str] = Counter()
         self._left: dict[int, list[int]] = {}  # in this poll, by flow: the subscriptions that are
@@ -279,11 +271,9 @@ class Runner:
         if type(verdict) is not Verdict:
             raise UsageError(
                 f"{name} returned {verdict!r:.60} ({type(verdict).__name__}): expected PASS, DROP, "
-                "DROP_FLOW, PASS_FLOW, or nothing"
+                "DROP_FLOW, PASS_FLOW, RESET, or nothing"
             )
         entry = self._deliveries.entry
-        if verdict is Verdict.DROP and entry.type in self._streams:
-            verdict = Verdict.DROP_FLOW
         if verdict in DROPS and not self._is_inline:
             raise UsageError(
                 f"{name} returned {verdict.name}, but {self._owner.__name__} is not inline: write "
@@ -291,9 +281,9 @@ class Runner:
             )
         if verdict is Verdict.PASS:
             return
-        if verdict in LEAVES and entry.flow:
+        taken = self._reader.judge(self._deliveries.array + self._deliveries.index, verdict)
+        if taken in LEAVES and entry.flow:
             self._left[entry.flow] = [0, 0]
-        self._reader.judge(self._deliveries.array + self._deliveries.index, verdict)
 
     def _judge_batch(self, verdicts: Any, batch: Batch, name: str) -> None:
         """One verdict for all events, or an array with one each."""

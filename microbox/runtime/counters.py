@@ -22,7 +22,12 @@ POLICIES = {
     lib.MB_AT_CAP_BYPASS: "bypass",
     lib.MB_AT_CAP_PASS: "pass",
 }
-VERDICT_NAMES = {lib.MB_DROP: "drop", lib.MB_DROP_FLOW: "drop_flow", lib.MB_PASS_FLOW: "pass_flow"}
+VERDICT_NAMES = {
+    lib.MB_DROP: "drop",
+    lib.MB_DROP_FLOW: "drop_flow",
+    lib.MB_PASS_FLOW: "pass_flow",
+    lib.MB_RESET: "reset",
+}
 
 
 class AreaError(Exception):
@@ -69,6 +74,7 @@ class WorkerCounters:
     published: dict[int, int]  # by number of the event type
     reasons: dict[int, int]  # by number of the reason
     caps_met: dict[str, dict[str, int]]  # by cap and policy, in the chain file's words
+    judges: dict[int, dict[str, int]]  # by NF: struct mb_judge_counters
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,9 @@ class WorkerPages:
             published=_not_zero(self._values.published_by_type),
             reasons=_not_zero(self._values.by_reason),
             caps_met=_caps_met(self._values.caps_met),
+            judges={
+                index: _scalars(self._values.judges + index) for index in range(lib.MB_NFS_MAX)
+            },
         )
 
     def published(self, type_number: int) -> int:

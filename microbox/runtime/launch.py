@@ -221,6 +221,7 @@ class Launcher:
                 user_types=plan.user_types,
                 names=plan.names,
                 command_delay=plan.command_delay(nf),
+                streams=plan.stream_types(),
             )
         )
         _, fds = await child.expect(Area, self._options.patience.start, "making its shared memory")

@@ -67,6 +67,22 @@ class OutputReport:
 
 
 @dataclass(frozen=True, slots=True)
+class GateReport:
+    """What one inline NF's verdicts did. A packet that several NFs judged counts for the strongest
+    verdict; of equal ones, for the first NF's."""
+
+    packets: dict[str, int]  # dropped, by reason
+    flows_dropped: int
+    flows_reset: int
+    passed_unjudged: int  # packets that passed since the NF was gone
+
+    @property
+    def dropped(self) -> int:
+        """Packets that did not leave for this NF's sake."""
+        return sum(self.packets.values())
+
+
+@dataclass(frozen=True, slots=True)
 class NFReport:
     """What one NF saw and reported."""
 
@@ -79,7 +95,8 @@ class NFReport:
     raised: int  # handler calls that raised
     published: dict[str, int]  # by type
     alerts: int
-    verdicts: dict[str, int]  # "drop", "drop_flow", "pass_flow"; passing is not counted here
+    verdicts: dict[str, int]  # "drop", "drop_flow", "pass_flow", "reset"; passing is not counted
+    gate: GateReport | None  # of an inline NF
     records: int
     records_lost: int
     log: str  # its log file's name in the log directory; "" for none

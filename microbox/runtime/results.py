@@ -18,6 +18,7 @@ from microbox.runtime.report import (
     AlertReport,
     Balance,
     FlowReport,
+    GateReport,
     InputReport,
     NFReport,
     OutputReport,
@@ -37,6 +38,12 @@ PACKET_KINDS = {
     "icmp": "ICMP",
     "other": "other",
     "malformed": "malformed",
+}
+DROPPED_FOR = {
+    "verdict.drop": "packets_dropped",
+    "verdict.drop_flow": "packets_of_flows",
+    "verdict.reset": "packets_of_resets",
+    "nf.failed_closed": "unjudged_dropped",
 }
 EVENT_KINDS = ("packet", "flow.tcp", "flow.udp", "flow.icmp", "flow", "timer", "system")
 
@@ -75,7 +82,8 @@ def make_report(
     counters = [nf.pages.counters() for nf in running.nfs]
     catalog = running.plan.catalog
     nfs = [
-        _nf_report(nf, counts, catalog) for nf, counts in zip(running.nfs, counters, strict=True)
+        _nf_report(nf, counts, worker, catalog)
+        for nf, counts in zip(running.nfs, counters, strict=True)
     ]
     directory = options.log_directory
     output = _output_report(running, worker)
@@ -145,7 +153,9 @@ def _output_report(running: Running, worker: WorkerCounters) -> OutputReport | N
     )
 
 
-def _nf_report(nf: RunningNF, counters: NFCounters, catalog: Catalog) -> NFReport:
+def _nf_report(
+    nf: RunningNF, counters: NFCounters, worker: WorkerCounters, catalog: Catalog
+) -> NFReport:
     values = counters.values
     last = nf.finished
     return NFReport(
@@ -159,10 +169,18 @@ def _nf_report(nf: RunningNF, counters: NFCounters, catalog: Catalog) -> NFRepor
         published=_by_name(counters.published, catalog),
         alerts=values["alerts"],
         verdicts=counters.verdicts,
+        gate=_gate_report(worker.judges[nf.planned.index]) if nf.planned.shape.is_inline else None,
         records=last.records if last else values["records"],
         records_lost=last.records_lost if last else 0,
         log=Path(last.log_file).name if last and last.log_file else "",
         summary=last.summary if last else {},
+    )
+
+
+def _gate_report(judge: dict[str, int]) -> GateReport:
+    packets = {reason: judge[counter] for reason, counter in DROPPED_FOR.items() if judge[counter]}
+    return GateReport(
+        packets, judge["flows_dropped"], judge["flows_reset"], judge["unjudged_passed"]
     )
 
 
@@ -221,7 +239,9 @@ def _output(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
         Term(values["gate_waiting"], "without a verdict", is_loss=True),
         Term(values["output_lost"], "that could not be written", is_loss=True),
     ]
-    yield Balance("output", Term(values["packets"], "packets"), parts)
+    made = values["resets_made"]
+    total = Term(values["packets"] + made, f"packets, {made:,} of them RST" if made else "packets")
+    yield Balance("output", total, parts)
 
 
 def _entries(worker: WorkerCounters, catalog: Catalog) -> Balance:

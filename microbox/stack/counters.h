@@ -1,6 +1,6 @@
 /*
- * What a worker counts: the rows of counters.def, then occurrences by event type, by reason, and by
- * cap and policy.
+ * What a worker counts: the rows of counters.def, then occurrences by event type, by reason, by
+ * cap and policy, and what each inline NF did at the gate.
  *
  * The stack counts into a private struct of its own; the rows from log_waits on it leaves at 0,
  * they are the worker's. Once a batch the worker copies all into its counter page, whose whole
@@ -14,6 +14,18 @@
 
 #include <stdint.h>
 
+/* What the verdicts of one inline NF, or their absence, did. A packet that several NFs judged
+ * counts for the strongest verdict, and of equal ones for the first NF's in the chain. */
+struct mb_judge_counters {
+    uint64_t packets_dropped;  /* by a verdict on them alone */
+    uint64_t packets_of_flows; /* dropped with their flow, by MB_DROP_FLOW */
+    uint64_t packets_of_resets;
+    uint64_t flows_dropped;
+    uint64_t flows_reset;
+    uint64_t unjudged_passed; /* packets that the NF was gone for */
+    uint64_t unjudged_dropped;
+};
+
 struct mb_stack_counters {
 #define COUNTER(field, sentence) uint64_t field;
 #include "microbox/stack/counters.def"
@@ -21,6 +33,7 @@ struct mb_stack_counters {
     uint64_t published_by_type[MB_TYPES_MAX];    /* entries, by number of their type */
     uint64_t by_reason[MB_REASONS_MAX];          /* occurrences, by number of the reason */
     uint64_t caps_met[MB_CAPS][MB_CAP_POLICIES]; /* times a cap was met, by what was done */
+    struct mb_judge_counters judges[MB_NFS_MAX]; /* by index of the NF */
 };
 
 #endif

@@ -2,8 +2,12 @@
 
 #include "microbox/bus/atomic.h"
 #include "microbox/events/event_types.h"
+#include "microbox/stack/reset.h"
 
 #include <stdlib.h>
+
+/* Who decided, where it was no NF. */
+enum { NOBODY = MB_NFS_MAX };
 
 /* A packet that has not left yet. */
 struct pending {
@@ -15,7 +19,37 @@ struct pending {
     uint64_t number;
     struct mb_handled_datagram datagrams[MB_DEFRAG_NESTED_MAX];
     uint32_t flow_slot;
+    uint32_t sequence_end; /* as in mb_handled */
+    bool has_sequence;
+    uint8_t direction;
     uint8_t dropped; /* enum mb_reason: by the stack, whatever the judges say */
+};
+
+/* What the gate knows of the flow in a slot of the flow table. A flow that is gone leaves its
+ * number behind; it never comes again. */
+struct gate_flow {
+    uint64_t number : 53; /* 0: none */
+    uint64_t is_dropped : 1;
+    uint64_t is_reset : 1; /* RST segments were made */
+    uint64_t reset_was_tried : 1;
+    uint64_t dropped_by : 6; /* NF, where it is dropped */
+    uint64_t has_sent : 2;   /* bit d: `sent[d]` is set */
+    uint32_t sent[2];        /* by direction: one past the highest sequence number let out */
+};
+
+_Static_assert(sizeof(struct gate_flow) == 16 && MB_NFS_MAX <= 64, "a look-up reads one line");
+
+/* What becomes of a packet. */
+struct judgement {
+    enum mb_reason reason; /* to drop it; none: it leaves */
+    unsigned by;           /* the NF that says so, or NOBODY */
+};
+
+/* The packet that completed the last datagram in a slot of the table of datagrams, where it was
+ * dropped, and so did not reach the receiver, which waits for it. */
+struct dropped_completion {
+    uint64_t packet; /* its number, 0: none */
+    unsigned by;
 };
 
 struct judge {
@@ -41,15 +75,11 @@ struct mb_gate {
      * themselves may have been claimed anew when their verdicts are read. */
     uint64_t *named; /* set of watched NFs */
 
-    /* By flow slot: the flow there that is dropped, 0: none. A flow that is gone leaves its
-     * number behind; it never comes again. */
-    uint64_t *dropped_flow;
-
-    /* By datagram slot: the packet that completed the last datagram there, where it was dropped,
-     * and so did not reach the receiver, which waits for it; 0: none. */
-    uint64_t *dropped_completion;
+    struct gate_flow *flows;                        /* by flow slot */
+    struct dropped_completion *dropped_completions; /* by datagram slot */
 
     struct mb_gate_counters counters;
+    struct mb_judge_counters by_nf[MB_NFS_MAX + 1]; /* the last one of NOBODY */
 };
 
 struct mb_gate *mb_gate_create(const struct mb_gate_config *config) {
@@ -61,9 +91,9 @@ struct mb_gate *mb_gate_create(const struct mb_gate_config *config) {
     gate->slot_mask = config->log->slot_mask;
     gate->pending = calloc(config->capacity, sizeof *gate->pending);
     gate->named = calloc(slots, sizeof *gate->named);
-    gate->dropped_flow = calloc(config->flow_slots, sizeof *gate->dropped_flow);
-    gate->dropped_completion = calloc(config->datagram_slots, sizeof *gate->dropped_completion);
-    if (gate->pending && gate->named && gate->dropped_flow && gate->dropped_completion)
+    gate->flows = calloc(config->flow_slots, sizeof *gate->flows);
+    gate->dropped_completions = calloc(config->datagram_slots, sizeof *gate->dropped_completions);
+    if (gate->pending && gate->named && gate->flows && gate->dropped_completions)
         return gate;
     mb_gate_destroy(gate);
     return NULL;
@@ -74,8 +104,8 @@ void mb_gate_destroy(struct mb_gate *gate) {
         return;
     free(gate->pending);
     free(gate->named);
-    free(gate->dropped_flow);
-    free(gate->dropped_completion);
+    free(gate->flows);
+    free(gate->dropped_completions);
     free(gate);
 }
 
@@ -126,101 +156,246 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
         .number = handled->packet,
         .datagrams = {handled->datagrams[0], handled->datagrams[1]},
         .flow_slot = handled->flow_slot,
+        .sequence_end = handled->sequence_end,
+        .has_sequence = handled->has_sequence,
+        .direction = handled->direction,
         .dropped = handled->dropped,
     };
 }
 
+/* --- what is said of a packet --- */
+
+/* What NF `index` says of an entry: the reason to drop its packet, or none. */
+static enum mb_reason verdict_on(const struct mb_gate *gate, unsigned index, uint64_t sequence) {
+    const struct judge *judge = &gate->judge[index];
+    switch (mb_load_byte_relaxed(&judge->verdicts[sequence & gate->slot_mask])) {
+    case MB_DROP:
+        return MB_REASON_VERDICT_DROP;
+    case MB_DROP_FLOW:
+        return MB_REASON_VERDICT_DROP_FLOW;
+    case MB_RESET:
+        return MB_REASON_VERDICT_RESET;
+    default:
+        return MB_REASON_NONE;
+    }
+}
+
+/* The flow goes before the packet, and what an NF said before what it could not say. */
+static unsigned strength(enum mb_reason reason) {
+    switch (reason) {
+    case MB_REASON_VERDICT_RESET:
+        return 4;
+    case MB_REASON_VERDICT_DROP_FLOW:
+        return 3;
+    case MB_REASON_VERDICT_DROP:
+        return 2;
+    case MB_REASON_NF_FAILED_CLOSED:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* What is left of two judgements: the stronger one, and of equal ones that of the first NF. */
+static struct judgement stronger(struct judgement one, struct judgement other) {
+    const unsigned first = strength(one.reason);
+    const unsigned second = strength(other.reason);
+    if (first == second)
+        return one.by <= other.by ? one : other;
+    return first > second ? one : other;
+}
+
+/* `*unjudged`: the set of NFs that were gone before they could say something. */
+static struct judgement judge_entries(const struct mb_gate *gate, const struct pending *packet,
+                                      uint64_t *unjudged) {
+    struct judgement judgement = {MB_REASON_NONE, NOBODY};
+    for (uint64_t sequence = packet->first; sequence < packet->end; sequence++) {
+        for (uint64_t rest = gate->named[sequence & gate->slot_mask]; rest; rest &= rest - 1) {
+            const unsigned index = (unsigned)__builtin_ctzll(rest);
+            const bool is_gone = sequence >= gate->config.log->page->gone_at[index];
+            struct judgement one = {MB_REASON_NONE, index};
+            if (!is_gone)
+                one.reason = verdict_on(gate, index, sequence);
+            else if (gate->judge[index].fails_closed)
+                one.reason = MB_REASON_NF_FAILED_CLOSED;
+            *unjudged |= is_gone ? UINT64_C(1) << index : 0;
+            if (one.reason != MB_REASON_NONE)
+                judgement = stronger(judgement, one);
+        }
+    }
+    return judgement;
+}
+
+/* --- flows --- */
+
+/* Begun anew where another flow was in its place. */
+static struct gate_flow *flow_of(struct mb_gate *gate, const struct pending *packet) {
+    struct gate_flow *flow = &gate->flows[packet->flow_slot];
+    if (flow->number != packet->flow)
+        *flow = (struct gate_flow){.number = packet->flow};
+    return flow;
+}
+
+static bool has_flow(const struct mb_gate *gate, const struct pending *packet) {
+    return packet->flow != 0 && packet->flow_slot < gate->config.flow_slots;
+}
+
+static const uint32_t *sent_by(const struct gate_flow *flow, unsigned direction) {
+    return flow->has_sent >> direction & 1 ? &flow->sent[direction] : NULL;
+}
+
+static void note_sent(struct gate_flow *flow, const struct pending *packet) {
+    const unsigned direction = packet->direction;
+    const uint32_t *sent = sent_by(flow, direction);
+    if (sent != NULL && (int32_t)(packet->sequence_end - *sent) <= 0)
+        return;
+    flow->has_sent |= 1u << direction;
+    flow->sent[direction] = packet->sequence_end;
+}
+
+static void send_reset(struct mb_gate *gate, const struct pending *packet,
+                       const struct mb_decoded *segment, bool goes_back,
+                       struct mb_reset_numbers numbers) {
+    uint8_t bytes[MB_RESET_FRAME_MAX];
+    struct mb_frame frame = packet->frame;
+    frame.length = mb_reset_make(bytes, segment, frame.link_type, goes_back, numbers);
+    frame.wire_length = frame.length;
+    gate->counters.resets_made++;
+    if (gate->config.sink)
+        mb_sink_write(gate->config.sink, &frame, bytes);
+}
+
+/* To the receiver, then to the sender, but where that has reset the connection itself (RFC 9293
+ * section 3.5.2). Returns false where no RST can be made from the packet. */
+static bool send_resets(struct mb_gate *gate, const struct pending *packet,
+                        const struct gate_flow *flow) {
+    static const struct mb_decoder without_tunnels = {0};
+    struct mb_decoded segment;
+    mb_decode(&without_tunnels, &segment, &packet->frame, gate->config.pool + packet->frame.offset,
+              packet->number);
+    if (!mb_reset_is_possible(&segment, packet->frame.link_type))
+        return false;
+    const uint32_t *sent = sent_by(flow, packet->direction);
+    const uint32_t *answered = sent_by(flow, 1 - packet->direction);
+    send_reset(gate, packet, &segment, false, mb_reset_onwards(&segment, sent, answered));
+    if (!mb_segment_resets(&segment))
+        send_reset(gate, packet, &segment, true, mb_reset_back(&segment, answered));
+    return true;
+}
+
+static bool try_reset(struct mb_gate *gate, const struct pending *packet, struct gate_flow *flow) {
+    if (flow->reset_was_tried)
+        return false;
+    flow->reset_was_tried = true;
+    flow->is_reset = send_resets(gate, packet, flow);
+    gate->counters.resets_not_made += !flow->is_reset;
+    return flow->is_reset;
+}
+
+/* A judgement on the flow from this packet on. */
+static void drop_flow(struct mb_gate *gate, const struct pending *packet, struct gate_flow *flow,
+                      struct judgement judgement) {
+    const bool is_news = !flow->is_dropped;
+    const bool resets =
+        judgement.reason == MB_REASON_VERDICT_RESET && try_reset(gate, packet, flow);
+    if (!is_news && !resets)
+        return;
+    flow->is_dropped = true;
+    flow->dropped_by = judgement.by & (MB_NFS_MAX - 1);
+    gate->by_nf[judgement.by].flows_reset += resets;
+    gate->by_nf[judgement.by].flows_dropped += !resets;
+}
+
 /* --- packets leave --- */
+
+/* The packet's own judgement, and that on its flow, which it may itself have brought. */
+static struct judgement judge_flow(struct mb_gate *gate, const struct pending *packet,
+                                   uint64_t *unjudged) {
+    const struct judgement judgement = judge_entries(gate, packet, unjudged);
+    const bool is_on_flow = strength(judgement.reason) >= strength(MB_REASON_VERDICT_DROP_FLOW);
+    if (!has_flow(gate, packet)) {
+        gate->counters.resets_not_made += judgement.reason == MB_REASON_VERDICT_RESET;
+        return is_on_flow ? (struct judgement){MB_REASON_VERDICT_DROP_FLOW, judgement.by}
+                          : judgement;
+    }
+    struct gate_flow *flow = flow_of(gate, packet);
+    if (is_on_flow)
+        drop_flow(gate, packet, flow, judgement);
+    if (!flow->is_dropped)
+        return judgement;
+    return (struct judgement){
+        .reason = flow->is_reset ? MB_REASON_VERDICT_RESET : MB_REASON_VERDICT_DROP_FLOW,
+        .by = flow->dropped_by,
+    };
+}
+
+/* A datagram is dropped with the packet that completed it. Its receiver has the fragments before
+ * that one and waits for more: what comes of it later is dropped too. */
+static struct judgement judge_packet(struct mb_gate *gate, const struct pending *packet,
+                                     uint64_t *unjudged) {
+    struct judgement judgement = judge_flow(gate, packet, unjudged);
+    for (unsigned i = 0; i < MB_DEFRAG_NESTED_MAX; i++) {
+        const struct mb_handled_datagram *of = &packet->datagrams[i];
+        const struct dropped_completion *last = &gate->dropped_completions[of->slot];
+        if (of->before != 0 && last->packet == of->before)
+            judgement = stronger(judgement, (struct judgement){MB_REASON_VERDICT_DROP, last->by});
+    }
+    const bool is_dropped = judgement.reason != MB_REASON_NONE || packet->dropped != MB_REASON_NONE;
+    for (unsigned i = 0; i < MB_DEFRAG_NESTED_MAX; i++)
+        if (packet->datagrams[i].completes && is_dropped)
+            gate->dropped_completions[packet->datagrams[i].slot] =
+                (struct dropped_completion){packet->number, judgement.by};
+    return judgement;
+}
+
+static void count_drop(struct mb_gate *gate, struct judgement judgement) {
+    struct mb_gate_counters *counters = &gate->counters;
+    struct mb_judge_counters *by_nf = &gate->by_nf[judgement.by];
+    counters->dropped++;
+    switch (judgement.reason) {
+    case MB_REASON_VERDICT_RESET:
+        counters->verdict_reset++;
+        by_nf->packets_of_resets++;
+        return;
+    case MB_REASON_VERDICT_DROP_FLOW:
+        counters->verdict_drop_flow++;
+        by_nf->packets_of_flows++;
+        return;
+    case MB_REASON_VERDICT_DROP:
+        counters->verdict_drop++;
+        by_nf->packets_dropped++;
+        return;
+    default:
+        counters->failed_closed++;
+        by_nf->unjudged_dropped++;
+    }
+}
+
+static void let_out(struct mb_gate *gate, const struct pending *packet, uint64_t unjudged) {
+    if (packet->has_sequence && has_flow(gate, packet))
+        note_sent(flow_of(gate, packet), packet);
+    for (; unjudged != 0; unjudged &= unjudged - 1)
+        gate->by_nf[__builtin_ctzll(unjudged)].unjudged_passed++;
+    if (gate->config.sink)
+        mb_sink_write(gate->config.sink, &packet->frame, gate->config.pool + packet->frame.offset);
+}
+
+static void leave(struct mb_gate *gate, const struct pending *packet) {
+    uint64_t unjudged = 0;
+    const struct judgement judgement = judge_packet(gate, packet, &unjudged);
+    if (judgement.reason != MB_REASON_NONE)
+        count_drop(gate, judgement);
+    else if (packet->dropped != MB_REASON_NONE)
+        gate->counters.refused++;
+    else
+        let_out(gate, packet, unjudged);
+}
 
 static bool all_have_passed(const struct mb_gate *gate, const struct pending *packet) {
     for (uint64_t rest = packet->judges; rest; rest &= rest - 1)
         if (gate->position[__builtin_ctzll(rest)] < packet->end)
             return false;
     return true;
-}
-
-/* What NF `index` says of an entry: the reason to drop its packet, or none. */
-static enum mb_reason verdict_on(const struct mb_gate *gate, unsigned index, uint64_t sequence) {
-    const struct judge *judge = &gate->judge[index];
-    const uint64_t slot = sequence & gate->slot_mask;
-    if (sequence >= gate->config.log->page->gone_at[index])
-        return judge->fails_closed ? MB_REASON_NF_FAILED_CLOSED : MB_REASON_NONE;
-    switch (mb_load_byte_relaxed(&judge->verdicts[slot])) {
-    case MB_DROP:
-        return MB_REASON_VERDICT_DROP;
-    case MB_DROP_FLOW:
-        return MB_REASON_VERDICT_DROP_FLOW;
-    default:
-        return MB_REASON_NONE;
-    }
-}
-
-/* What is left of two verdicts: the flow goes before the packet, and what an NF said goes before
- * what it could not say. */
-static enum mb_reason stronger(enum mb_reason one, enum mb_reason other) {
-    static const enum mb_reason order[] = {
-        MB_REASON_VERDICT_DROP_FLOW,
-        MB_REASON_VERDICT_DROP,
-        MB_REASON_NF_FAILED_CLOSED,
-    };
-    for (unsigned i = 0; i < sizeof order / sizeof *order; i++)
-        if (one == order[i] || other == order[i])
-            return order[i];
-    return MB_REASON_NONE;
-}
-
-static enum mb_reason verdict_on_packet(const struct mb_gate *gate, const struct pending *packet) {
-    enum mb_reason reason = MB_REASON_NONE;
-    if (!packet->judges)
-        return reason;
-    for (uint64_t sequence = packet->first; sequence < packet->end; sequence++)
-        for (uint64_t rest = gate->named[sequence & gate->slot_mask]; rest; rest &= rest - 1)
-            reason = stronger(reason, verdict_on(gate, (unsigned)__builtin_ctzll(rest), sequence));
-    return reason;
-}
-
-/* The packet's own verdict, and that on its flow, which it may itself have brought. */
-static enum mb_reason judge_flow(struct mb_gate *gate, const struct pending *packet) {
-    const enum mb_reason reason = verdict_on_packet(gate, packet);
-    if (packet->flow == 0 || packet->flow_slot >= gate->config.flow_slots)
-        return reason;
-    uint64_t *dropped = &gate->dropped_flow[packet->flow_slot];
-    if (reason == MB_REASON_VERDICT_DROP_FLOW)
-        *dropped = packet->flow;
-    return *dropped == packet->flow ? MB_REASON_VERDICT_DROP_FLOW : reason;
-}
-
-/* A datagram is dropped with the packet that completed it. Its receiver has the fragments before
- * that one and waits for more: what comes of it later is dropped too. */
-static enum mb_reason judge_packet(struct mb_gate *gate, const struct pending *packet) {
-    enum mb_reason reason = judge_flow(gate, packet);
-    for (unsigned i = 0; i < MB_DEFRAG_NESTED_MAX; i++) {
-        const struct mb_handled_datagram *of = &packet->datagrams[i];
-        if (of->before != 0 && gate->dropped_completion[of->slot] == of->before)
-            reason = stronger(reason, MB_REASON_VERDICT_DROP);
-    }
-    const bool is_dropped = reason != MB_REASON_NONE || packet->dropped != MB_REASON_NONE;
-    for (unsigned i = 0; i < MB_DEFRAG_NESTED_MAX; i++)
-        if (packet->datagrams[i].completes && is_dropped)
-            gate->dropped_completion[packet->datagrams[i].slot] = packet->number;
-    return reason;
-}
-
-static void count_drop(struct mb_gate_counters *counters, enum mb_reason reason) {
-    counters->dropped++;
-    counters->verdict_drop += reason == MB_REASON_VERDICT_DROP;
-    counters->verdict_drop_flow += reason == MB_REASON_VERDICT_DROP_FLOW;
-    counters->failed_closed += reason == MB_REASON_NF_FAILED_CLOSED;
-}
-
-static void leave(struct mb_gate *gate, const struct pending *packet) {
-    const enum mb_reason reason = judge_packet(gate, packet);
-    if (reason != MB_REASON_NONE)
-        count_drop(&gate->counters, reason);
-    else if (packet->dropped != MB_REASON_NONE)
-        gate->counters.refused++;
-    else if (gate->config.sink)
-        mb_sink_write(gate->config.sink, &packet->frame, gate->config.pool + packet->frame.offset);
 }
 
 static void learn_positions(struct mb_gate *gate) {
@@ -249,4 +424,8 @@ struct mb_gate_counters mb_gate_counters(const struct mb_gate *gate) {
     struct mb_gate_counters counters = gate->counters;
     counters.waiting = gate->newest - gate->oldest;
     return counters;
+}
+
+const struct mb_judge_counters *mb_gate_judge(const struct mb_gate *gate, uint32_t index) {
+    return &gate->by_nf[index];
 }

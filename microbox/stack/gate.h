@@ -5,8 +5,12 @@
  * A packet concerns the inline NFs that the masks of its entries name; one that names none waits
  * for nothing but those before it. A DROP among its entries' verdicts drops the packet; a DROP_FLOW
  * (or a DROP on an event of the byte stream, whose bytes a retransmission would bring back) drops
- * it and all later packets of its flow. Where an NF died before it judged an entry, the packet
- * passes or, if the NF fails closed, is dropped.
+ * it and all later packets of its flow. A RESET does the same, and in the packet's place go two RST
+ * segments, to its receiver and to its sender, with the time of the packet (reset.h). Where none
+ * can be made from the packet, or the flow is no TCP, a RESET is a DROP_FLOW and counts as one. Of
+ * several verdicts on a packet the strongest counts: RESET, DROP_FLOW, DROP, and last what a dead
+ * NF could not say. Where an NF died before it judged an entry, the packet passes or, if the NF
+ * fails closed, is dropped.
  *
  * Fragments leave one by one. The entries of the datagram that a fragment completes are its
  * packet's, so a drop takes away the fragment that the receiver would still need; and every
@@ -24,6 +28,7 @@
 
 #include "microbox/bus/log.h"
 #include "microbox/io/sink.h"
+#include "microbox/stack/counters.h"
 #include "microbox/stack/stack.h"
 
 struct mb_gate;
@@ -43,7 +48,11 @@ struct mb_gate_counters {
     uint64_t dropped; /* packets, for whatever else: the sum of those below */
     uint64_t verdict_drop;
     uint64_t verdict_drop_flow;
+    uint64_t verdict_reset;
     uint64_t failed_closed;
+    uint64_t
+        resets_made; /* RST segments that were handed to the sink, or would be if there were one */
+    uint64_t resets_not_made; /* flows with a RESET that were dropped instead */
 };
 
 /* Log, sink and pool must outlive the gate. Returns NULL where there is no memory. */
@@ -70,5 +79,8 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
 uint64_t mb_gate_run(struct mb_gate *gate);
 
 struct mb_gate_counters mb_gate_counters(const struct mb_gate *gate);
+
+/* What NF `index` did. Lives as long as the gate. */
+const struct mb_judge_counters *mb_gate_judge(const struct mb_gate *gate, uint32_t index);
 
 #endif

@@ -6,6 +6,7 @@
 #include "microbox/stack/flows/flow_lifecycle.h"
 #include "microbox/stack/icmp_error.h"
 #include "microbox/stack/modules/modules.h"
+#include "microbox/stack/reset.h"
 #include "microbox/stack/stack.h"
 #include "microbox/stack/wire/tcp.h"
 
@@ -215,6 +216,14 @@ static bool is_known(const struct mb_stack *stack, const struct mb_flow_entry *f
            stack->commands == NULL;
 }
 
+/* Anybody can make a RST with any number. */
+static void note_sequence(struct mb_handled *handled, const struct mb_decoded *packet) {
+    if (packet->transport != MB_TRANSPORT_TCP || packet->tcp_flags & MB_TCP_RST)
+        return;
+    handled->has_sequence = true;
+    handled->sequence_end = mb_segment_end(packet);
+}
+
 static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *packet,
                              struct mb_handled *handled) {
     unsigned direction;
@@ -228,6 +237,8 @@ static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *pa
         mb_flow_see_direction(stack, flow, packet, direction);
     handled->flow = flow->number;
     handled->flow_slot = mb_flow_slot(stack, flow);
+    handled->direction = (uint8_t)direction;
+    note_sequence(handled, packet);
     if (mb_flow_is_refused(flow))
         return handle_refused(stack, flow, packet, direction);
     publish_packet_of_flow(stack, packet, flow, direction);

@@ -229,7 +229,10 @@ struct mb_handled {
     uint64_t flow;      /* number of the flow's first packet, as in mb_entry; 0: none */
     uint32_t flow_slot; /* index in the flow table; meaningless where `flow` is 0 */
     uint8_t dropped;    /* enum mb_reason: the stack drops it, whatever NFs say; 0: it does not */
-    uint8_t reserved[3];
+    uint8_t direction;  /* of the flow */
+    bool has_sequence;  /* a TCP segment: `sequence_end` is set */
+    uint8_t reserved;
+    uint32_t sequence_end; /* one past its last sequence number */
     struct mb_handled_datagram datagrams[MB_DEFRAG_NESTED_MAX]; /* from the outside in */
 };
 
@@ -250,8 +253,8 @@ size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct
 bool mb_stack_finish(struct mb_stack *stack, uint8_t reason);
 
 /* NF `nf` is gone: publishes system.nf_exited, for which there must be room in the log. From now on
- * none of its bits is set, except where `keeps_bits`: an NF that fails closed goes on being named,
- * since its packets must not pass. */
+ * none of its bits is set, except where `keeps_bits`: an inline NF goes on being named, since its
+ * packets must not pass where it fails closed, and are counted where it fails open. */
 void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status, bool keeps_bits);
 
 /* Slots of the table of datagrams: every mb_handled.datagrams[].slot is below. */

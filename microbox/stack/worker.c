@@ -125,7 +125,12 @@ static void count_gate(const struct mb_worker *worker, struct mb_stack_counters 
     counters->gate_waiting = gate.waiting;
     counters->by_reason[MB_REASON_VERDICT_DROP] += gate.verdict_drop;
     counters->by_reason[MB_REASON_VERDICT_DROP_FLOW] += gate.verdict_drop_flow;
+    counters->by_reason[MB_REASON_VERDICT_RESET] += gate.verdict_reset;
     counters->by_reason[MB_REASON_NF_FAILED_CLOSED] += gate.failed_closed;
+    counters->resets_made = gate.resets_made;
+    counters->resets_not_made = gate.resets_not_made;
+    for (uint32_t index = 0; index < worker->nfs; index++)
+        counters->judges[index] = *mb_gate_judge(worker->gate, index);
 }
 
 static void publish_counters(struct mb_worker *worker) {

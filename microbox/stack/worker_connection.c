@@ -335,7 +335,7 @@ void mb_worker_tell_exits(struct mb_worker *worker) {
             continue;
         if (!mb_log_has_room(&worker->log, 1))
             return;
-        mb_stack_detach(worker->stack, index, nf->exit_status, nf->is_inline && nf->fails_closed);
+        mb_stack_detach(worker->stack, index, nf->exit_status, nf->is_inline);
         nf->exit_untold = false;
     }
 }

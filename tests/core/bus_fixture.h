@@ -33,6 +33,7 @@ struct bus_nf {
     uint64_t cut;
     uint64_t command_slots;
     uint64_t command_delay;
+    bool reads_streams; /* BUS_TYPE carries bytes of a stream */
 };
 
 struct bus {
@@ -63,6 +64,8 @@ static inline struct mb_reader *bus_make_reader(const struct bus *bus, uint32_t 
                                       .cut = bus->nf[index].cut,
                                       .command_delay = bus->nf[index].command_delay};
     memset(config.types[0], 0xff, sizeof config.types[0]);
+    if (bus->nf[index].reads_streams)
+        config.streams[BUS_TYPE / 64] = UINT64_C(1) << BUS_TYPE % 64;
     int error = 0;
     struct mb_reader *reader = mb_reader_create(&config, &error);
     assert_int_equal(error, 0);

@@ -15,6 +15,8 @@ static const struct bus_nf reading_behind = {.waits_for = NF(0), .merges = NF(0)
 
 enum { BOTH = NF(0) | NF(1) };
 
+static const struct bus_nf stream_firewall = {.is_inline = true, .reads_streams = true};
+
 /* NF 0 polls all there is, judges one entry, and moves on. */
 static void judge(struct bus *bus, uint64_t sequence, enum mb_verdict verdict) {
     assert_true(bus_poll(bus, 0) > 0);
@@ -91,6 +93,37 @@ static void a_verdict_on_a_packet_may_be_one_on_its_flow(void **state) {
     judge(&bus, 1, MB_DROP_FLOW);
     assert_int_equal(bus_counters(&bus, 0)->settled, 1);
     bus_expect(&bus, 1, 0, -1);
+    bus_destroy(&bus);
+}
+
+static void a_reset_flow_is_passed_over_like_a_dropped_one(void **state) {
+    (void)state;
+    struct bus bus;
+    bus_create(&bus, SLOTS, (struct bus_nf[]){firewall, behind}, 2);
+    bus_packets(&bus, 3, 1, BOTH);
+    bus_packet(&bus, 2, BOTH);
+    judge(&bus, 1, MB_RESET);
+    assert_int_equal(bus_counters(&bus, 0)->verdicts[MB_RESET], 1);
+    assert_int_equal(bus_counters(&bus, 0)->settled, 1);
+    bus_expect(&bus, 1, 0, 3, -1);
+    bus_destroy(&bus);
+}
+
+/* A retransmission would bring the bytes back. */
+static void a_drop_of_bytes_of_a_stream_drops_the_flow(void **state) {
+    (void)state;
+    struct bus bus;
+    bus_create(&bus, SLOTS, (struct bus_nf[]){stream_firewall, behind}, 2);
+    bus_packets(&bus, 3, 1, BOTH);
+    bus_packet(&bus, 2, BOTH);
+    assert_int_equal(bus_poll(&bus, 0), 4);
+    assert_int_equal(mb_reader_judge_delivery(bus.reader[0], &bus.delivery[0][1], MB_DROP),
+                     MB_DROP_FLOW);
+    assert_int_equal(mb_reader_judge(bus.reader[0], 3, MB_PASS), MB_PASS);
+    mb_reader_advance(bus.reader[0]);
+    assert_int_equal(bus_counters(&bus, 0)->verdicts[MB_DROP], 0);
+    assert_int_equal(bus_counters(&bus, 0)->verdicts[MB_DROP_FLOW], 1);
+    bus_expect(&bus, 1, 0, 3, -1);
     bus_destroy(&bus);
 }
 
@@ -401,6 +434,8 @@ int main(void) {
         cmocka_unit_test(what_is_apart_from_the_packet_is_not_dropped_with_it),
         cmocka_unit_test(a_packet_is_not_dropped_with_what_is_apart_from_it),
         cmocka_unit_test(a_verdict_on_a_packet_may_be_one_on_its_flow),
+        cmocka_unit_test(a_reset_flow_is_passed_over_like_a_dropped_one),
+        cmocka_unit_test(a_drop_of_bytes_of_a_stream_drops_the_flow),
         cmocka_unit_test(a_dropped_flow_is_passed_over_from_there_on),
         cmocka_unit_test(a_flow_dropped_while_a_reader_idled_stays_dropped_for_it),
         cmocka_unit_test(a_verdict_counts_only_where_the_mask_names_the_judge),

@@ -239,6 +239,46 @@ static void drop_flow_drops_the_flow_from_there_on(void **state) {
     assert_output(bench, "0356");
 }
 
+static void the_strongest_verdict_counts_and_of_equal_ones_the_first_nfs(void **state) {
+    struct bench *bench = *state;
+    const uint64_t both = FIRST | SECOND;
+    uint64_t first = packet_of_flow(bench, 7, 1, &both, 1);
+    judge(bench, 0, first, MB_DROP);
+    judge(bench, 1, first, MB_DROP_FLOW);
+    packet_of_flow(bench, 7, 1, NULL, 0);
+    first = packet(bench, both);
+    judge(bench, 0, first, MB_DROP);
+    judge(bench, 1, first, MB_DROP);
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    assert_int_equal(mb_gate_judge(bench->gate, 0)->packets_dropped, 1);
+    assert_int_equal(mb_gate_judge(bench->gate, 0)->flows_dropped, 0);
+    assert_int_equal(mb_gate_judge(bench->gate, 1)->packets_dropped, 0);
+    assert_int_equal(mb_gate_judge(bench->gate, 1)->packets_of_flows, 2);
+    assert_int_equal(mb_gate_judge(bench->gate, 1)->flows_dropped, 1);
+}
+
+/* Their frames are one byte long. */
+static void a_reset_of_what_is_no_tcp_drops_the_flow_and_is_counted_so(void **state) {
+    struct bench *bench = *state;
+    const uint64_t mask = FIRST;
+    judge(bench, 0, packet_of_flow(bench, 7, 1, &mask, 1), MB_RESET);
+    judge(bench, 0, packet_of_flow(bench, 7, 1, &mask, 1), MB_RESET);
+    packet_of_flow(bench, 7, 1, NULL, 0);
+    judge(bench, 0, packet(bench, FIRST), MB_RESET);
+    packet(bench, NOBODY);
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    const struct mb_gate_counters counters = mb_gate_counters(bench->gate);
+    assert_int_equal(counters.verdict_drop_flow, 4);
+    assert_int_equal(counters.verdict_reset, 0);
+    assert_int_equal(counters.resets_made, 0);
+    assert_int_equal(counters.resets_not_made, 2);
+    assert_int_equal(mb_gate_judge(bench->gate, 0)->flows_dropped, 1);
+    assert_int_equal(mb_gate_judge(bench->gate, 0)->flows_reset, 0);
+    assert_output(bench, "4");
+}
+
 /* While a packet is handled another flow may end; what an NF says of that is not about the packet.
  */
 static void a_verdict_on_what_is_apart_from_the_packet_does_not_touch_it(void **state) {
@@ -276,6 +316,8 @@ static void what_a_dead_nf_judged_counts_and_the_rest_passes_if_it_fails_open(vo
     packet(bench, FIRST);
     mb_gate_run(bench->gate);
     assert_int_equal(mb_gate_counters(bench->gate).dropped, 1);
+    assert_int_equal(mb_gate_judge(bench->gate, 0)->packets_dropped, 1);
+    assert_int_equal(mb_gate_judge(bench->gate, 0)->unjudged_passed, 2);
     assert_output(bench, "12");
 }
 
@@ -289,6 +331,7 @@ static void what_a_dead_nf_did_not_judge_is_dropped_if_it_fails_closed(void **st
     mb_gate_run(bench->gate);
     assert_int_equal(mb_gate_counters(bench->gate).failed_closed, 2);
     assert_int_equal(mb_gate_counters(bench->gate).dropped, 2);
+    assert_int_equal(mb_gate_judge(bench->gate, 1)->unjudged_dropped, 2);
     assert_output(bench, "03");
 }
 
@@ -385,6 +428,8 @@ int main(void) {
         GATE_TEST(any_drop_among_its_entries_drops_the_packet),
         GATE_TEST(verdict_bytes_of_entries_that_name_others_mean_nothing),
         GATE_TEST(drop_flow_drops_the_flow_from_there_on),
+        GATE_TEST(the_strongest_verdict_counts_and_of_equal_ones_the_first_nfs),
+        GATE_TEST(a_reset_of_what_is_no_tcp_drops_the_flow_and_is_counted_so),
         GATE_TEST(a_verdict_on_what_is_apart_from_the_packet_does_not_touch_it),
         GATE_TEST(pass_flow_is_a_pass),
         GATE_TEST(what_a_dead_nf_judged_counts_and_the_rest_passes_if_it_fails_open),

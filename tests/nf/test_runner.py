@@ -186,7 +186,7 @@ def test_what_is_no_verdict_is_an_error(capture: MakeCapture) -> None:
     with pytest.raises(RunFailed) as error:
         run_nf(Talker, capture([udp(b"")]))
     assert (
-        "talk returned True (bool): expected PASS, DROP, DROP_FLOW, PASS_FLOW, or nothing"
+        "talk returned True (bool): expected PASS, DROP, DROP_FLOW, PASS_FLOW, RESET, or nothing"
         in str(error.value)
     )
 

@@ -1,33 +1,13 @@
 #include "microbox/stack/decode/layers.h"
 #include "microbox/stack/wire/ethernet.h"
 #include "microbox/stack/wire/fddi.h"
+#include "microbox/stack/wire/link_types.h"
 #include "microbox/stack/wire/linux_cooked.h"
 #include "microbox/stack/wire/loopback.h"
 #include "microbox/stack/wire/mpls.h"
 #include "microbox/stack/wire/nflog.h"
 #include "microbox/stack/wire/ppp.h"
 #include "microbox/stack/wire/wlan.h"
-
-/* LINKTYPE_ values of captures. */
-enum {
-    LINK_NULL = 0,
-    LINK_ETHERNET = 1,
-    LINK_PPP = 9,
-    LINK_FDDI = 10,
-    LINK_RAW_BSD = 12,
-    LINK_RAW_OPENBSD = 14,
-    LINK_RAW = 101,
-    LINK_WLAN = 105,
-    LINK_LOOP = 108,
-    LINK_LINUX_COOKED = 113,
-    LINK_PRISM = 119,
-    LINK_RADIOTAP = 127,
-    LINK_AVS = 163,
-    LINK_IPV4 = 228,
-    LINK_IPV6 = 229,
-    LINK_NFLOG = 239,
-    LINK_LINUX_COOKED_2 = 276
-};
 
 void mb_decode_ethernet(struct mb_decoded *decoded, struct mb_rest *rest) {
     const uint8_t *frame = mb_rest_next(rest);
@@ -142,36 +122,36 @@ static void decode_raw(struct mb_decoded *decoded, struct mb_rest *rest) {
 }
 
 void mb_decode_link(struct mb_decoded *decoded, struct mb_rest *rest, uint32_t link_type) {
-    if (link_type == LINK_ETHERNET)
+    if (link_type == MB_LINK_ETHERNET)
         return mb_decode_ethernet(decoded, rest);
     switch (link_type) {
-    case LINK_RAW_BSD:
-    case LINK_RAW_OPENBSD:
-    case LINK_RAW:
+    case MB_LINK_RAW_BSD:
+    case MB_LINK_RAW_OPENBSD:
+    case MB_LINK_RAW:
         return decode_raw(decoded, rest);
-    case LINK_IPV4:
+    case MB_LINK_IPV4:
         return mb_decode_network(decoded, rest, MB_ETHER_TYPE_IPV4);
-    case LINK_IPV6:
+    case MB_LINK_IPV6:
         return mb_decode_network(decoded, rest, MB_ETHER_TYPE_IPV6);
-    case LINK_NULL:
-    case LINK_LOOP:
+    case MB_LINK_NULL:
+    case MB_LINK_LOOP:
         return decode_loopback(decoded, rest);
-    case LINK_PPP:
+    case MB_LINK_PPP:
         return decode_ppp(decoded, rest);
-    case LINK_FDDI:
+    case MB_LINK_FDDI:
         return decode_fddi(decoded, rest);
-    case LINK_NFLOG:
+    case MB_LINK_NFLOG:
         return decode_nflog(decoded, rest);
-    case LINK_WLAN:
+    case MB_LINK_WLAN:
         return decode_wlan(decoded, rest, false);
-    case LINK_RADIOTAP:
+    case MB_LINK_RADIOTAP:
         return decode_radiotap(decoded, rest);
-    case LINK_PRISM:
-    case LINK_AVS:
+    case MB_LINK_PRISM:
+    case MB_LINK_AVS:
         return decode_wlan_behind_header(decoded, rest);
-    case LINK_LINUX_COOKED:
+    case MB_LINK_LINUX_COOKED:
         return decode_linux_cooked(decoded, rest);
-    case LINK_LINUX_COOKED_2:
+    case MB_LINK_LINUX_COOKED_2:
         return decode_linux_cooked_2(decoded, rest);
     default:
         decoded->reason = MB_REASON_LINK_TYPE_UNKNOWN;

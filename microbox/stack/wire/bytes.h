@@ -25,4 +25,9 @@ static inline void mb_write_16(uint8_t *bytes, uint16_t value) {
     memcpy(bytes, &value, sizeof value);
 }
 
+static inline void mb_write_32(uint8_t *bytes, uint32_t value) {
+    value = __builtin_bswap32(value);
+    memcpy(bytes, &value, sizeof value);
+}
+
 #endif
