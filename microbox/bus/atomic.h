@@ -27,6 +27,10 @@ static inline uint8_t mb_load_byte_relaxed(const uint8_t *byte) {
     return __atomic_load_n(byte, __ATOMIC_RELAXED);
 }
 
+static inline uint8_t mb_load_byte_acquire(const uint8_t *byte) {
+    return __atomic_load_n(byte, __ATOMIC_ACQUIRE);
+}
+
 static inline void mb_store_half_relaxed(uint32_t *word, uint32_t value) {
     __atomic_store_n(word, value, __ATOMIC_RELAXED);
 }

@@ -50,10 +50,16 @@ static void look_for_part(const struct mb_reader *reader, struct mb_peer *peer, 
         peer->batch_end_at = MB_NEVER;
     while (peer->batch_end_at == MB_NEVER && peer->scanned < peer->visible) {
         const struct mb_nf_entry *slot = next_to_scan(peer);
-        uint64_t at = mb_load_relaxed(&slot->provenance.at);
+        uint64_t at = mb_load_acquire(&slot->provenance.at);
+        bool ends_part = mb_load_byte_acquire(&slot->provenance.ends_part) != 0;
+        uint64_t given_up = mb_nf_log_given_up(reader, peer);
+        if (given_up > peer->scanned) {
+            peer->scanned = given_up;
+            continue;
+        }
         if (at >= end)
             return;
-        if (at >= reader->next && mb_load_byte_relaxed(&slot->provenance.ends_part) != 0)
+        if (at >= reader->next && ends_part)
             peer->batch_end_at = at;
         peer->scanned++;
     }

@@ -14,7 +14,8 @@
  *
  * Due. Before the worker moves `head` it stores due[i] = the new head for each NF i that some
  * entry of the batch names in its mask, and for each NF behind an inline one that is named, since
- * the verdict may be on a flow that both read. An NF whose cursor is at or past its due has nothing
+ * the verdict may be on a flow that both read (but not where the two are instances of one NF, which
+ * read no flow in common). An NF whose cursor is at or past its due has nothing
  * to read: it counts as standing at the head, is not woken, and need not move its cursor.
  *
  * Passed. NF i's position, for anybody who waits for it (a later NF, the gate):
@@ -28,9 +29,13 @@
  *
  * NF logs. An NF's own log has entries of struct mb_nf_entry; `at` is the position in the worker's
  * log that it was published from. A reader whose barrier is b may read those with at < b. The
- * mask of the worker's entry `at` names every reader of that NF (the plan sees to it), so an
- * entry of an NF's log is free when all its readers have passed `at`. A reader merges by `at`,
- * then NF, then sequence number; the worker's entry `at` itself comes first. A publisher whose log
+ * mask of the worker's entry `at` names every reader of that NF that the entry concerns (the plan
+ * sees to it), so an entry of an NF's log is free when all its readers have passed `at`. A reader
+ * merges by `at`, then NF, then sequence number; the worker's entry `at` itself comes first. A
+ * reader that is one of several instances is concerned by its share of the flows alone: what is
+ * published for the others may be overwritten before it looks. So the publisher stores log_tail
+ * before it overwrites, and an instance that has copied an entry believes it only if log_tail, read
+ * after that, is not past it. A publisher whose log
  * is full moves its cursor up to the packet in hand and waits; so that this always helps, what one
  * packet makes it publish may fill half of its log and of its data ring, no more.
  *
@@ -213,7 +218,8 @@ struct mb_nf_page {
 
     uint64_t log_head;     /* of its own log */
     uint64_t command_head; /* sequence number of the next command */
-    uint8_t line2[48];
+    uint64_t log_tail;     /* entries of its own log before this one may be overwritten */
+    uint8_t line2[40];
 };
 
 /* Verdicts, one byte an entry. */

@@ -55,16 +55,23 @@ static bool shares_bits(const struct mb_log *log, const uint64_t mask[2]) {
     return false;
 }
 
-static void learn_concerns(struct mb_log *log) {
-    uint64_t inline_before[2] = {0, 0};
-    for (uint32_t index = 0; index < log->consumers; index++) {
-        const struct mb_consumer *consumer = &log->consumer[index];
-        for (unsigned half = 0; half < 2; half++) {
-            log->concerns[index][half] = consumer->mask[half] | inline_before[half];
-            if (consumer->verdicts != NULL)
-                inline_before[half] |= consumer->mask[half];
-        }
+static void learn_concerns_of(struct mb_log *log, uint32_t index) {
+    const struct mb_consumer *consumer = &log->consumer[index];
+    uint64_t *concerns = log->concerns[index];
+    concerns[0] = consumer->mask[0];
+    concerns[1] = consumer->mask[1];
+    for (uint32_t before = 0; before < index; before++) {
+        const struct mb_consumer *judge = &log->consumer[before];
+        if (judge->verdicts == NULL || (consumer->siblings >> before & 1))
+            continue;
+        concerns[0] |= judge->mask[0];
+        concerns[1] |= judge->mask[1];
     }
+}
+
+static void learn_concerns(struct mb_log *log) {
+    for (uint32_t index = 0; index < log->consumers; index++)
+        learn_concerns_of(log, index);
 }
 
 int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *consumer) {

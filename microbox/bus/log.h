@@ -16,6 +16,7 @@ struct mb_consumer {
     const uint8_t *verdicts;       /* NULL: not inline */
     uint64_t mask[2];              /* all its bits */
     bool fails_closed;
+    uint64_t siblings; /* set of NFs: instances of the same NF, itself included; 0: it is alone */
 };
 
 /* Private to the worker. */
@@ -31,7 +32,7 @@ struct mb_log {
     uint32_t consumers;
     struct mb_consumer consumer[MB_NFS_MAX];
     uint64_t concerns[MB_NFS_MAX][2]; /* bits that make an entry NF i's concern: its own and those
-                                         of the inline NFs before it */
+                                         of the inline NFs before it, siblings left out */
     uint64_t due[MB_NFS_MAX];         /* private copy of what the page says */
     uint64_t from[MB_NFS_MAX];
     uint64_t passed[MB_NFS_MAX]; /* what NF i was counted to have passed: slots before it may be

@@ -20,12 +20,34 @@ static const struct mb_nf_entry *slot_of(const struct mb_peer *peer, uint64_t se
     return &peer->slots[sequence & (peer->geometry.own_slots - 1)];
 }
 
+uint64_t mb_nf_log_given_up(const struct mb_reader *reader, const struct mb_peer *peer) {
+    if (reader->instances <= 1)
+        return 0;
+    uint64_t tail = mb_load_acquire(&peer->page->log_tail);
+    return tail < peer->visible ? tail : peer->visible;
+}
+
+/* Returns true where something that it would have taken next is gone. */
+static bool skip_given_up(const struct mb_reader *reader, struct mb_peer *peer) {
+    uint64_t tail = mb_nf_log_given_up(reader, peer);
+    if (tail <= peer->taken)
+        return false;
+    peer->taken = tail;
+    peer->next_at = MB_NEVER;
+    return true;
+}
+
 /* `at` of the entry that comes next. It may not run backwards. */
 static void look_at_next(struct mb_reader *reader, struct mb_peer *peer) {
+    uint64_t at;
     peer->next_at = MB_NEVER;
-    if (peer->broken || peer->taken == peer->visible)
+    if (peer->broken)
         return;
-    uint64_t at = mb_load_relaxed(&slot_of(peer, peer->taken)->provenance.at);
+    do {
+        if (peer->taken == peer->visible)
+            return;
+        at = mb_load_acquire(&slot_of(peer, peer->taken)->provenance.at);
+    } while (skip_given_up(reader, peer));
     if (at < peer->taken_at || at == MB_NEVER) {
         declare_broken(reader, peer);
         return;
@@ -50,11 +72,16 @@ void mb_nf_log_look(struct mb_reader *reader, struct mb_peer *peer) {
         look_for_batches(reader, peer, head);
         return;
     }
-    if (head < peer->visible || head - peer->taken > peer->geometry.own_slots) {
+    if (head < peer->visible) {
         declare_broken(reader, peer);
         return;
     }
     peer->visible = head;
+    skip_given_up(reader, peer);
+    if (head - peer->taken > peer->geometry.own_slots) {
+        declare_broken(reader, peer);
+        return;
+    }
     if (peer->next_at == MB_NEVER)
         look_at_next(reader, peer);
 }
@@ -79,7 +106,7 @@ static void copy_entry(struct mb_nf_entry *copy, const struct mb_nf_entry *slot)
     uint64_t *to = (uint64_t *)copy;
     const uint64_t *from = (const uint64_t *)slot;
     for (unsigned i = 0; i < WORDS_OF_ENTRY; i++)
-        to[i] = mb_load_relaxed(&from[i]);
+        to[i] = mb_load_acquire(&from[i]);
 }
 
 static bool lies_in_ring(const struct mb_peer *peer, const struct mb_provenance *provenance) {
@@ -107,6 +134,11 @@ const struct mb_nf_entry *mb_nf_log_take(struct mb_reader *reader, const struct 
     struct mb_nf_entry *copy = &reader->copies[reader->copies_used];
     *whose = peer;
     copy_entry(copy, slot_of(peer, peer->taken));
+    if (skip_given_up(reader, peer)) {
+        look_at_next(reader, peer);
+        mb_nf_log_find_next(reader);
+        return NULL;
+    }
     if (!is_sound(peer, copy)) {
         declare_broken(reader, peer);
         mb_nf_log_find_next(reader);

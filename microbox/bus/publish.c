@@ -95,19 +95,25 @@ static uint64_t passed_by_readers(const struct mb_reader *reader, struct mb_wind
     return smallest;
 }
 
-static void reclaim(struct mb_reader *reader, struct mb_window *slowest) {
-    uint64_t passed = passed_by_readers(reader, slowest);
+/* Gives up entries that all readers have passed. Returns false where one is left. */
+static bool give_up_before(struct mb_reader *reader, uint64_t passed) {
     while (slots_used(reader) > 0) {
         uint64_t slot = reader->own_tail & (reader->geometry.own_slots - 1);
         const struct mb_nf_entry *oldest = &reader->own.slots[slot];
         if (oldest->provenance.at >= passed)
-            return;
+            return false;
         reader->own_ring_tail = oldest->provenance.blob;
         if (oldest->entry.flags & MB_IN_DATA_RING)
             reader->own_ring_tail += oldest->provenance.blob_length;
         reader->own_tail++;
     }
-    reader->own_ring_tail = reader->own_ring_head;
+    return true;
+}
+
+static void reclaim(struct mb_reader *reader, struct mb_window *slowest) {
+    if (give_up_before(reader, passed_by_readers(reader, slowest)))
+        reader->own_ring_tail = reader->own_ring_head;
+    mb_store_release(&reader->own.page->log_tail, reader->own_tail);
 }
 
 /* Gives all up that is done for, and waits. Returns 0 or -EINTR. */
@@ -161,6 +167,15 @@ static bool ends_part(const struct mb_reader *reader, uint64_t need) {
            (reader->own_ring_head + need) / ring_part != reader->own_ring_head / ring_part;
 }
 
+/* Each word is released: a reader that finds a new one here also finds the new log_tail. */
+static void write_entry(struct mb_reader *reader, const struct mb_nf_entry *entry) {
+    uint64_t *to =
+        (uint64_t *)&reader->own.slots[reader->own_head & (reader->geometry.own_slots - 1)];
+    const uint64_t *from = (const uint64_t *)entry;
+    for (unsigned i = 0; i < sizeof *entry / sizeof *from; i++)
+        mb_store_release(&to[i], from[i]);
+}
+
 static int check(const struct mb_reader *reader, const struct mb_delivery *cause, uint16_t type,
                  uint32_t length) {
     if (reader->geometry.own_slots == 0)
@@ -205,10 +220,7 @@ int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause,
     memset(&entry.payload, 0, sizeof entry.payload);
     memcpy(&entry.payload, payload, inside);
 
-    struct mb_nf_entry *slot =
-        &reader->own.slots[reader->own_head & (reader->geometry.own_slots - 1)];
-    slot->entry = entry;
-    slot->provenance = provenance;
+    write_entry(reader, &(struct mb_nf_entry){entry, provenance});
     reader->own_head++;
     mb_store_release(&reader->own.page->log_head, reader->own_head);
     struct mb_nf_counters *counters = reader->own.counters;

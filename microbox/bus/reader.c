@@ -48,7 +48,8 @@ static bool is_sound(const struct mb_reader_config *config) {
            config->geometry.log_slots == config->log_slots && (cut & (cut - 1)) == 0 &&
            cut <= config->log_slots / 4 &&
            (config->geometry.command_slots != 0) == (config->command_delay != 0) &&
-           (config->command_delay == 0 || cut == 0);
+           (config->command_delay == 0 || cut == 0) &&
+           (config->instance == 0 || config->instance < config->instances);
 }
 
 static int create_area(struct mb_reader *reader) {
@@ -75,6 +76,8 @@ struct mb_reader *mb_reader_create(const struct mb_reader_config *config, int *e
         return NULL;
     reader->nf = config->nf;
     reader->cut = config->cut;
+    reader->instance = config->instance;
+    reader->instances = config->instances;
     reader->wait_policy = config->wait_policy;
     reader->geometry = config->geometry;
     memcpy(reader->streams, config->streams, sizeof reader->streams);
@@ -232,11 +235,21 @@ static uint32_t matches(const struct mb_reader *reader, const struct mb_entry *e
     return deliver & (subscriptions_in(reader, low, 0) | subscriptions_in(reader, high, 64));
 }
 
-/* As `matches`, for what an NF published. Its mask is that of the worker's entry which it was
- * published at, and names this reader under the publisher's filters. Subscription 0 has no filter:
- * whatever made the publisher speak is right for it. */
+/* Neither a packet nor a flow: a timer, the end of the input. */
+static bool is_of_no_share(const struct mb_entry *entry) {
+    return entry->flow == 0 && entry->frame_length == 0;
+}
+
+/* As `matches`, for what an NF published. Its mask is that of the worker's entry which caused it,
+ * and names this reader under the publisher's filters. Subscription 0 has no filter: whatever made
+ * the publisher speak is right for it. Of several instances the mask names the one whose share it
+ * is; where all are named, as for a timer, it is for the first. */
 static uint32_t matches_published(const struct mb_reader *reader, const struct mb_entry *entry) {
     if (entry->type >= MB_TYPES_MAX)
+        return 0;
+    if (reader->instances > 1 && !is_of_no_share(entry))
+        return matches(reader, entry);
+    if (reader->instance > 0)
         return 0;
     return matches(reader, entry) | (reader->subscriptions_of_type[entry->type] & UINT32_C(1));
 }

@@ -70,6 +70,10 @@ struct mb_reader_config {
                                        it can be read: batches that do not depend on timing. A
                                        power of two, at most a quarter of the log; 0: wherever
                                        the barrier is */
+    uint32_t instance;              /* where several instances share out an NF's flows: which one
+                                       this is, from 0; each of its subscriptions names it for its
+                                       share alone */
+    uint32_t instances;             /* how many there are; 0 or 1: this one alone */
     uint64_t command_delay; /* packets until a command takes effect; 0 where it gives none. Not
                                together with `cut`: a batch is not begun before it is complete, and
                                the worker waits for who gives commands */

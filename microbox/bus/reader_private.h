@@ -51,6 +51,8 @@ struct mb_window {
 struct mb_reader {
     uint32_t nf;
     uint64_t cut;
+    uint32_t instance;  /* of the NF that this is, from 0; */
+    uint32_t instances; /* as many share out its flows */
     struct mb_wait_policy wait_policy;
 
     uint64_t bits[2];           /* own, all subscriptions */
@@ -130,10 +132,15 @@ void mb_reader_sleep(struct mb_reader *reader, const struct mb_window *window, u
 
 /* Reads a peer's log head. Must come after the load of its cursor. */
 void mb_nf_log_look(struct mb_reader *reader, struct mb_peer *peer);
+/* Entries of the peer's log before this one may have been overwritten, since none of them was for
+ * this instance; 0 where the reader is the only one. Ask after reading an entry: what was read of
+ * an earlier one is not to be believed. */
+uint64_t mb_nf_log_given_up(const struct mb_reader *reader, const struct mb_peer *peer);
 /* Works out `merge_next` anew. */
 void mb_nf_log_find_next(struct mb_reader *reader);
 /* Copies and checks the event that comes next of all NFs' (merge_next says that there is one), and
- * goes on to the one after it. `*peer`: whose it is. Returns NULL where its log is broken. */
+ * goes on to the one after it. `*peer`: whose it is. Returns NULL where its log is broken, or the
+ * event was none of this instance's and is gone. */
 const struct mb_nf_entry *mb_nf_log_take(struct mb_reader *reader, const struct mb_peer **peer);
 
 /* verdict.c */

@@ -31,6 +31,7 @@ HEADERS = (
     "microbox/stack/flows/hosts.h",
     "microbox/stack/module_load.h",
     "microbox/stack/conditions/condition.h",
+    "microbox/stack/share.h",
     "microbox/stack/stack.h",
     "microbox/stack/worker.h",
     "microbox/c_nf/abi.h",

@@ -143,7 +143,9 @@ static void publish_by_itself(struct mb_stack *stack, const struct mb_decoded *p
     const struct mb_subscriptions *subscriptions = &stack->subscriptions;
     const uint64_t *wanted = subscriptions->type_mask[packet->type];
     uint64_t who[2] = {subscriptions->unfiltered[0], subscriptions->unfiltered[1]};
-    if ((wanted[0] & subscriptions->filtered[0]) | (wanted[1] & subscriptions->filtered[1]))
+    const uint64_t chosen[2] = {subscriptions->filtered[0] | subscriptions->shares.shared[0],
+                                subscriptions->filtered[1] | subscriptions->shares.shared[1]};
+    if ((wanted[0] & chosen[0]) | (wanted[1] & chosen[1]))
         stack->counters.filters_run += mb_subscriptions_of_flow(subscriptions, packet, who);
     for (unsigned half = 0; half < 2; half++) {
         who[half] |= stack->cause.bits[half];

@@ -14,6 +14,13 @@ static bool quotes(const struct mb_decoded *packet, struct mb_icmp_quote *quote)
     return packet->is_icmp_error && !packet->is_fragment && mb_icmp_quote_read(packet, quote);
 }
 
+uint64_t mb_partition_hash(const uint64_t key[2], const struct mb_five_tuple *tuple) {
+    struct mb_five_tuple pair = {0};
+    memcpy(pair.source, tuple->source, sizeof pair.source);
+    memcpy(pair.destination, tuple->destination, sizeof pair.destination);
+    return mb_flow_hash(key, &pair, 0);
+}
+
 uint32_t mb_partition_worker(const struct mb_partition *partition, const struct mb_frame *frame,
                              const uint8_t *bytes) {
     if (partition->workers == 1)
@@ -24,10 +31,5 @@ uint32_t mb_partition_worker(const struct mb_partition *partition, const struct 
         return 0;
     struct mb_icmp_quote quote;
     const struct mb_five_tuple *whole = quotes(&packet, &quote) ? &quote.tuple : &packet.tuple;
-    struct mb_five_tuple pair = {0};
-    memcpy(pair.source, whole->source, sizeof pair.source);
-    memcpy(pair.destination, whole->destination, sizeof pair.destination);
-    /* The high bits of the hash, as a fraction of the workers. */
-    const uint64_t hash = mb_flow_hash(partition->key, &pair, 0);
-    return (uint32_t)((hash >> 32) * partition->workers >> 32);
+    return mb_partition_part(mb_partition_hash(partition->key, whole), partition->workers);
 }

@@ -9,6 +9,7 @@
 #ifndef MICROBOX_STACK_PARTITION_H
 #define MICROBOX_STACK_PARTITION_H
 
+#include "microbox/events/payloads.h"
 #include "microbox/io/source.h"
 
 #include <stdint.h>
@@ -17,6 +18,14 @@ struct mb_partition {
     uint64_t key[2];  /* of the hash: the same for all who share out one input */
     uint32_t workers; /* at least 1 */
 };
+
+/* Of the pair of addresses, the same in both directions. */
+uint64_t mb_partition_hash(const uint64_t key[2], const struct mb_five_tuple *tuple);
+
+/* Which of `parts` equal parts of all hashes this one is in. */
+static inline uint32_t mb_partition_part(uint64_t hash, uint32_t parts) {
+    return (uint32_t)((hash >> 32) * parts >> 32);
+}
 
 /* A number below `workers`. `bytes`: the frame, `frame->length` of them. */
 uint32_t mb_partition_worker(const struct mb_partition *partition, const struct mb_frame *frame,

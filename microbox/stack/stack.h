@@ -10,6 +10,7 @@
 #include "microbox/io/source.h"
 #include "microbox/stack/caps.h"
 #include "microbox/stack/flows/hosts.h"
+#include "microbox/stack/share.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,8 +19,9 @@
 struct mb_subscription {
     uint32_t nf;
     uint8_t bit;
-    const char *filter; /* libpcap syntax; "" or NULL: everything */
-    uint64_t types[8];  /* set of types, descendants included */
+    const char *filter;    /* libpcap syntax; "" or NULL: everything */
+    uint64_t types[8];     /* set of types, descendants included */
+    struct mb_share share; /* of flows, and of packets without one */
 };
 
 /* A subscription that its NF may switch on and off for one flow. */

@@ -72,6 +72,11 @@ static int take(struct mb_subscriptions *subscriptions, const struct mb_subscrip
         if (wanted->types[type / 64] >> type % 64 & 1)
             set_bit(subscriptions->type_mask[type], wanted->bit);
     set_bit(subscriptions->nf_mask[wanted->nf], wanted->bit);
+    if (!mb_shares_set(&subscriptions->shares, wanted->bit, &wanted->share)) {
+        snprintf(error, MB_ERROR_SIZE, "subscription of NF %u: %u is no share of %u", wanted->nf,
+                 wanted->share.index, wanted->share.count);
+        return -EINVAL;
+    }
     if (wanted->filter == NULL || wanted->filter[0] == '\0') {
         set_bit(subscriptions->unfiltered, wanted->bit);
         return 0;
@@ -272,11 +277,14 @@ uint32_t mb_subscriptions_of_flow(const struct mb_subscriptions *subscriptions,
     uint8_t bytes[COMMON_SIZE];
     mask[0] = subscriptions->unfiltered[0];
     mask[1] = subscriptions->unfiltered[1];
-    if (subscriptions->flow_filter_count == 0)
-        return 0;
-    const struct filtered it =
-        packet->transport == MB_TRANSPORT_NONE ? whole(packet) : common(&packet->tuple, bytes);
-    return run(subscriptions->flow_filters, subscriptions->flow_filter_count, &it, mask);
+    uint32_t runs = 0;
+    if (subscriptions->flow_filter_count != 0) {
+        const struct filtered it =
+            packet->transport == MB_TRANSPORT_NONE ? whole(packet) : common(&packet->tuple, bytes);
+        runs = run(subscriptions->flow_filters, subscriptions->flow_filter_count, &it, mask);
+    }
+    mb_shares_leave_out(&subscriptions->shares, &packet->tuple, mask);
+    return runs;
 }
 
 uint32_t mb_subscriptions_of_tuple(const struct mb_subscriptions *subscriptions,
@@ -285,7 +293,10 @@ uint32_t mb_subscriptions_of_tuple(const struct mb_subscriptions *subscriptions,
     mask[0] = subscriptions->unfiltered[0];
     mask[1] = subscriptions->unfiltered[1];
     const struct filtered it = common(tuple, bytes);
-    return run(subscriptions->flow_filters, subscriptions->flow_filter_count, &it, mask);
+    const uint32_t runs =
+        run(subscriptions->flow_filters, subscriptions->flow_filter_count, &it, mask);
+    mb_shares_leave_out(&subscriptions->shares, tuple, mask);
+    return runs;
 }
 
 uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions,
@@ -293,7 +304,10 @@ uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions
     const struct filtered it = whole(packet);
     mask[0] = 0;
     mask[1] = 0;
-    return run(subscriptions->packet_filters, subscriptions->packet_filter_count, &it, mask);
+    const uint32_t runs =
+        run(subscriptions->packet_filters, subscriptions->packet_filter_count, &it, mask);
+    mb_shares_leave_out(&subscriptions->shares, &packet->tuple, mask);
+    return runs;
 }
 
 void mb_subscriptions_of_module(const struct mb_subscriptions *subscriptions, unsigned module,

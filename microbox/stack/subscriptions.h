@@ -9,6 +9,7 @@
 #include "microbox/io/filter.h"
 #include "microbox/stack/decode/decode.h"
 #include "microbox/stack/module_set.h"
+#include "microbox/stack/share.h"
 #include "microbox/stack/stack.h"
 
 /* A filter, and the bits that have it. */
@@ -30,6 +31,7 @@ struct mb_subscriptions {
     uint64_t unfiltered[2];
     uint64_t filtered[2];   /* bits with a filter of either kind */
     uint64_t per_packet[2]; /* bits whose filter is evaluated for each packet */
+    struct mb_shares shares;
     uint64_t nf_mask[MB_NFS_MAX][2];
     struct mb_shared_filter flow_filters[MB_SUBSCRIPTIONS_MAX];
     struct mb_shared_filter packet_filters[MB_SUBSCRIPTIONS_MAX];
@@ -51,8 +53,9 @@ void mb_subscriptions_destroy(struct mb_subscriptions *subscriptions);
 void mb_subscriptions_remove(struct mb_subscriptions *subscriptions, uint32_t nf);
 
 /* The bits that want a flow's direction, judged by what a packet of it has in common with the
- * others: its five-tuple. A packet that belongs to no flow is judged by its own bytes. Those whose
- * filter needs each packet are left out. Returns how many filters were run. */
+ * others: its five-tuple, which also says whose share it is in. A packet that belongs to no flow is
+ * judged by its own bytes. Those whose filter needs each packet are left out. Returns how many
+ * filters were run. */
 uint32_t mb_subscriptions_of_flow(const struct mb_subscriptions *subscriptions,
                                   const struct mb_decoded *packet, uint64_t mask[2]);
 
@@ -60,7 +63,8 @@ uint32_t mb_subscriptions_of_flow(const struct mb_subscriptions *subscriptions,
 uint32_t mb_subscriptions_of_tuple(const struct mb_subscriptions *subscriptions,
                                    const struct mb_five_tuple *tuple, uint64_t mask[2]);
 
-/* The bits whose per-packet filter the packet matches. Returns how many filters were run. */
+/* The bits whose per-packet filter the packet matches, where it is in their share. Returns how many
+ * filters were run. */
 uint32_t mb_subscriptions_of_packet(const struct mb_subscriptions *subscriptions,
                                     const struct mb_decoded *packet, uint64_t mask[2]);
 

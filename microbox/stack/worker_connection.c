@@ -168,6 +168,15 @@ static void collect_mask(uint64_t mask[2], const struct mb_subscription *subscri
             mask[subscriptions[i].bit / 64] |= UINT64_C(1) << subscriptions[i].bit % 64;
 }
 
+/* An NF's first bit has the share of all its own. */
+static uint64_t siblings_of(const struct mb_subscription *subscriptions, uint32_t count,
+                            uint32_t nf) {
+    for (uint32_t i = 0; i < count; i++)
+        if (subscriptions[i].nf == nf)
+            return mb_share_siblings(&subscriptions[i].share);
+    return 0;
+}
+
 static bool are_sound(const struct mb_worker *worker, const struct mb_subscription *subscriptions,
                       uint32_t count, char error[MB_ERROR_SIZE]) {
     for (uint32_t i = 0; i < count; i++) {
@@ -191,6 +200,7 @@ static bool connect_to_log(struct mb_worker *worker, const struct mb_subscriptio
             .page = nf->parts.page,
             .verdicts = nf->is_inline ? nf->parts.verdicts : NULL,
             .fails_closed = nf->fails_closed,
+            .siblings = siblings_of(subscriptions, count, index),
         };
         collect_mask(consumer.mask, subscriptions, count, index);
         if (mb_log_attach(&worker->log, index, &consumer) != 0) {

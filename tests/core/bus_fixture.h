@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { BUS_NFS = 8, BUS_CAPACITY = 2 * MB_ENTRIES_PER_PACKET, BUS_TYPE = 5 };
+enum { BUS_NFS = 12, BUS_CAPACITY = 2 * MB_ENTRIES_PER_PACKET, BUS_TYPE = 5 };
 
 /* Sets of NFs, as the bits of the mask. */
 #define NF(index) (UINT64_C(1) << (index))
@@ -34,6 +34,8 @@ struct bus_nf {
     uint64_t command_slots;
     uint64_t command_delay;
     bool reads_streams; /* BUS_TYPE carries bytes of a stream */
+    uint32_t instance;  /* with `instances` others, which come right before and behind */
+    uint32_t instances;
 };
 
 struct bus {
@@ -55,6 +57,10 @@ static inline struct mb_nf_geometry bus_geometry(const struct bus *bus, uint32_t
                                    .is_inline = nf->is_inline};
 }
 
+static inline uint64_t bus_siblings(const struct bus_nf *nf, uint32_t index) {
+    return nf->instances > 1 ? (NF(nf->instances) - 1) << (index - nf->instance) : 0;
+}
+
 static inline struct mb_reader *bus_make_reader(const struct bus *bus, uint32_t index) {
     struct mb_reader_config config = {.nf = index,
                                       .log_slots = bus->log.slot_mask + 1,
@@ -62,6 +68,8 @@ static inline struct mb_reader *bus_make_reader(const struct bus *bus, uint32_t 
                                       .subscriptions = 1,
                                       .bit = {(uint8_t)index},
                                       .cut = bus->nf[index].cut,
+                                      .instance = bus->nf[index].instance,
+                                      .instances = bus->nf[index].instances,
                                       .command_delay = bus->nf[index].command_delay};
     memset(config.types[0], 0xff, sizeof config.types[0]);
     if (bus->nf[index].reads_streams)
@@ -103,7 +111,8 @@ static inline void bus_create(struct bus *bus, uint64_t slots, const struct bus_
         struct mb_consumer consumer = {.page = parts.page,
                                        .verdicts = parts.verdicts,
                                        .mask = {NF(i), 0},
-                                       .fails_closed = nfs[i].fails_closed};
+                                       .fails_closed = nfs[i].fails_closed,
+                                       .siblings = bus_siblings(&nfs[i], i)};
         assert_int_equal(mb_log_attach(&bus->log, i, &consumer), 0);
         assert_int_equal(mb_reader_map_log(bus->reader[i], bus->log.area.fd), 0);
     }

@@ -12,16 +12,26 @@
 
 #include <time.h>
 
-enum { PARTIES = 5, PARTY_PACKETS = 12000, PARTY_SLOTS = MB_LOG_SLOTS_MIN, PARTY_WAIT = 20000000 };
+enum { PARTIES = 9, PARTY_PACKETS = 12000, PARTY_SLOTS = MB_LOG_SLOTS_MIN, PARTY_WAIT = 20000000 };
 
 /* A firewall; a parser with a small log; who reads its events in batches; a second firewall; who
- * reads all events. */
+ * reads all events; two instances that read the parser's events, each of its share of the flows,
+ * and two more that do so in batches and judge. */
 static const struct bus_nf parties[PARTIES] = {
     {.is_inline = true, .own_slots = 64, .ring_bytes = 4096},
     {.waits_for = NF(0), .own_slots = 16, .ring_bytes = 4096},
     {.waits_for = NF(0) | NF(1), .merges = NF(1), .cut = 64},
     {.waits_for = NF(0) | NF(1), .merges = NF(1), .is_inline = true, .cut = 256},
     {.waits_for = NF(0) | NF(1) | NF(2) | NF(3), .merges = NF(0) | NF(1)},
+    {.waits_for = NF(0) | NF(1), .merges = NF(1), .instance = 0, .instances = 2},
+    {.waits_for = NF(0) | NF(1), .merges = NF(1), .instance = 1, .instances = 2},
+    {.waits_for = NF(0) | NF(1), .merges = NF(1), .is_inline = true, .cut = 64, .instances = 2},
+    {.waits_for = NF(0) | NF(1),
+     .merges = NF(1),
+     .is_inline = true,
+     .cut = 64,
+     .instance = 1,
+     .instances = 2},
 };
 
 /* What a party saw. */
@@ -126,14 +136,14 @@ static inline void party_run(struct bus *bus, uint32_t index, struct party *part
 }
 
 /* Who is named must make sense to the plan: who reads an NF's events is named with it. */
-static inline uint64_t party_mask(uint64_t choice, uint64_t packet) {
+static inline uint64_t party_mask(uint64_t choice, uint64_t packet, uint64_t flow) {
     if (packet % 4000 > 2500) /* all but one idle for a while, longer than the log */
         return NF(2);
     uint64_t mask = choice & 0x1f;
     if (mask & NF(0))
         mask |= NF(4);
     if (mask & NF(1))
-        mask |= NF(2) | NF(3) | NF(4);
+        mask |= NF(2) | NF(3) | NF(4) | (flow % 4 == 0 ? NF(5) | NF(7) : NF(6) | NF(8));
     return mask;
 }
 
@@ -141,7 +151,7 @@ static inline void party_packet(struct bus *bus, uint64_t *content) {
     uint64_t count = 1 + party_random(content) % 4;
     uint64_t flow = 1 + party_random(content) % 300;
     for (uint64_t i = 0; i < count; i++)
-        bus_entry(bus, flow, party_mask(party_random(content), bus->packets));
+        bus_entry(bus, flow, party_mask(party_random(content), bus->packets, flow));
     bus_end_packet(bus);
 }
 

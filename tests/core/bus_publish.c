@@ -302,6 +302,54 @@ static void a_packet_with_more_events_than_fit_comes_in_parts(void **state) {
     bus_destroy(&bus);
 }
 
+/* Two instances share out flows: the second is idle while the first has many. */
+static void an_instance_passes_over_what_was_overwritten_meanwhile(void **state) {
+    (void)state;
+    struct bus bus;
+    struct bus_nf first = merges_first;
+    first.instances = 2;
+    struct bus_nf second = first;
+    second.instance = 1;
+    bus_create(&bus, SLOTS, (struct bus_nf[]){publishes, first, second}, 3);
+    for (unsigned round = 0; round < 3 * OWN_SLOTS; round++) {
+        bus_packet(&bus, 1, NF(0) | NF(1));
+        assert_int_equal(bus_poll(&bus, 0), 1);
+        publish(&bus, 0, 0);
+        mb_reader_advance(bus.reader[0]);
+        assert_int_equal(bus_poll(&bus, 1), 2);
+        mb_reader_advance(bus.reader[1]);
+    }
+    bus_packet(&bus, 2, NF(0) | NF(2));
+    assert_int_equal(bus_poll(&bus, 2), 0); /* all but the last, which it waits for */
+    assert_int_equal(bus_poll(&bus, 0), 1);
+    publish(&bus, 0, 0);
+    mb_reader_advance(bus.reader[0]);
+    assert_int_equal(bus_poll(&bus, 2), 2);
+    assert_int_equal(bus.delivery[2][1].entry->flow, 2);
+    assert_int_equal(bus.delivery[2][1].entry->sequence, 3 * OWN_SLOTS);
+    assert_int_equal(bus_poll(&bus, 1), 0);
+    bus_destroy(&bus);
+}
+
+static void what_is_of_no_flow_is_for_the_first_instance(void **state) {
+    (void)state;
+    struct bus bus;
+    struct bus_nf first = merges_first;
+    first.instances = 2;
+    struct bus_nf second = first;
+    second.instance = 1;
+    bus_create(&bus, SLOTS, (struct bus_nf[]){publishes, first, second}, 3);
+    bus_entry(&bus, 0, ALL)->frame_length = 0;
+    bus_end_packet(&bus);
+    mb_log_commit(&bus.log);
+    assert_int_equal(bus_poll(&bus, 0), 1);
+    publish(&bus, 0, 0);
+    mb_reader_advance(bus.reader[0]);
+    assert_int_equal(bus_poll(&bus, 1), 2);
+    assert_int_equal(bus_poll(&bus, 2), 1);
+    bus_destroy(&bus);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_event_has_its_causes_header),
@@ -317,6 +365,8 @@ int main(void) {
         cmocka_unit_test(a_batch_stays_whole_while_its_handler_publishes),
         cmocka_unit_test(a_dead_reader_frees_the_log_of_who_it_read),
         cmocka_unit_test(a_packet_with_more_events_than_fit_comes_in_parts),
+        cmocka_unit_test(an_instance_passes_over_what_was_overwritten_meanwhile),
+        cmocka_unit_test(what_is_of_no_flow_is_for_the_first_instance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
