@@ -1,13 +1,10 @@
 /*
  * The log to several C consumers, each in a process of its own: beside each other, and one behind
- * the other, which the log makes as fast; and how long an event takes to a consumer that sleeps or
- * spins for it.
+ * the other, which the log makes as fast.
  */
 #include "support/bus_chain.h"
 
-enum { EVENTS = 1000000, ROUNDS = 3, PINGS = 3000 };
-
-/* --- rates --- */
+enum { EVENTS = 1000000, ROUNDS = 3 };
 
 static double rate(uint32_t count, enum bench_order order) {
     static struct bench_bus bus;
@@ -43,36 +40,8 @@ static void compare_orders(uint32_t count) {
            count, count, median(chained, ROUNDS), beside);
 }
 
-/* --- latency: one event, then wait until its reader has passed it --- */
-
-static void latency(uint32_t count) {
-    static struct bench_bus bus;
-    static double microseconds[PINGS];
-    pid_t children[BENCH_NFS_MAX];
-    bench_create(&bus, count, BENCH_CHAINED);
-    for (uint32_t index = 0; index < count; index++)
-        children[index] = bench_fork(&bus, index);
-    for (unsigned ping = 0; ping < PINGS; ping++) {
-        double start = seconds();
-        bus_fill(mb_log_claim(&bus.log, bus.mask), ping);
-        mb_log_commit(&bus.log);
-        bench_drain(&bus);
-        microseconds[ping] = (seconds() - start) * 1e6;
-    }
-    bus_publish(&bus.log, 0, bus.mask);
-    bench_drain(&bus);
-    for (uint32_t index = 0; index < count; index++)
-        must_succeed(children[index]);
-    bench_destroy(&bus);
-    printf("{\"measure\": \"bus.latency.%u\", \"what\": \"one event to %u chained C consumers and "
-           "back, median of %d\", \"value\": %.2f, \"unit\": \"us\"}\n",
-           count, count, PINGS, median(microseconds, PINGS));
-}
-
 int main(void) {
     for (uint32_t count = 2; count <= BENCH_NFS_MAX; count += 2)
         compare_orders(count);
-    latency(1);
-    latency(BENCH_NFS_MAX);
     return 0;
 }

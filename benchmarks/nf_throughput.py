@@ -68,10 +68,12 @@ def configure(owner: type[NetworkFunction]) -> Configure:
     return Configure(0, [Bit(0, "", types, types)], shape, cut, [], [owner.__name__])
 
 
-def start_publisher(area: int, events: int) -> tuple[subprocess.Popen[str], socket.socket, int]:
+def start_publisher(
+    area: int, events: int, pause: int
+) -> tuple[subprocess.Popen[str], socket.socket, int]:
     """The process, its socket, and the descriptor of its log."""
     ours, theirs = socket.socketpair()
-    arguments = [str(number) for number in (theirs.fileno(), events, SLOTS, 0, 0, 0)]
+    arguments = [str(number) for number in (theirs.fileno(), events, SLOTS, 0, 0, 0, pause)]
     publisher = subprocess.Popen(
         [PUBLISHER, *arguments], pass_fds=[theirs.fileno()], stdout=subprocess.PIPE, text=True
     )
@@ -81,22 +83,29 @@ def start_publisher(area: int, events: int) -> tuple[subprocess.Popen[str], sock
     return publisher, ours, descriptors[0]
 
 
-def rate(owner: type[NetworkFunction], events: int) -> float:
-    """Million events/s, from the first one published to the last one read."""
+def run(function: Any, events: int, *, pause: int = 0, poll: int = POLL_NS) -> float:
+    """The seconds from the first event published to the last one read. `pause`: nanoseconds between
+    two of them. `poll`: how long the NF waits for one, likewise; with 0 it spins."""
+    owner = type(function)
     setting = configure(owner)
     with closing(Reader(setting)) as reader:
-        publisher, connected, log = start_publisher(reader.area_fd, events)
+        publisher, connected, log = start_publisher(reader.area_fd, events, pause)
         with connected:
             reader.map_log(log)
             os.close(log)
-            function: Any = owner()
             runner = Runner(function, reader, built_in(), setting, tell=print)
             runner.start()
             connected.send(b"x")
             while not runner.is_finished:
-                runner.run_once(POLL_NS)
+                runner.run_once(poll)
             reader.advance()
-            seconds = float(publisher.communicate()[0])
+            return float(publisher.communicate()[0])
+
+
+def rate(owner: type[NetworkFunction], events: int) -> float:
+    """Million events/s."""
+    function: Any = owner()
+    seconds = run(function, events)
     if function.events != events:
         raise RuntimeError(f"{function.events} of {events} events came")
     return events / seconds / 1e6

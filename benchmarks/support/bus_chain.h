@@ -30,13 +30,13 @@ struct bench_bus {
 
 static const struct mb_nf_geometry bench_shape = {.log_slots = BENCH_SLOTS};
 
-static inline void bench_add_nf(struct bench_bus *bus, uint32_t index) {
+static inline void bench_add_nf(struct bench_bus *bus, uint32_t index, struct mb_wait_policy wait) {
     struct mb_reader_config config = {.nf = index,
                                       .log_slots = BENCH_SLOTS,
                                       .geometry = bench_shape,
                                       .subscriptions = 1,
                                       .bit = {(uint8_t)index},
-                                      .wait_policy = mb_wait_policy_default()};
+                                      .wait_policy = wait};
     memset(config.types[0], 0xff, sizeof config.types[0]);
     int error;
     struct mb_reader *reader = mb_reader_create(&config, &error);
@@ -60,16 +60,21 @@ static inline void bench_introduce(struct bench_bus *bus, uint32_t index, uint32
     must(mb_reader_map_neighbour(bus->reader[index], &neighbour) == 0, "mb_reader_map_neighbour");
 }
 
-static inline void bench_create(struct bench_bus *bus, uint32_t count, enum bench_order order) {
+static inline void bench_create_waiting(struct bench_bus *bus, uint32_t count,
+                                        enum bench_order order, struct mb_wait_policy wait) {
     memset(bus, 0, sizeof *bus);
     bus->count = count;
     must(mb_log_create(&bus->log, BENCH_SLOTS) == 0, "mb_log_create");
     for (uint32_t index = 0; index < count; index++)
-        bench_add_nf(bus, index);
+        bench_add_nf(bus, index, wait);
     for (uint32_t index = 1; index < count && order == BENCH_CHAINED; index++) {
         bench_introduce(bus, index, index - 1);
         bench_introduce(bus, index - 1, index);
     }
+}
+
+static inline void bench_create(struct bench_bus *bus, uint32_t count, enum bench_order order) {
+    bench_create_waiting(bus, count, order, mb_wait_policy_default());
 }
 
 static inline void bench_destroy(struct bench_bus *bus) {

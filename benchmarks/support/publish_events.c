@@ -1,13 +1,14 @@
 /*
  * Publishes made-up events for a consumer in another process, whatever it is written in:
  *
- *     publish_events SOCKET EVENTS SLOTS OWN_SLOTS RING_BYTES IS_INLINE
+ *     publish_events SOCKET EVENTS SLOTS OWN_SLOTS RING_BYTES IS_INLINE PAUSE
  *
  * SOCKET is the inherited descriptor of a Unix socket. The consumer sends one byte with its sealed
  * area (shape: SLOTS, OWN_SLOTS, RING_BYTES, IS_INLINE); it gets one byte with the log, maps that,
  * and sends a byte when it is ready. It is NF 0 and has bit 0. After EVENTS times flow.tcp.data
  * comes system.end_of_input; when that is passed, this prints the seconds from the first commit to
- * then, and exits.
+ * then, and exits. Where PAUSE is not 0, so many nanoseconds lie between events, each of which is
+ * committed by itself and bears the monotonic clock's time.
  */
 #include "bus_events.h"
 #include "measure.h"
@@ -57,10 +58,25 @@ static uint64_t number(const char *text) {
     return strtoull(text, NULL, 10);
 }
 
+/* One at a time, for who measures how long they take. */
+static void publish_slowly(struct mb_log *log, uint64_t count, const uint64_t mask[2],
+                           uint64_t pause) {
+    const struct timespec time = {.tv_nsec = (long)pause};
+    for (uint64_t i = 0; i < count; i++) {
+        nanosleep(&time, NULL);
+        bus_wait_for_room(log, 1);
+        struct mb_entry *entry = mb_log_claim(log, mask);
+        bus_fill(entry, i);
+        entry->time = mb_monotonic_time();
+        mb_log_commit(log);
+    }
+}
+
 int main(int count, char **arguments) {
-    must(count == 7, "usage: publish_events SOCKET EVENTS SLOTS OWN_SLOTS RING_BYTES IS_INLINE");
+    must(count == 8, "usage: as the file says");
     int socket = (int)number(arguments[1]);
     uint64_t events = number(arguments[2]);
+    const uint64_t pause = number(arguments[7]);
     struct mb_nf_geometry shape = {.log_slots = number(arguments[3]),
                                    .own_slots = number(arguments[4]),
                                    .ring_bytes = number(arguments[5]),
@@ -77,7 +93,9 @@ int main(int count, char **arguments) {
     must(read(socket, &ready, 1) == 1, "the consumer");
 
     double start = seconds();
-    bus_publish(&log, events, consumer.mask);
+    if (pause != 0)
+        publish_slowly(&log, events, consumer.mask, pause);
+    bus_publish(&log, pause != 0 ? 0 : events, consumer.mask);
     while (!mb_log_drained(&log))
         mb_log_wait_for_room(&log, BUS_WAIT);
     printf("%.6f\n", seconds() - start);
