@@ -336,6 +336,9 @@ class _Run:
     def _run_unit(self, unit: Unit) -> None:
         assert unit.runner is not None
         try:
+            if unit.runner.is_async:
+                self._run_async(unit.runner)
+                return
             unit.runner.start()
             while not unit.runner.is_finished and not self._cancelled.is_set():
                 unit.runner.run_once(POLL_NS)
@@ -344,6 +347,20 @@ class _Run:
             self._cancel()
             if not isinstance(error, Exception):
                 raise
+
+    def _run_async(self, runner: AnyRunner) -> None:
+        from microbox.nf.async_runner import AsyncRunner, run_on_uvloop
+
+        async def work() -> None:
+            assert isinstance(runner, AsyncRunner)
+            await runner.begin()
+            await runner.run(POLL_NS, self._stop_if_cancelled)
+
+        run_on_uvloop(work())
+
+    def _stop_if_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise RunFailed("cancelled")
 
     def _cancel(self) -> None:
         self._cancelled.set()

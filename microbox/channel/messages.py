@@ -101,6 +101,7 @@ class Manifest:
     declares: list[TypeDeclaration]
     is_inline: bool  # may drop
     commands: bool = False  # unsubscribes from flows and subscribes to them
+    is_async: bool = False  # runs on an event loop
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ class CRecords:
 class CRunner:
     """Runs one NF in C over one reader, as Runner does one in Python. `tell` gets each Problem."""
 
+    is_async = False
+
     def __init__(  # noqa: PLR0913 (all that an NF needs to run, put together once)
         self,
         function: NetworkFunction,

@@ -182,9 +182,7 @@ def _check_signature(owner: type, name: str, function: Any, mark: Mark) -> bool:
     argument = "batch" if isinstance(mark, Subscription) and mark.batch else "event"
     right = f"def {name}(self, {argument}):"
     here = where(owner, name)
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise DefinitionError(f"{here}: a handler is called, not awaited: write {right}")
-    if inspect.isgeneratorfunction(function):
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise DefinitionError(f"{here}: a handler returns a verdict, it does not yield: {right}")
     parameters = list(inspect.signature(function).parameters.values())
     shown = ", ".join(str(one.replace(annotation=one.empty)) for one in parameters)

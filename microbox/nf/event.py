@@ -33,6 +33,7 @@ HAS_FLOW = 4
 IPV4_MAPPED = bytes(10) + b"\xff\xff"
 PAYLOAD: int = ffi.offsetof("struct mb_entry", "payload")
 TUPLE = ("payload", "flow", "tuple")
+VIEW_REFERENCES = 3  # the tuple in the list of views, the loop's variable, getrefcount's argument
 PROTOCOLS = {1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 47: "GRE", 50: "ESP", 58: "ICMPv6"}
 PROTOCOLS |= {4: "IPv4", 41: "IPv6", 89: "OSPF", 132: "SCTP"}
 
@@ -82,7 +83,9 @@ class Deliveries(_event_view.Deliveries):
         "array",
         "catalog",
         "flow_state",
+        "is_at_rest",
         "keeps_states",
+        "last_time",
         "pool",
         "pool_size",
         "states",
@@ -99,12 +102,18 @@ class Deliveries(_event_view.Deliveries):
         self.keeps_states = False
         self.states: dict[int, Any] = {}
         self.switches: FlowSwitches | None = None
+        self.is_at_rest = False  # no event is being handled, and none may be looked at
+        self.last_time = 0  # of the last event, for when it is at rest
 
     @property
     def entry(self) -> Any:
         """The entry of the event that is being handled, struct mb_entry *; NULL before the first
         one."""
         return self.array[self.index].entry if self.index >= 0 else ffi.NULL
+
+    def note_time(self) -> None:
+        """Before the entry goes back to its writer."""
+        self.last_time = int(self.entry.time)
 
     def view(self, pointer: Any, length: int) -> memoryview:
         """Read-only bytes that are taken back when the handler returns."""
@@ -124,19 +133,25 @@ class Deliveries(_event_view.Deliveries):
             )
         return self.view(self.pool + offset, length)
 
+    def views_are_held(self) -> bool:
+        """True while somebody else holds a view that was handed out, or a slice of one."""
+        # A buffer is held by its view as well.
+        return any(
+            sys.getrefcount(view) > VIEW_REFERENCES or sys.getrefcount(buffer) > VIEW_REFERENCES + 1
+            for buffer, view in self.views
+        )
+
     def take_views_back(self) -> bool:
         """Releases the views handed out; False when one of them, or a slice of one, was kept."""
         all_returned = True
-        # What else refers to each: the tuple in the list, the loop's variable, the argument.
-        references = 3
         for buffer, view in self.views:
-            if sys.getrefcount(view) > references:
+            if sys.getrefcount(view) > VIEW_REFERENCES:
                 all_returned = False
             try:
                 view.release()
             except BufferError:
                 all_returned = False
-            if sys.getrefcount(buffer) > references:
+            if sys.getrefcount(buffer) > VIEW_REFERENCES:
                 all_returned = False
         self.views.clear()
         return all_returned

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from microbox.nf.errors import UsageError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from microbox.nf.event import Event
 
 
@@ -26,6 +28,13 @@ class Runtime(Protocol):
 
     def record(self, event: Event | None, fields: Mapping[str, Any]) -> None:
         """As NetworkFunction.record."""
+
+
+class TaskGroup(Protocol):
+    """The tasks of an NF that runs on an event loop."""
+
+    def create(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """As NetworkFunction.create_task."""
 
 
 class NetworkFunction:
@@ -65,6 +74,7 @@ class NetworkFunction:
     """The instance's name in its chain."""
 
     _runtime: Runtime | None = None
+    _tasks: TaskGroup | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Checks handlers, types, parameters: what is wrong is said before anything runs."""
@@ -74,11 +84,13 @@ class NetworkFunction:
 
         check_class(cls)
 
-    def start(self) -> None:
-        """Called once before the first event; parameters are set."""
+    def start(self) -> Awaitable[None] | None:
+        """Called once before the first event; parameters are set. May be `async def`."""
+        return None
 
-    def finish(self) -> Mapping[str, Any] | None:
-        """Called once after the last event. What it returns is shown in the summary."""
+    def finish(self) -> Mapping[str, Any] | Awaitable[Mapping[str, Any] | None] | None:
+        """Called once after the last event. What it returns is shown in the summary. May be
+        `async def`."""
         return None
 
     @property
@@ -107,6 +119,19 @@ class NetworkFunction:
     def record(self, event: Event | None, **fields: Any) -> None:
         """Writes one line to this NF's log: time and flow of `event`, then the fields, in order."""
         self._running().record(event, fields)
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Begins a task that runs while handlers await and while no events come.
+
+        For NFs with `async def` among their handlers, start or finish. Held until it is done; what
+        it raises is reported like a handler's error. Cancelled after finish().
+        """
+        if self._tasks is None:
+            raise UsageError(
+                f"{type(self).__name__} does not run on an event loop: write async def for one of "
+                "its handlers, for start or for finish; and create tasks from start() on"
+            )
+        return self._tasks.create(coroutine)
 
     def _running(self) -> Runtime:
         if self._runtime is None:

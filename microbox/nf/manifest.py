@@ -96,6 +96,7 @@ def manifest_of(owner: type[NetworkFunction]) -> Manifest:
         declares=declarations_of(owner),
         is_inline=is_inline(owner),
         commands=gives_commands(owner),
+        is_async=is_async(owner),
     )
 
 
@@ -135,6 +136,12 @@ def is_inline(owner: type[NetworkFunction]) -> bool:
     if owner.inline is not None:
         return owner.inline
     return _can_say(owner, DROPS)
+
+
+def is_async(owner: type[NetworkFunction]) -> bool:
+    """Whether it runs on an event loop: something of it is to be awaited."""
+    names = ["start", "finish", *(one.name for one in handlers_of(owner))]
+    return any(inspect.iscoroutinefunction(getattr(owner, name)) for name in names)
 
 
 def gives_commands(owner: type[NetworkFunction]) -> bool:

@@ -25,6 +25,7 @@ from microbox.channel.messages import (
     Finished,
     Load,
     Map,
+    Message,
     Neighbour,
     Ready,
     Stop,
@@ -98,6 +99,9 @@ class NFProcess:
         try:
             if isinstance(runner, CRunner):
                 runner.report_crashes()
+            if runner.is_async:
+                self._run_async(runner)
+                return
             runner.start()
             self._channel.send(Ready())
             self._loop(runner)
@@ -153,10 +157,49 @@ class NFProcess:
         while not runner.is_finished:
             runner.run_once(POLL_NS)
             if self._channel.poll(0):
+                self._obey(self._channel.receive()[0], runner)
+
+    def _obey(self, message: Message, runner: AnyRunner) -> None:
+        """What the controller says while the NF runs."""
+        if not isinstance(message, Stop):
+            raise ChannelError(f"expected Stop, got {type(message).__name__}")
+        runner.finish()
+
+    def _run_async(self, runner: AnyRunner) -> None:
+        """As `_run`, on an event loop that watches the channel."""
+        import asyncio
+
+        from microbox.nf.async_runner import AsyncRunner, run_on_uvloop
+
+        assert isinstance(runner, AsyncRunner)
+        messages: list[Message | ChannelError] = []
+
+        def note_message() -> None:
+            try:
                 message, _ = self._channel.receive()
-                if not isinstance(message, Stop):
-                    raise ChannelError(f"expected Stop, got {type(message).__name__}")
-                runner.finish()
+            except ChannelError as error:
+                asyncio.get_running_loop().remove_reader(self._channel)
+                messages.append(error)
+                return
+            if isinstance(message, Stop):  # whatever a handler awaits
+                runner.stop()
+            else:
+                messages.append(message)
+
+        def obey_all() -> None:
+            while messages:
+                message = messages.pop(0)
+                if isinstance(message, ChannelError):
+                    raise message
+                self._obey(message, runner)
+
+        async def work() -> None:
+            asyncio.get_running_loop().add_reader(self._channel, note_message)
+            await runner.begin()
+            self._channel.send(Ready())
+            await runner.run(POLL_NS, obey_all)
+
+        run_on_uvloop(work())
 
     def _report(self, runner: AnyRunner) -> None:
         records = runner.records

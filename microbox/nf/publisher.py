@@ -47,7 +47,10 @@ class Publisher:
 
     @property
     def time(self) -> int:
-        """Packet time of the event that is being handled; 0 before the first one."""
+        """Packet time of the event that is being handled, else of the last one; 0 before the first
+        one."""
+        if self._deliveries.is_at_rest:
+            return self._deliveries.last_time
         entry = self._deliveries.entry
         return int(entry.time) if entry else 0
 
@@ -67,6 +70,11 @@ class Publisher:
     def _send(self, found: EventType, cause: Event | None, fields: Mapping[str, Any]) -> None:
         if cause is not None and cause._deliveries is not self._deliveries:
             raise UsageError("the cause of a publication is the event that is being handled")
+        if self._deliveries.is_at_rest:
+            raise UsageError(
+                "an NF publishes and alerts while it handles an event: a task of its own leaves "
+                "word for a handler"
+            )
         entry = self._deliveries.entry
         if not entry:
             raise UsageError("nothing can be published before the first event")

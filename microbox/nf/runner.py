@@ -25,8 +25,14 @@ from microbox.ffi.layout import payload_layout
 from microbox.nf.errors import KeptError, UsageError
 from microbox.nf.event import Deliveries, Event, expire
 from microbox.nf.function import NetworkFunction
-from microbox.nf.handlers import Call, CallTable, Handlers
-from microbox.nf.manifest import FLOW_STATE_HANDLER, flow_ends, is_inline, needs_flow_ends
+from microbox.nf.handlers import BatchCall, Call, CallTable, Handlers
+from microbox.nf.manifest import (
+    FLOW_STATE_HANDLER,
+    flow_ends,
+    is_async,
+    is_inline,
+    needs_flow_ends,
+)
 from microbox.nf.problems import HandlerFailed, kept_message, problem_of
 from microbox.nf.publisher import Publisher
 from microbox.nf.reader import BusError, Reader
@@ -35,7 +41,7 @@ from microbox.nf.switches import Switches
 from microbox.nf.verdict import DROPS, LEAVES, Verdict
 
 if TYPE_CHECKING:
-    from microbox.nf.batch import Batch, BatchSelector
+    from microbox.nf.batch import Batch
 
 PROBLEMS_TOLD = 5  # of one handler, with a traceback; all are counted
 END_OF_INPUT = "system.end_of_input"
@@ -44,6 +50,9 @@ NO_EVENT: Any = None
 
 class Runner:
     """Runs one NF over one reader. `tell` gets each Problem."""
+
+    is_async = False
+    """Whether it runs on an event loop."""
 
     def __init__(  # noqa: PLR0913 (all that an NF needs to run, put together once)
         self,
@@ -126,27 +135,37 @@ class Runner:
         return count
 
     def _handle(self, count: int) -> None:
-        deliveries = self._deliveries
-        lib.mb_take_back_unsound(
-            deliveries.array, count, self._shapes, deliveries.pool_size, self._unsound
-        )
-        end = lib.mb_find_type(deliveries.array, count, self._end_type)
-        handlers = self._handlers
-        if handlers.batches:
-            self._reader.hold_batch(int(deliveries.array[count - 1].position))
-        if handlers.routes:
+        end = self._begin_poll(count)
+        if self._handlers.routes:
             start = 0
             while start < count:
                 start = self._call_handlers(start, count)
             self._check_kept()
-        if handlers.batches:
-            self._call_batches(count)
+        for one in self._handlers.batches:
+            self._call_batch(one, count)
+        if self._end_poll(count, end):
+            self.finish()
+
+    def _begin_poll(self, count: int) -> int:
+        """Leaves out what cannot be handled. Returns the index of the end of the input, or
+        `count`."""
+        deliveries = self._deliveries
+        lib.mb_take_back_unsound(
+            deliveries.array, count, self._shapes, deliveries.pool_size, self._unsound
+        )
+        if self._handlers.batches:
+            self._reader.hold_batch(int(deliveries.array[count - 1].position))
+        return int(lib.mb_find_type(deliveries.array, count, self._end_type))
+
+    def _end_poll(self, count: int, end: int) -> bool:
+        """All of the poll is handled; `end` as _begin_poll said. True when it was the last."""
         self._forget_flows()
         if end < count and not self._end_seen:
             self._note_end_of_input()
-        if self._end_seen and not self._reader.is_inside_packet:
-            deliveries.show(count - 1)
-            self.finish()
+        is_over = self._end_seen and not self._reader.is_inside_packet
+        if is_over:
+            self._deliveries.show(count - 1)
+        return is_over
 
     def _forget_flows(self) -> None:
         """Drops the states of flows that ended in the poll before this one: what other NFs
@@ -222,29 +241,28 @@ class Runner:
         for function, event, name in calls:
             try:
                 verdict = function(event)
-                self._reader.counters.handled += name != FLOW_STATE_HANDLER
+                self._count_handled(name)
                 self._conclude(verdict, name)
             except Exception as error:
                 self._failed(name, error, repr(event))
 
-    def _call_batches(self, count: int) -> None:
-        for function, selector, name in self._handlers.batches:
-            batch = selector.select(count)
-            if batch is None:
-                continue
-            try:
-                self._call_batch(function, selector, name, batch)
-            except Exception as error:
-                words = f"a batch of {len(batch)} {batch.type.name}"
-                self._failed(name, error, words)
-            finally:
-                self._deliveries.take_views_back()
+    def _count_handled(self, name: str) -> None:
+        """Without the runtime's own calls."""
+        self._reader.counters.handled += name != FLOW_STATE_HANDLER
 
-    def _call_batch(
-        self, function: Callable[[Batch], Any], selector: BatchSelector, name: str, batch: Batch
-    ) -> None:
+    def _call_batch(self, call: BatchCall, count: int) -> None:
+        batch = call.selector.select(count)
+        if batch is None:
+            return
+        try:
+            self._conclude_batch(call, batch, call.function(batch))
+        except Exception as error:
+            self._batch_failed(call, batch, error)
+
+    def _conclude_batch(self, call: BatchCall, batch: Batch, verdicts: Any) -> None:
+        """What is left to do when a handler of batches has returned."""
+        _, selector, name = call
         count = len(batch)
-        verdicts = function(batch)
         if verdicts is not None:
             self._judge_batch(verdicts, batch, name)
         returned = self._deliveries.take_views_back()
@@ -254,6 +272,9 @@ class Runner:
         if selector.was_kept() or batch_was_kept or not returned:
             raise KeptError(kept_message(name, "its batch or a column of it"))
         self._reader.counters.handled += count
+
+    def _batch_failed(self, call: BatchCall, batch: Batch, error: Exception) -> None:
+        self._failed(call.name, error, f"a batch of {len(batch)} {batch.type.name}")
 
     def cancel(self) -> None:
         """Ends a wait for later NFs to read what this one published. Any thread may call it."""
@@ -321,16 +342,25 @@ class Runner:
             return
         self.is_finished = True
         try:
-            summary = self._function.finish()
-            if summary is not None and not isinstance(summary, Mapping):
-                raise UsageError(
-                    f"finish returned {summary!r:.60} ({type(summary).__name__}): expected a dict "
-                    "of what the summary should show, or nothing"
-                )
-            self.summary = summary or {}
+            self._take_summary(self._function.finish())
         except Exception as error:
-            self._reader.counters.raised += 1
-            self._tell(problem_of("finish", error, "", "error"))
+            self._finish_failed(error)
+        self._close()
+
+    def _take_summary(self, summary: Any) -> None:
+        """What finish() returned."""
+        if summary is not None and not isinstance(summary, Mapping):
+            raise UsageError(
+                f"finish returned {summary!r:.60} ({type(summary).__name__}): expected a dict "
+                "of what the summary should show, or nothing"
+            )
+        self.summary = summary or {}
+
+    def _finish_failed(self, error: Exception) -> None:
+        self._reader.counters.raised += 1
+        self._tell(problem_of("finish", error, "", "error"))
+
+    def _close(self) -> None:
         self._tell_totals()
         self._function._runtime = None
         if self.records is not None:
@@ -351,6 +381,9 @@ class Runner:
     def _failed(self, name: str, error: Exception, event: str) -> None:
         """Reports what a handler raised. Raises HandlerFailed where the NF is to stop."""
         self._deliveries.take_views_back()
+        self._report(name, error, event)
+
+    def _report(self, name: str, error: Exception, event: str) -> None:
         self._raised[name] += 1
         self._reader.counters.raised += 1
         problem = problem_of(name, error, event, "error" if self._stops else "warning")
@@ -363,11 +396,18 @@ class Runner:
 
     def _check_kept(self) -> None:
         """Events may not live on past their handlers: each is one object, shown again."""
+        for place in self._kept_events():
+            self._replace_kept(place)
+
+    def _kept_events(self) -> list[int]:
+        """The routes whose events somebody else holds."""
+        kept = []
         for place, route in enumerate(self._handlers.routes):
             _, event, _ = route.call
             # What else refers to the event: the call, this variable, the argument.
             if sys.getrefcount(event) > 3 or event.parts_were_kept():  # noqa: PLR2004
-                self._replace_kept(place)
+                kept.append(place)
+        return kept
 
     def _replace_kept(self, place: int) -> None:
         _, kept, name = self._handlers.renew(place)
@@ -394,6 +434,15 @@ class Runner:
         """Calls the NF's start(); from then on it may publish, alert and record."""
         self._function.start()
         self._function._runtime = self._publisher
+
+
+def runner_class(owner: type[NetworkFunction]) -> type[Runner]:
+    """What runs NFs of this class."""
+    if not is_async(owner):
+        return Runner
+    from microbox.nf.async_runner import AsyncRunner  # asyncio's import takes a while
+
+    return AsyncRunner
 
 
 def address_of(pointer: Any) -> int:

@@ -1,4 +1,4 @@
-"""What runs an NF: in Python or in C, they are used alike."""
+"""What runs an NF: in Python, on an event loop or not, or in C; they are used alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from microbox.nf.c_runner import CRunner
 from microbox.nf.function import NetworkFunction
 from microbox.nf.reader import Reader
 from microbox.nf.records import RecordLog
-from microbox.nf.runner import Runner
+from microbox.nf.runner import Runner, runner_class
 
 AnyRunner = Runner | CRunner
 
@@ -38,6 +38,6 @@ def runner_of(  # noqa: PLR0913 (all that an NF needs to run, put together once)
         tell(Problem("warning", message))
 
     records = RecordLog(log, utc=utc, tell=warn) if log is not None else None
-    return Runner(
+    return runner_class(type(function))(
         function, reader, catalog, configure, on_error=on_error, tell=tell, records=records
     )

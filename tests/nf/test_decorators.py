@@ -25,7 +25,10 @@ def refusal(make: Callable[[], Any]) -> str:
 def without_event(self: Any) -> None: ...
 def without_self(event: Any) -> None: ...
 def with_three(self: Any, event: Any, more: Any) -> None: ...
-async def coroutine(self: Any, event: Any) -> None: ...
+async def async_generator(self: Any, event: Any) -> Any:
+    yield self, event
+
+
 def generator(self: Any, event: Any) -> Any:
     yield self, event
 
@@ -50,7 +53,10 @@ def fine(self: Any, event: Any) -> None: ...
             "@on calls it with (self, event), but it takes (self, event, more). "
             "Write: def handle(self, event):",
         ),
-        (coroutine, "a handler is called, not awaited: write def handle(self, event):"),
+        (
+            async_generator,
+            "a handler returns a verdict, it does not yield: def handle(self, event):",
+        ),
         (
             generator,
             "a handler returns a verdict, it does not yield: def handle(self, event):",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socketserver
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,6 +82,21 @@ def test_a_handshake_is_slow_by_its_age(capture: MakeCapture, tmp_path: Path) ->
     slow = capture(connection([b"x"]), spacing=150_000_000)  # nanoseconds between packets
     (alert,) = run_nf(owner, slow).alerts
     assert alert.signature == "slow_handshake"
+
+
+def test_a_service_is_asked_about_addresses(capture: MakeCapture, tmp_path: Path) -> None:
+    class Service(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"bad\n" if self.rfile.readline() == b"10.0.0.2\n" else b"good\n")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Service) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        path = capture(connection([b"x"]))
+        result = run_nf(example("AskAbout", tmp_path), path, port=server.server_address[1])
+        server.shutdown()
+        thread.join()
+    assert result.output == []
 
 
 def test_the_last_example_is_a_test_that_passes(
