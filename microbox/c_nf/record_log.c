@@ -21,8 +21,8 @@ static const uint64_t NANOSECONDS = 1000000000;
 static const char *const header_names[] = {"timestamp", "flow_id",   "src_ip", "src_port",
                                            "dest_ip",   "dest_port", "proto"};
 
-int mb_record_log_open(struct mb_record_log *log, const char *path, bool utc) {
-    *log = (struct mb_record_log){.path = path, .utc = utc, .fd = -1};
+int mb_record_log_open(struct mb_record_log *log, const char *path, int fd, bool utc) {
+    *log = (struct mb_record_log){.path = path, .utc = utc, .fd = fd};
     log->buffer = malloc(BUFFER_SIZE);
     return log->buffer != NULL ? 0 : -ENOMEM;
 }
@@ -124,10 +124,15 @@ const char *mb_record_log_write(struct mb_record_log *log, uint64_t time,
 
 /* --- the file --- */
 
-static int open_file(struct mb_record_log *log) {
+static int begin_file(struct mb_record_log *log) {
+    if (log->begun)
+        return 0;
     if (log->fd < 0)
-        log->fd = open(log->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    return log->fd < 0 ? -errno : 0;
+        log->fd = open(log->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (log->fd < 0 || ftruncate(log->fd, 0) != 0)
+        return -errno;
+    log->begun = true;
+    return 0;
 }
 
 static size_t whole_lines(const char *bytes, size_t length) {
@@ -171,7 +176,7 @@ static size_t write_all(struct mb_record_log *log) {
 void mb_record_log_flush(struct mb_record_log *log) {
     if (log->lines == 0)
         return;
-    const int error = open_file(log);
+    const int error = begin_file(log);
     if (error != 0 && log->error == 0)
         log->error = -error;
     const size_t done = error == 0 ? write_all(log) : 0;

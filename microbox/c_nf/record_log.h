@@ -10,9 +10,10 @@
 #include "microbox/c_nf/abi.h"
 
 struct mb_record_log {
-    const char *path; /* the caller's; the file is made at the first line. NULL: no log is kept */
-    bool utc;         /* times as text instead of numbers */
-    int fd;
+    const char *path;   /* the caller's; the file is made at the first line. NULL: it is made */
+    bool utc;           /* times as text instead of numbers */
+    int fd;             /* of the file; -1: not made yet */
+    bool begun;         /* what was in the file is gone */
     int error;          /* first errno of opening or writing; 0: none */
     uint64_t written;   /* lines in the file */
     uint64_t lost;      /* lines that could not be written */
@@ -29,8 +30,9 @@ enum mb_tuple_kind {
     MB_TUPLE_OF_PACKET /* as sent */
 };
 
-/* Returns 0 or -ENOMEM. */
-int mb_record_log_open(struct mb_record_log *log, const char *path, bool utc);
+/* `fd`: of the file, where it is made already; it is taken. Else -1, and `path`. Returns 0 or
+ * -ENOMEM. */
+int mb_record_log_open(struct mb_record_log *log, const char *path, int fd, bool utc);
 
 /* Adds a line. `entry`: the event it is about, whose payload begins as `kind` says; NULL: none.
  * Returns what is wrong with the fields (a sentence), NULL: nothing; `*field`: with which. */

@@ -23,6 +23,10 @@ static void find_routes(struct mb_c_nf_runner *runner) {
     }
 }
 
+static bool keeps_records(const struct mb_c_nf_runner *runner) {
+    return runner->config.log_path != NULL || runner->config.log_fd >= 0;
+}
+
 static int allocate(struct mb_c_nf_runner *runner) {
     const struct mb_c_nf_config *config = &runner->config;
     const struct mb_nf_descriptor *descriptor = config->descriptor;
@@ -31,8 +35,8 @@ static int allocate(struct mb_c_nf_runner *runner) {
     runner->summary.capacity = MB_NF_SUMMARY_MAX;
     if (runner->payload == NULL || runner->summary.bytes == NULL)
         return -ENOMEM;
-    if (config->log_path != NULL &&
-        mb_record_log_open(&runner->records, config->log_path, config->utc) != 0)
+    if (keeps_records(runner) &&
+        mb_record_log_open(&runner->records, config->log_path, config->log_fd, config->utc) != 0)
         return -ENOMEM;
     const uint32_t most =
         descriptor->flow_states_max != 0 ? descriptor->flow_states_max : MB_NF_FLOW_STATES;
@@ -263,7 +267,7 @@ enum mb_c_nf_outcome mb_c_nf_run(struct mb_c_nf_runner *runner, uint64_t timeout
         if (runner->index == runner->count && poll(runner, timeout_ns)) {
             if (runner->bus_error != 0)
                 return MB_C_NF_BROKEN;
-            if (runner->records.buffer != NULL)
+            if (keeps_records(runner))
                 mb_record_log_flush(&runner->records);
             mb_reader_advance(runner->config.reader);
             return MB_C_NF_GOES_ON;

@@ -47,7 +47,8 @@ struct mb_c_nf_config {
     uint32_t publishable_count;
     const uint8_t *tuple_kind; /* enum mb_tuple_kind by type */
 
-    const char *log_path; /* NULL: records are not kept */
+    const char *log_path; /* of the records' file; NULL: it is made, or records are not kept */
+    int log_fd;           /* of it, where it is made; taken. -1: it is not */
     bool utc;
     bool stops; /* at the first handler that fails */
 };

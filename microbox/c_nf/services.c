@@ -123,7 +123,7 @@ static int record(struct mb_nf *nf, const struct mb_event *event, const struct m
         mb_c_nf_fail(runner, "record: this is not the event that is being handled");
         return -1;
     }
-    if (runner->config.log_path == NULL)
+    if (runner->records.buffer == NULL)
         return 0;
     const struct mb_entry *entry = event != NULL ? event->entry : NULL;
     const uint8_t kind =

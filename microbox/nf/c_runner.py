@@ -117,6 +117,7 @@ class CRunner:
         self._add_publishable(config)
         config.tuple_kind = self._keep(ffi.new("uint8_t[]", tuple_kinds(catalog)))
         config.log_path = self._text(str(log)) if log is not None else ffi.NULL
+        config.log_fd = -1
         config.utc = utc
         config.stops = self._stops
         runner = lib.mb_c_nf_create(config)
