@@ -184,6 +184,14 @@ static uint32_t call(struct mb_c_nf_runner *runner, const struct mb_c_nf_route *
     return 0;
 }
 
+/* The runtime reads the end of the input for every NF; one that did not ask for it has not seen
+ * it. */
+static void note_end_of_input(struct mb_c_nf_runner *runner) {
+    runner->end_seen = true;
+    if (!mb_c_nf_is_in(runner->config.asked_for, runner->config.end_of_input))
+        runner->counters->matched--;
+}
+
 /* Returns how many calls returned well. Where the NF is to stop at a failure, it is the last. */
 static uint32_t handle(struct mb_c_nf_runner *runner, const struct mb_delivery *delivery) {
     const uint32_t bits =
@@ -191,6 +199,8 @@ static uint32_t handle(struct mb_c_nf_runner *runner, const struct mb_delivery *
     const uint16_t type = delivery->entry->type % MB_TYPES_MAX;
     const struct mb_c_nf_route *end = runner->first_route[type + 1];
     const struct mb_c_nf_route *route = runner->first_route[type];
+    if (type == runner->config.end_of_input)
+        note_end_of_input(runner);
     if (bits == 0 || route == end || !show(runner, delivery))
         return 0;
     uint32_t handled = 0;
@@ -219,19 +229,6 @@ static void handle_deliveries(struct mb_c_nf_runner *runner) {
         handled = 0;
     }
     runner->counters->handled += handled;
-}
-
-/* The runtime reads the end of the input for every NF; one that did not ask for it has not seen
- * it. */
-static void look_for_end(struct mb_c_nf_runner *runner) {
-    const uint16_t end_of_input = runner->config.end_of_input;
-    for (uint32_t i = 0; i < runner->count && !runner->end_seen; i++) {
-        if (runner->config.deliveries[i].entry->type != end_of_input)
-            continue;
-        runner->end_seen = true;
-        if (!mb_c_nf_is_in(runner->config.asked_for, end_of_input))
-            runner->counters->matched--;
-    }
 }
 
 /* Returns true where there is nothing to handle: the time is over, or the poll failed. */
@@ -277,7 +274,6 @@ enum mb_c_nf_outcome mb_c_nf_run(struct mb_c_nf_runner *runner, uint64_t timeout
             return MB_C_NF_FAILED;
         mb_flow_states_turn(&runner->states);
         runner->commanded = false;
-        look_for_end(runner);
         if (has_ended(runner))
             return MB_C_NF_ENDED;
         runner->delivery = NULL;
