@@ -11,6 +11,7 @@ FUZZ_SECONDS ?= $(if $(filter command line,$(origin SECONDS)),$(SECONDS),30)
 PYTEST_ARGUMENTS ?=
 NIGHTLY_CASES ?= 100000
 NIGHTLY_FUZZ_SECONDS ?= 450
+NIGHTLY_KILLS ?= 10000
 DEMO_LOGS ?= microbox-logs-demo
 
 bin := .venv/bin
@@ -77,6 +78,7 @@ evasion-list:
 # What chance decides, with many more throws; every capture of the corpus; long fuzzing.
 nightly: export MICROBOX_CASES = $(NIGHTLY_CASES)
 nightly: export MICROBOX_NIGHTLY = 1
+nightly: export MICROBOX_KILLS = $(NIGHTLY_KILLS)
 nightly: ## the property tests with 100,000 cases each, every capture 100 times, fuzzing for an hour
 	@tools/setup test
 	@tools/build build/test -Dbenchmarks=false -Dwerror=false
