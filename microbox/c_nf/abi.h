@@ -156,7 +156,7 @@ struct mb_nf_descriptor {
     struct mb_nf_handler handlers[32];     /* MB_NF_HANDLERS_MAX */
     const char *publishes[16];             /* MB_NF_PUBLISHES_MAX; "alert" to give alerts */
     struct mb_nf_type declares[8];         /* MB_NF_DECLARES_MAX */
-    bool is_inline;                        /* may return MB_DROP, MB_DROP_FLOW */
+    bool is_inline;                        /* may return MB_DROP, MB_DROP_FLOW, MB_RESET */
     bool unsubscribes;
     uint32_t state_size;
     uint32_t flow_state_size;         /* bytes; 0: it keeps nothing of flows */

@@ -118,7 +118,7 @@ static bool show(struct mb_c_nf_runner *runner, const struct mb_delivery *delive
 }
 
 static bool drops(enum mb_verdict verdict) {
-    return verdict == MB_DROP || verdict == MB_DROP_FLOW;
+    return verdict == MB_DROP || verdict == MB_DROP_FLOW || verdict == MB_RESET;
 }
 
 /* From the next event on nothing comes of the flow. The reader takes back what lies at later
@@ -144,11 +144,10 @@ static void judge(struct mb_c_nf_runner *runner, enum mb_verdict verdict) {
                              ".is_inline = true");
         return;
     }
-    if (verdict == MB_DROP && mb_c_nf_is_in(runner->config.streams, runner->event.entry->type))
-        verdict = MB_DROP_FLOW;
-    if (verdict != MB_DROP && runner->event.entry->flow != 0)
+    const enum mb_verdict taken =
+        mb_reader_judge_delivery(runner->config.reader, runner->delivery, verdict);
+    if (taken != MB_PASS && taken != MB_DROP && runner->event.entry->flow != 0)
         leave_flow(runner);
-    mb_reader_judge_delivery(runner->config.reader, runner->delivery, verdict);
 }
 
 /* A flow has ended: the runtime's own route, which the NF's counters know nothing of. */

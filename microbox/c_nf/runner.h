@@ -39,8 +39,6 @@ struct mb_c_nf_config {
     uint32_t route_count;
     uint32_t own_subscriptions; /* all but those that only follow other NFs */
     uint64_t asked_for[8];      /* set of types (512 bits): that handlers of its own are for */
-    uint64_t streams[8];        /* likewise: that carry bytes of a TCP side, or say that some are
-                                   missing */
     uint16_t end_of_input;      /* number of that type */
 
     const struct mb_publishable *publishable; /* in the order of the descriptor's `publishes` */

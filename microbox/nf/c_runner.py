@@ -12,7 +12,7 @@ from typing import Any
 
 from microbox._core import ffi, lib
 from microbox.channel.messages import Configure, Problem
-from microbox.events.catalog import Catalog, EventType
+from microbox.events.catalog import Catalog
 from microbox.ffi.layout import Layout, payload_layout, struct_chain
 from microbox.nf.c_nf import descriptor_of, named, text_of, texts
 from microbox.nf.errors import DeclarationError
@@ -23,7 +23,7 @@ from microbox.nf.manifest import FLOW_STATE_HANDLER
 from microbox.nf.problems import HandlerFailed
 from microbox.nf.publication import common_prefix
 from microbox.nf.reader import Reader, poll_error, set_of
-from microbox.nf.runner import END_OF_INPUT, PROBLEMS_TOLD, STREAM_TYPES, address_of, shapes_of
+from microbox.nf.runner import END_OF_INPUT, PROBLEMS_TOLD, address_of, shapes_of
 from microbox.nf.verdict import Verdict
 
 PLACE_KINDS = {"d": lib.MB_PLACE_REAL, "16s": lib.MB_PLACE_ADDRESS, "II": lib.MB_PLACE_TEXT}
@@ -111,8 +111,6 @@ class CRunner:
         self._add_routes(config)
         own = (k for k, bit in enumerate(self._configure.bits) if bit.follows is None)
         config.own_subscriptions = sum(1 << k for k in own)
-        streams = [each for name in STREAM_TYPES for each in self._below(name)]
-        config.streams = set_of([one.number for one in streams])
         config.end_of_input = catalog.resolve(END_OF_INPUT).number
         self._add_publishable(config)
         config.tuple_kind = self._keep(ffi.new("uint8_t[]", tuple_kinds(catalog)))
@@ -124,9 +122,6 @@ class CRunner:
         if runner == ffi.NULL:
             raise MemoryError("no memory to run the NF")
         return ffi.gc(runner, lib.mb_c_nf_destroy)
-
-    def _below(self, name: str) -> tuple[EventType, ...]:
-        return self._catalog.descendants(self._catalog.resolve(name))
 
     def _state(self) -> Any:
         """The NF's state, with the parameters in it."""
