@@ -108,9 +108,11 @@ def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
     from microbox.cli.progress import Display
     from microbox.runtime.capture import open_capture
     from microbox.runtime.controller import run_chain
+    from microbox.runtime.descriptors import provide_descriptors
     from microbox.runtime.launch import RunOptions
     from microbox.runtime.log_directory import remove_if_empty
 
+    provide_descriptors(len(chain.nfs))
     capture = open_capture(chain.input)
     try:
         directory = _log_directory(chain, changing)

@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 VERSION = 1
 REQUEST_LIMIT = 4096
 """Bytes of a request; a larger one is answered with an error."""
+
+LIBRARY_THREADS = 2
+"""That a ZeroMQ context with one thread for input and output starts."""
 
 FRAME_LIMIT = 1 << 20
 """Bytes at which ZeroMQ drops the connection instead of taking the message."""
@@ -95,6 +99,23 @@ def _somebody_listens(path: Path) -> bool:
     return True
 
 
+def _check_threads() -> None:
+    """Raises ControlError where no more threads can be had: the library would abort the process."""
+    enough = threading.Event()
+    threads = [threading.Thread(target=enough.wait) for _ in range(LIBRARY_THREADS)]
+    started = []
+    try:
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        raise ControlError(f"{error}: too many processes and threads") from None
+    finally:
+        enough.set()
+        for thread in started:
+            thread.join()
+
+
 class ControlServer:
     """Answers until it is closed."""
 
@@ -102,6 +123,7 @@ class ControlServer:
         """`handlers` by verb; they return the result. Raises ControlError."""
         self._handlers = handlers
         self.path = _own_directory() / f"{name}{SUFFIX}"
+        _check_threads()
         self._context = zmq.asyncio.Context(io_threads=1)
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)

@@ -103,22 +103,12 @@ class Child:
 
     @classmethod
     async def start(cls, name: str, module: str, on_line: OnLine, on_problem: OnProblem) -> Self:
-        """Starts `python -P -m module DESCRIPTOR`. `name` is for messages to people."""
+        """Starts `python -P -m module DESCRIPTOR`. `name` is for messages to people. Raises
+        ChildError."""
         ours, theirs = pair()
         channel = AsyncChannel(ours, from_child)
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-m",
-                module,
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                pass_fds=(theirs.fileno(),),
-                env={**os.environ, **CHILD_ENVIRONMENT},
-            )
+            process = await _start(name, module, theirs.fileno())
         child = cls(name, process, channel, os.pidfd_open(process.pid), on_problem)
         child.printing = [
             asyncio.create_task(_read_lines(stream, name, which, on_line))
@@ -207,6 +197,25 @@ class Child:
                 await asyncio.gather(*self.printing)
         self.channel.close()
         os.close(self.pidfd)
+
+
+async def _start(name: str, module: str, channel: int) -> asyncio.subprocess.Process:
+    """Raises ChildError."""
+    try:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            module,
+            str(channel),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=(channel,),
+            env={**os.environ, **CHILD_ENVIRONMENT},
+        )
+    except OSError as error:
+        raise ChildError(name, f"cannot be started: {error.strerror}") from error
 
 
 async def _read_lines(stream: asyncio.StreamReader, name: str, which: str, on_line: OnLine) -> None:
