@@ -1,5 +1,6 @@
 #include "microbox/stack/decode/checksums.h"
 
+#include "microbox/stack/decode/checksum_trail.h"
 #include "microbox/stack/wire/checksum.h"
 #include "microbox/stack/wire/gre.h"
 #include "microbox/stack/wire/ipv4.h"
@@ -49,6 +50,67 @@ static bool is_partial(uint64_t pseudo, uint32_t length, const uint8_t *field) {
            said == mb_checksum_fold(pseudo);
 }
 
+static uint32_t offset_of(const struct mb_rest *rest, const uint8_t *bytes) {
+    return (uint32_t)(bytes - rest->bytes);
+}
+
+/* What a pseudo header covers, as pseudo_header() adds it up. */
+static void note_addresses(struct mb_checksum *checksum, const struct mb_decoded *decoded,
+                           const struct mb_rest *rest) {
+    const uint32_t network = decoded->network_offset;
+    if (decoded->tuple.ip_version == 4) {
+        checksum->address_length = 4;
+        checksum->source = network + MB_IPV4_SOURCE;
+        checksum->destination = network + MB_IPV4_DESTINATION;
+        return;
+    }
+    checksum->address_length = 16;
+    checksum->source =
+        rest->home_address != NULL ? offset_of(rest, rest->home_address) : network + MB_IPV6_SOURCE;
+    if (!rest->has_unknown_destination)
+        checksum->destination = rest->final_destination != NULL
+                                    ? offset_of(rest, rest->final_destination)
+                                    : network + MB_IPV6_DESTINATION;
+}
+
+/* A right checksum may look like a partial one by chance, where all of it is there to tell. */
+static bool is_left_to_card(const struct mb_decoded *decoded, const struct mb_rest *rest,
+                            uint8_t protocol, uint32_t field) {
+    const uint32_t length = mb_rest_on_wire(rest);
+    const uint64_t pseudo = pseudo_header(decoded, rest, protocol);
+    if (decoded->is_fragment || !is_partial(pseudo, length, mb_rest_next(rest) + field))
+        return false;
+    return !is_whole(rest) || sum_of(mb_checksum_add_number(pseudo, length), rest) != RIGHT;
+}
+
+static void note(struct mb_decoded *decoded, const struct mb_rest *rest, uint8_t protocol) {
+    const uint32_t field = mb_transport_checksum(protocol);
+    if (field == 0 || mb_rest_captured(rest) < field + sizeof(uint16_t))
+        return;
+    struct mb_checksum checksum = {
+        .field = rest->at + field,
+        .from = rest->at,
+        .end = rest->end,
+        .zero_is_none = protocol == MB_PROTOCOL_UDP,
+    };
+    if (protocol != MB_PROTOCOL_ICMP) {
+        note_addresses(&checksum, decoded, rest);
+        checksum.is_partial = is_left_to_card(decoded, rest, protocol, field);
+    }
+    mb_checksum_trail_add(rest->decoder->trail, &checksum);
+}
+
+static void note_header(const struct mb_rest *rest, uint32_t field, uint32_t length) {
+    mb_checksum_trail_add(rest->decoder->trail, &(struct mb_checksum){.field = rest->at + field,
+                                                                      .from = rest->at,
+                                                                      .end = rest->at + length});
+}
+
+void mb_note_transport(struct mb_decoded *decoded, const struct mb_rest *rest, uint8_t protocol) {
+    if (rest->decoder->trail != NULL)
+        note(decoded, rest, protocol);
+}
+
 static void verify_transport(struct mb_decoded *decoded, const struct mb_rest *rest,
                              uint8_t protocol, uint32_t field, uint8_t reason) {
     uint32_t length = mb_rest_captured(rest);
@@ -63,7 +125,10 @@ static void verify_transport(struct mb_decoded *decoded, const struct mb_rest *r
 
 void mb_verify_ipv4_header(struct mb_decoded *decoded, const struct mb_rest *rest) {
     const uint8_t *header = mb_rest_next(rest);
-    if (mb_checksum_fold(mb_checksum_add(0, header, mb_ipv4_header_length(header))) != RIGHT)
+    const uint32_t length = mb_ipv4_header_length(header);
+    if (rest->decoder->trail != NULL)
+        return note_header(rest, MB_IPV4_CHECKSUM, length);
+    if (mb_checksum_fold(mb_checksum_add(0, header, length)) != RIGHT)
         wrong(decoded, MB_REASON_IPV4_CHECKSUM);
 }
 
@@ -71,11 +136,18 @@ void mb_verify_ipv4_header(struct mb_decoded *decoded, const struct mb_rest *res
 void mb_verify_gre_packet(struct mb_decoded *decoded, const struct mb_rest *rest) {
     if (mb_rest_captured(rest) < MB_GRE_SIZE_MIN || !mb_gre_has_checksum(mb_rest_next(rest)))
         return;
+    if (rest->decoder->trail != NULL) {
+        if (mb_rest_captured(rest) >= MB_GRE_CHECKSUM_AT + sizeof(uint16_t))
+            note_header(rest, MB_GRE_CHECKSUM_AT, mb_rest_captured(rest));
+        return;
+    }
     if (is_whole(rest) && sum_of(0, rest) != RIGHT)
         wrong(decoded, MB_REASON_GRE_CHECKSUM);
 }
 
 void mb_verify_tcp_segment(struct mb_decoded *decoded, const struct mb_rest *rest) {
+    if (rest->decoder->trail != NULL)
+        return note(decoded, rest, MB_PROTOCOL_TCP);
     if (is_whole(rest))
         verify_transport(decoded, rest, MB_PROTOCOL_TCP, MB_TCP_CHECKSUM,
                          MB_REASON_TCP_BAD_CHECKSUM);
@@ -85,6 +157,8 @@ void mb_verify_tcp_segment(struct mb_decoded *decoded, const struct mb_rest *res
  * 6935). */
 void mb_verify_udp_datagram(struct mb_decoded *decoded, const struct mb_rest *rest) {
     const uint8_t *header = mb_rest_next(rest);
+    if (rest->decoder->trail != NULL)
+        return note(decoded, rest, MB_PROTOCOL_UDP);
     if (mb_read_16(header + MB_UDP_CHECKSUM) == 0) {
         if (decoded->tuple.ip_version == 6 &&
             !mb_is_udp_tunnel_port(mb_udp_destination_port(header)))
@@ -97,6 +171,8 @@ void mb_verify_udp_datagram(struct mb_decoded *decoded, const struct mb_rest *re
 
 /* ICMP has no pseudo header, ICMPv6 has (RFC 4443 section 2.3). */
 void mb_verify_icmp_message(struct mb_decoded *decoded, const struct mb_rest *rest) {
+    if (rest->decoder->trail != NULL)
+        return note(decoded, rest, decoded->tuple.protocol);
     if (!is_whole(rest))
         return;
     uint64_t pseudo = 0;

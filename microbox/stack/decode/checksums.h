@@ -1,5 +1,6 @@
 /*
- * Checksums, verified layer by layer where the decoder is to look. Each function is called with the
+ * Checksums, verified layer by layer where the decoder is to look; or noted, where it has a trail
+ * (checksum_trail.h). Each function is called with the
  * layer's header ahead, its fixed part captured, and `rest` ending where the layer ends. Sets
  * decoded->bad_checksum where none was wrong before.
  *
@@ -21,6 +22,10 @@ void mb_verify_gre_packet(struct mb_decoded *decoded, const struct mb_rest *rest
 void mb_verify_tcp_segment(struct mb_decoded *decoded, const struct mb_rest *rest);
 void mb_verify_udp_datagram(struct mb_decoded *decoded, const struct mb_rest *rest);
 void mb_verify_icmp_message(struct mb_decoded *decoded, const struct mb_rest *rest);
+
+/* Where checksums are noted (checksum_trail.h): that of a transport header which nobody verifies,
+ * in a first fragment or of a protocol that is not decoded. */
+void mb_note_transport(struct mb_decoded *decoded, const struct mb_rest *rest, uint8_t protocol);
 
 /* Where they are not looked at, that costs a branch. */
 static inline void mb_verify_ipv4(struct mb_decoded *decoded, const struct mb_rest *rest) {

@@ -25,12 +25,15 @@ enum mb_flow_key_ignores { MB_IGNORE_VLAN = 1 << 0, MB_IGNORE_TUNNEL = 1 << 1 };
 
 enum { MB_TUNNELS_DEPTH_MAX = 16 };
 
+struct mb_checksum_trail;
+
 /* What decoding depends on. Made once by the stack. */
 struct mb_decoder {
-    uint64_t key[2];          /* of the hash that names domains */
-    uint8_t tunnels_max;      /* packets in packets that are followed */
-    uint8_t flow_key_ignores; /* enum mb_flow_key_ignores */
-    bool verifies;            /* checksums are looked at */
+    uint64_t key[2];                 /* of the hash that names domains */
+    uint8_t tunnels_max;             /* packets in packets that are followed */
+    uint8_t flow_key_ignores;        /* enum mb_flow_key_ignores */
+    bool verifies;                   /* checksums are looked at */
+    struct mb_checksum_trail *trail; /* where it is not NULL they are noted here, not verified */
 };
 
 /* What says which bytes of which datagram a fragment carries: those from `start` on. */

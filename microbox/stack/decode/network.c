@@ -54,6 +54,8 @@ static void decode_fragment(struct mb_decoded *decoded, struct mb_rest *rest, ui
         decoded->tuple.source_port = mb_read_16(mb_rest_next(rest));
         decoded->tuple.destination_port = mb_read_16(mb_rest_next(rest) + 2);
     }
+    if (is_first)
+        mb_note_transport(decoded, rest, protocol);
     if (is_first && ends_inside_headers(*rest, protocol))
         decoded->reason = decoded->tuple.ip_version == 6 ? MB_REASON_IPV6_FIRST_FRAGMENT_INCOMPLETE
                                                          : MB_REASON_FRAGMENT_TINY;

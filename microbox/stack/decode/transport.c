@@ -84,6 +84,7 @@ void mb_decode_other(struct mb_decoded *decoded, struct mb_rest *rest) {
     decoded->type = MB_TYPE_PACKET_IP;
     decoded->transport = MB_TRANSPORT_OTHER;
     decoded->transport_offset = (uint16_t)rest->at;
+    mb_note_transport(decoded, rest, decoded->tuple.protocol);
     mb_take_payload(decoded, rest);
 }
 

@@ -9,6 +9,7 @@
 enum {
     MB_GRE_PROTOCOL = 2,
     MB_GRE_SIZE_MIN = 4,
+    MB_GRE_CHECKSUM_AT = 4,
     MB_ERSPAN_2_SIZE = 8,
     MB_ERSPAN_3_SIZE = 12,
     MB_ERSPAN_3_SUBHEADER = 8
