@@ -27,6 +27,9 @@ static_assert(sizeof(struct mb_provenance) == MB_CACHE_LINE, "provenance is one 
 static_assert(sizeof(struct mb_nf_entry) == MB_NF_ENTRY_SIZE, "readers step by this");
 static_assert(BEGINS_LINE(mb_nf_entry, provenance), "after the entry");
 
+static_assert(sizeof(struct mb_rewrite) == MB_CACHE_LINE, "pages of them have no rest");
+static_assert((int)MB_VERDICTS <= (int)MB_LEFT_REWRITE, "marks stand beside the verdict");
+
 static_assert(sizeof(struct mb_log_page) <= MB_PAGE_SIZE, "slots follow on the next page");
 static_assert(BEGINS_LINE(mb_log_page, head), "moves with each batch");
 static_assert(BEGINS_LINE(mb_log_page, asleep), "moves when the log is full");

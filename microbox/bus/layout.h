@@ -46,6 +46,11 @@
  * dropped with it. Events that an NF published are passed over likewise where a later NF dropped;
  * not where the publisher itself did, and alerts never are.
  *
+ * Rewrites. An NF that declares edits of headers has a struct mb_rewrite a slot of the worker's
+ * log, beside its verdicts. MB_LEFT_REWRITE in the verdict on an entry says that rewrite[sequence
+ * modulo slots] is to be taken: it is valid where, when, and as long as the verdict is. So the NF
+ * needs no ring of them and can neither run out of slots nor overtake who takes them.
+ *
  * Commands. An NF that declares commands has a ring of struct mb_command. A command that the packet
  * p caused takes effect in the worker just before packet p + delay, in every replay: before it
  * handles packet n the worker has seen all such NFs pass packet n - delay, and an NF writes a
@@ -152,6 +157,26 @@ struct mb_command {
     uint16_t sides;         /* bit d: for events of direction d */
 };
 
+/* What a flow's packets are to bear from the packet of an entry on: both directions, so `source` is
+ * what the originator is called from then on, wherever its name stands. */
+struct mb_rewrite {
+    uint64_t flow;           /* the flow's number */
+    uint8_t source[16];      /* as in struct mb_five_tuple */
+    uint8_t destination[16]; /* likewise */
+    uint16_t source_port;    /* of ICMP echo the identifier */
+    uint16_t destination_port;
+    uint32_t fields; /* set of enum mb_rewrite_field: which of them count */
+    uint8_t reserved[16];
+};
+
+enum mb_rewrite_field {
+    MB_REWRITE_SOURCE = 1,
+    MB_REWRITE_DESTINATION = 2,
+    MB_REWRITE_SOURCE_PORT = 4,
+    MB_REWRITE_DESTINATION_PORT = 8,
+    MB_REWRITE_FIELDS = 15
+};
+
 /* First page of the worker's log area; the slots follow it. Written by the worker alone. */
 struct mb_log_page {
     uint64_t magic;
@@ -191,7 +216,8 @@ struct mb_nf_counters {
                                  unsubscribed from it */
     uint64_t flows_forgotten; /* verdicts on flows that were too old to be remembered */
     uint64_t commands;
-    uint64_t reserved[42];
+    uint64_t rewrites; /* of flows, that it left with entries */
+    uint64_t reserved[41];
     uint64_t published_by_type[512];
 };
 
@@ -204,7 +230,8 @@ enum mb_asleep {
 };
 
 /* First page of an NF's area. Then its counters (two pages), its verdicts (a byte a slot of the
- * worker's log; inline NFs only), its own log's slots, its data ring, its commands. */
+ * worker's log; inline NFs only), its rewrites (one a slot of the worker's log; where it declares
+ * edits), its own log's slots, its data ring, its commands. */
 struct mb_nf_page {
     uint64_t magic;
     uint32_t version;
@@ -222,7 +249,7 @@ struct mb_nf_page {
     uint8_t line2[40];
 };
 
-/* Verdicts, one byte an entry. */
+/* Verdicts, one byte an entry: one of these, and bits of enum mb_verdict_mark. */
 enum mb_verdict {
     MB_PASS = 0,
     MB_DROP = 1,      /* this packet; on an event of a stream MB_DROP_FLOW is meant (reader.h) */
@@ -230,6 +257,11 @@ enum mb_verdict {
     MB_PASS_FLOW = 3, /* this NF wants nothing more of the flow */
     MB_RESET = 4,     /* MB_DROP_FLOW, and the gate resets the connection at both ends */
     MB_VERDICTS
+};
+
+enum mb_verdict_mark {
+    MB_LEFT_REWRITE = 0x80, /* the NF has left a rewrite of the flow with the entry */
+    MB_VERDICT_MARKS = MB_LEFT_REWRITE
 };
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * How an NF's area is laid out: page, counters, verdicts, own log, data ring, commands, each from a
- * page boundary on.
+ * How an NF's area is laid out: page, counters, verdicts, rewrites, own log, data ring, commands,
+ * each from a page boundary on.
  */
 #include "microbox/bus/reader.h"
 
@@ -20,6 +20,8 @@ static bool is_power_of_two_within(uint64_t value, uint64_t least, uint64_t most
 static bool is_sound(const struct mb_nf_geometry *geometry) {
     if (!is_power_of_two_within(geometry->log_slots, MB_LOG_SLOTS_MIN, LOG_SLOTS_MAX))
         return false;
+    if (geometry->rewrites && !geometry->is_inline)
+        return false;
     if (geometry->command_slots != 0 &&
         !is_power_of_two_within(geometry->command_slots, COMMAND_SLOTS_MIN, COMMAND_SLOTS_MAX))
         return false;
@@ -31,14 +33,16 @@ static bool is_sound(const struct mb_nf_geometry *geometry) {
 
 /* Where the parts begin, from the area's first byte. */
 struct offsets {
-    size_t counters, verdicts, slots, ring, commands, end;
+    size_t counters, verdicts, rewrites, slots, ring, commands, end;
 };
 
 static struct offsets offsets_of(const struct mb_nf_geometry *geometry) {
     struct offsets offsets;
     offsets.counters = MB_PAGE_SIZE;
     offsets.verdicts = offsets.counters + COUNTER_PAGES * MB_PAGE_SIZE;
-    offsets.slots = offsets.verdicts + (geometry->is_inline ? geometry->log_slots : 0);
+    offsets.rewrites = offsets.verdicts + (geometry->is_inline ? geometry->log_slots : 0);
+    offsets.slots = offsets.rewrites +
+                    (geometry->rewrites ? geometry->log_slots * sizeof(struct mb_rewrite) : 0);
     offsets.ring = offsets.slots + geometry->own_slots * sizeof(struct mb_nf_entry);
     offsets.commands = offsets.ring + geometry->ring_bytes;
     offsets.end = offsets.commands + geometry->command_slots * sizeof(struct mb_command);
@@ -57,6 +61,7 @@ struct mb_nf_area mb_nf_area_parts(void *base, const struct mb_nf_geometry *geom
         .page = base,
         .counters = (struct mb_nf_counters *)(first + offsets.counters),
         .verdicts = geometry->is_inline ? first + offsets.verdicts : NULL,
+        .rewrites = geometry->rewrites ? (struct mb_rewrite *)(first + offsets.rewrites) : NULL,
         .slots = publishes ? (struct mb_nf_entry *)(first + offsets.slots) : NULL,
         .ring = publishes ? first + offsets.ring : NULL,
         .commands =

@@ -18,6 +18,7 @@ struct mb_nf_geometry {
     uint64_t ring_bytes;    /* of its data ring, a power of two from 4096 on; 0 likewise */
     uint64_t command_slots; /* of its commands, a power of two from 4096 on; 0: it gives none */
     bool is_inline;         /* has verdicts */
+    bool rewrites;          /* has rewrites; inline only */
 };
 
 /* Bytes of the area; 0 where a size is not a power of two or out of range. */
@@ -29,6 +30,7 @@ struct mb_nf_area {
     struct mb_nf_page *page;
     struct mb_nf_counters *counters;
     uint8_t *verdicts;
+    struct mb_rewrite *rewrites;
     struct mb_nf_entry *slots;
     uint8_t *ring;
     struct mb_command *commands;
@@ -146,6 +148,14 @@ enum mb_verdict mb_reader_judge(struct mb_reader *reader, uint64_t sequence,
 enum mb_verdict mb_reader_judge_delivery(struct mb_reader *reader,
                                          const struct mb_delivery *delivery,
                                          enum mb_verdict verdict);
+
+/* Translates `cause`'s flow, both directions, from the packet of `cause` on: `rewrite` says what of
+ * it (`flow` is set here). What was said before with the same packet stays where this says nothing.
+ * `cause` is of the last poll. Returns 0; -EPERM: this NF declared no edits; -EINVAL: no field,
+ * or one that there is not; -ENOENT: the event has no flow, or is not about a packet of it; -EXDEV:
+ * it was published from an entry of another flow. */
+int mb_reader_rewrite(struct mb_reader *reader, const struct mb_delivery *cause,
+                      const struct mb_rewrite *rewrite);
 
 /* Publishes an event `type`. Header, mask, frame range and snapshot are those of `cause`; `payload`
  * (whole, as the type declares it) replaces the cause's. Waits where the own log is full. Returns

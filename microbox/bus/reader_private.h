@@ -4,7 +4,7 @@
  * reader.c    making, mapping, polling     barrier.c   how far one may read, and sleeping
  * nf_log.c    other NFs' logs, checked     verdict.c   what earlier NFs dropped; own verdicts
  * batch.c     where a batch ends           publish.c   the own log
- * command.c   own commands to the stack
+ * command.c   own commands to the stack     rewrite.c   own rewrites of flows
  */
 #ifndef MICROBOX_BUS_READER_PRIVATE_H
 #define MICROBOX_BUS_READER_PRIVATE_H

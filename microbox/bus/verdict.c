@@ -22,7 +22,8 @@ static uint8_t verdict_of(const struct mb_reader *reader, const struct mb_peer *
                           uint64_t sequence) {
     if (sequence >= peer->gone_at)
         return reader->log->fails_closed[peer->index] ? MB_DROP : MB_PASS;
-    return mb_load_byte_relaxed(&peer->verdicts[sequence & reader->slot_mask]);
+    return mb_load_byte_relaxed(&peer->verdicts[sequence & reader->slot_mask]) &
+           (uint8_t)~MB_VERDICT_MARKS;
 }
 
 static void remember(struct mb_reader *reader, struct mb_flow_set *set, uint64_t flow,
@@ -75,8 +76,9 @@ static void write_verdict(struct mb_reader *reader, uint64_t sequence, uint8_t v
     if (reader->own.verdicts == NULL)
         return;
     uint8_t *byte = &reader->own.verdicts[sequence & reader->slot_mask];
-    if (strength[verdict] > strength[*byte])
-        mb_store_byte_relaxed(byte, verdict);
+    const uint8_t marks = *byte & MB_VERDICT_MARKS;
+    if (strength[verdict] > strength[*byte ^ marks])
+        mb_store_byte_relaxed(byte, verdict | marks);
 }
 
 /* The verdict on a dropped flow is repeated on its later entries, so that who did not see the first

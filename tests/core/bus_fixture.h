@@ -27,6 +27,7 @@ struct bus_nf {
     uint64_t waits_for; /* set of earlier NFs: its barrier */
     uint64_t merges;    /* set of earlier NFs: whose events it reads */
     bool is_inline;
+    bool rewrites;
     bool fails_closed;
     uint64_t own_slots;
     uint64_t ring_bytes;
@@ -54,7 +55,8 @@ static inline struct mb_nf_geometry bus_geometry(const struct bus *bus, uint32_t
                                    .own_slots = nf->own_slots,
                                    .ring_bytes = nf->ring_bytes,
                                    .command_slots = nf->command_slots,
-                                   .is_inline = nf->is_inline};
+                                   .is_inline = nf->is_inline,
+                                   .rewrites = nf->rewrites};
 }
 
 static inline uint64_t bus_siblings(const struct bus_nf *nf, uint32_t index) {
