@@ -31,6 +31,7 @@ _ENTRY_SIZE = 192  # MB_ENTRY_SIZE
 _NF_ENTRY_SIZE = 256  # MB_NF_ENTRY_SIZE
 _COUNTER_PAGES = 2
 _COMMAND_SIZE = 32  # sizeof struct mb_command
+_REWRITE_SIZE = 64  # sizeof struct mb_rewrite
 
 
 @dataclass(frozen=True)
@@ -167,4 +168,5 @@ def area_size(shape: AreaShape) -> int:
     verdicts = shape.log_slots if shape.is_inline else 0
     own = shape.own_slots * _NF_ENTRY_SIZE + shape.ring_bytes
     commands = shape.command_slots * _COMMAND_SIZE
-    return (1 + _COUNTER_PAGES) * _PAGE + verdicts + own + commands
+    rewrites = shape.log_slots * _REWRITE_SIZE if shape.rewrites else 0
+    return (1 + _COUNTER_PAGES) * _PAGE + verdicts + own + commands + rewrites

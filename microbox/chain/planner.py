@@ -204,6 +204,7 @@ class _Planner:
                 ring_bytes=RING_BYTES if reader.publishes else 0,
                 is_inline=manifest.is_inline,
                 command_slots=_command_slots(self._chain) if manifest.commands else 0,
+                rewrites=bool(manifest.edits),
             ),
             barrier=sorted(because),
             barrier_because=because,

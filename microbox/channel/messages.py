@@ -102,6 +102,7 @@ class Manifest:
     is_inline: bool  # may drop
     commands: bool = False  # unsubscribes from flows and subscribes to them
     is_async: bool = False  # runs on an event loop
+    edits: str = ""  # what it may change of packets: "" nothing, "headers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ class AreaShape:
     ring_bytes: int
     is_inline: bool
     command_slots: int = 0
+    rewrites: bool = False
 
 
 @dataclass(frozen=True, slots=True)

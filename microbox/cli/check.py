@@ -119,6 +119,7 @@ def _nf_as_json(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
         "added_because": nf.added_because,
         "inline": nf.is_inline,
         "commands": nf.manifest.commands,
+        "edits": nf.manifest.edits,
         "fails_closed": nf.fails_closed,
         "on_error": nf.on_error,
         "parameters": nf.parameters,
@@ -249,6 +250,8 @@ def _facts(nf: PlannedNF, plan: Plan) -> list[tuple[str, str]]:
         facts.append(("inline", f"may drop packets; should it die, {closed}"))
     elif nf.fails_closed:
         facts.append(("closed", "an inline NF depends on it: should it die, nothing passes"))
+    if nf.manifest.edits:
+        facts.append(("edits", f"{nf.manifest.edits} of packets"))
     if nf.manifest.commands:
         facts.append(("commands", _commands(plan)))
     if nf.on_error == "skip":

@@ -88,6 +88,7 @@ def as_json(name: str, manifest: Manifest) -> dict[str, Any]:
         "file": manifest.file,
         "doc": manifest.doc,
         "inline": manifest.is_inline,
+        "edits": manifest.edits,
         "parameters": [
             {
                 "name": one.name,
@@ -170,6 +171,8 @@ def _print_nf(out: Console, name: str, manifest: Manifest) -> None:
         out.print(Text(f"  {', '.join(manifest.publishes)}"))
     if manifest.is_inline:
         out.print(Text("\nInline: it may drop packets."))
+    if manifest.edits:
+        out.print(Text(f"Edits {manifest.edits} of packets."))
 
 
 def _print_parameter(out: Console, one: ParameterDeclaration) -> None:

@@ -39,6 +39,7 @@ struct mb_sink {
     int error; /* 0, or what ended the writing: -errno */
     uint32_t link_type;
     size_t buffered;
+    size_t last;        /* where the bytes of the frame that was taken last begin in the buffer */
     uint64_t file_size; /* bytes in the file, all of them whole records */
     uint64_t written;
     uint64_t written_bytes;
@@ -134,7 +135,8 @@ static int lose(struct mb_sink *sink, int error) {
 static void buffer_record(struct mb_sink *sink, const struct record_header *header,
                           const uint8_t *bytes) {
     memcpy(sink->buffer + sink->buffered, header, sizeof *header);
-    memcpy(sink->buffer + sink->buffered + sizeof *header, bytes, header->length);
+    sink->last = sink->buffered + sizeof *header;
+    memcpy(sink->buffer + sink->last, bytes, header->length);
     sink->buffered += sizeof *header + header->length;
     sink->written++;
     sink->written_bytes += header->length;
@@ -159,6 +161,10 @@ int mb_sink_write(struct mb_sink *sink, const struct mb_frame *frame, const uint
         return lose(sink, sink->error);
     buffer_record(sink, &header, bytes);
     return 0;
+}
+
+uint8_t *mb_sink_last(struct mb_sink *sink) {
+    return sink->buffer + sink->last;
 }
 
 int mb_sink_close(struct mb_sink *sink) {

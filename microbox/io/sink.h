@@ -18,6 +18,10 @@ struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZ
  * and the same error is returned again. */
 int mb_sink_write(struct mb_sink *sink, const struct mb_frame *frame, const uint8_t *bytes);
 
+/* The sink's copy of the frame that mb_sink_write took last, to be changed in place before the next
+ * call. */
+uint8_t *mb_sink_last(struct mb_sink *sink);
+
 /* Writes out what is buffered. Returns 0 or -errno. */
 int mb_sink_flush(struct mb_sink *sink);
 

@@ -74,6 +74,19 @@ class FlowSwitches(Protocol):
         """As Flow.subscribe."""
 
 
+class FlowRewrites(Protocol):
+    """Translates the flow of the event that is being handled."""
+
+    def rewrite(
+        self,
+        source: str | None,
+        source_port: int | None,
+        destination: str | None,
+        destination_port: int | None,
+    ) -> None:
+        """As Flow.rewrite."""
+
+
 class Deliveries(_event_view.Deliveries):
     """What the events of one runner have in common: the deliveries of the last poll and which of
     them is being handled, the frame pool, the states of flows, the views that the handler was
@@ -88,6 +101,7 @@ class Deliveries(_event_view.Deliveries):
         "last_time",
         "pool",
         "pool_size",
+        "rewrites",
         "states",
         "switches",
     )
@@ -101,6 +115,7 @@ class Deliveries(_event_view.Deliveries):
         self.flow_state = flow_state
         self.keeps_states = False
         self.states: dict[int, Any] = {}
+        self.rewrites: FlowRewrites | None = None
         self.switches: FlowSwitches | None = None
         self.is_at_rest = False  # no event is being handled, and none may be looked at
         self.last_time = 0  # of the last event, for when it is at rest
@@ -314,6 +329,26 @@ class Flow(View):
         stream is picked up where it is then; `offset` counts what was left out.
         """
         self._switches.subscribe(types, side)
+
+    def rewrite(
+        self,
+        *,
+        source: str | None = None,
+        source_port: int | None = None,
+        destination: str | None = None,
+        destination_port: int | None = None,
+    ) -> None:
+        """Packets of the flow leave with these addresses and ports, in both directions, from this
+        event's packet on.
+
+        `source` is what the originator is called, also as the destination of what it gets;
+        `source_port` of an ICMP echo is its identifier. What is left out stays as it is. Events go
+        on saying what was received. The class says `edits = "headers"`.
+        """
+        rewrites = self._deliveries.rewrites
+        if rewrites is None:
+            raise UsageError("flows are rewritten by an NF that runs in a chain")
+        rewrites.rewrite(source, source_port, destination, destination_port)
 
     @property
     def _switches(self) -> FlowSwitches:

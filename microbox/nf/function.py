@@ -61,11 +61,16 @@ class NetworkFunction:
     """Event types of its own, parents first: full name → field → u8 u16 u32 u64 i64 f64 text."""
 
     inline: ClassVar[bool | None] = None
-    """Whether it may drop packets. None: it may if its code mentions DROP or DROP_FLOW."""
+    """Whether packets wait for it, so that it may drop them. None: if its code mentions DROP or
+    DROP_FLOW, or it edits."""
 
     commands: ClassVar[bool | None] = None
     """Whether it unsubscribes from flows. None: if its code says `unsubscribe` or `subscribe`, or a
     handler can be switched."""
+
+    edits: ClassVar[str | None] = None
+    """What it changes of packets: "headers", or "" for nothing. An NF that edits is inline. None:
+    "headers" if its code says `rewrite`."""
 
     flow_state: ClassVar[Callable[[], Any] | None] = None
     """Makes the object that `event.flow.state` is at its first use in a flow: a class, say."""

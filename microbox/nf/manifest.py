@@ -40,6 +40,9 @@ from microbox.nf.verdict import DROPS, Verdict
 FLOW_STATE_HANDLER = "(flow state)"
 """The handler's name of the subscription that says when `event.flow.state` may go."""
 
+EDITS = ("", "headers")
+"""What an NF may change of packets: each includes those before it."""
+
 FLOW_KIND_OF_PACKETS = {
     "packet.ip.tcp": "flow.tcp",
     "packet.ip.udp": "flow.udp",
@@ -60,7 +63,20 @@ def check_class(owner: type[NetworkFunction]) -> None:
         value = getattr(owner, name)
         if value not in (None, True, False):
             raise DefinitionError(f"{owner.__name__}.{name} is True, False or None, not {value!r}")
+    _check_edits(owner)
     _check_commands(owner, handlers)
+
+
+def _check_edits(owner: type[NetworkFunction]) -> None:
+    if owner.edits not in (None, *EDITS):
+        raise DefinitionError(
+            f'{owner.__name__}.edits is "headers", "" or None, not {owner.edits!r:.60}'
+        )
+    if owner.inline is False and edits_of(owner):
+        raise DefinitionError(
+            f"{owner.__name__} edits packets, so they wait for it: leave out inline = False, or "
+            'write edits = "" where it does not'
+        )
 
 
 def _check_commands(owner: type[NetworkFunction], handlers: list[MarkedHandler]) -> None:
@@ -97,6 +113,7 @@ def manifest_of(owner: type[NetworkFunction]) -> Manifest:
         is_inline=is_inline(owner),
         commands=gives_commands(owner),
         is_async=is_async(owner),
+        edits=edits_of(owner),
     )
 
 
@@ -132,9 +149,11 @@ def _derived_by(owner: type[NetworkFunction]) -> list[TypeDeclaration]:
 
 
 def is_inline(owner: type[NetworkFunction]) -> bool:
-    """As the class says; else whether a verdict that drops can be reached by name."""
+    """As the class says; else whether it edits, or a verdict that drops can be reached by name."""
     if owner.inline is not None:
         return owner.inline
+    if edits_of(owner):
+        return True
     return _can_say(owner, DROPS)
 
 
@@ -142,6 +161,13 @@ def is_async(owner: type[NetworkFunction]) -> bool:
     """Whether it runs on an event loop: something of it is to be awaited."""
     names = ["start", "finish", *(one.name for one in handlers_of(owner))]
     return any(inspect.iscoroutinefunction(getattr(owner, name)) for name in names)
+
+
+def edits_of(owner: type[NetworkFunction]) -> str:
+    """One of EDITS: as the class says; else "headers" where its code says `rewrite`."""
+    if owner.edits is not None:
+        return owner.edits
+    return "headers" if "rewrite" in names_in_code(owner) else ""
 
 
 def gives_commands(owner: type[NetworkFunction]) -> bool:

@@ -10,7 +10,8 @@ import os
 from typing import Any
 
 from microbox._core import ffi, lib
-from microbox.channel.messages import AreaShape, Bit, Configure, Neighbour
+from microbox.channel.geometry import geometry_of
+from microbox.channel.messages import Bit, Configure, Neighbour
 from microbox.nf.errors import UsageError
 from microbox.nf.verdict import Verdict
 
@@ -37,17 +38,6 @@ def poll_error(error: int, broken: int) -> BusError:
     return BusError(f"the log cannot be read: {os.strerror(-error)}")
 
 
-def geometry_of(shape: AreaShape) -> dict[str, Any]:
-    """The shape as struct mb_nf_geometry."""
-    return {
-        "log_slots": shape.log_slots,
-        "own_slots": shape.own_slots,
-        "ring_bytes": shape.ring_bytes,
-        "is_inline": shape.is_inline,
-        "command_slots": shape.command_slots,
-    }
-
-
 class Reader:
     """One NF's reader. `deliveries` holds what the last poll brought, until `advance`."""
 
@@ -57,7 +47,7 @@ class Reader:
         config = ffi.new("struct mb_reader_config *")
         config.nf = configure.index
         config.log_slots = configure.shape.log_slots
-        config.geometry = geometry_of(configure.shape)
+        config.geometry = geometry_of(configure.shape)[0]
         config.subscriptions = len(bits)
         config.cut = configure.cut
         config.command_delay = configure.command_delay
@@ -112,7 +102,7 @@ class Reader:
         neighbour = ffi.new("struct mb_neighbour *")
         neighbour.index = one.index
         neighbour.fd = fd
-        neighbour.geometry = geometry_of(one.shape)
+        neighbour.geometry = geometry_of(one.shape)[0]
         for bit in one.bits:
             neighbour.mask[bit // 64] |= 1 << (bit % 64)
         neighbour.barrier = one.barrier
@@ -162,6 +152,22 @@ class Reader:
             raise UsageError("too many commands about flows: more than four a packet")
         if result < 0:
             raise UsageError(f"a command about the flow is refused: {os.strerror(-result)}")
+
+    def rewrite(self, cause: Any, record: Any) -> None:
+        """Translates the flow of the delivery `cause`, as the struct mb_rewrite * says."""
+        result = lib.mb_reader_rewrite(self._reader, cause, record)
+        if result == -errno.ENOENT:
+            raise UsageError(
+                "flow.rewrite: this event is not about a packet of its flow, which has ended or is "
+                "only spoken of: rewrite a flow at its start"
+            )
+        if result == -errno.EXDEV:
+            raise UsageError(
+                "flow.rewrite: this event was published with a packet of another flow, since its "
+                "publisher takes batches: rewrite a flow at its start"
+            )
+        if result < 0:
+            raise UsageError(f"flow.rewrite is refused: {os.strerror(-result)}")
 
     def set_position(self, at: int) -> None:
         """Publications are made from position `at` of the worker's log."""

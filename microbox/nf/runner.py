@@ -37,6 +37,7 @@ from microbox.nf.problems import HandlerFailed, kept_message, problem_of
 from microbox.nf.publisher import Publisher
 from microbox.nf.reader import BusError, Reader
 from microbox.nf.records import RecordLog
+from microbox.nf.rewrites import Rewrites
 from microbox.nf.switches import Switches
 from microbox.nf.verdict import DROPS, LEAVES, Verdict
 
@@ -94,6 +95,10 @@ class Runner:
             self._owner, configure.bits, catalog, self._command, left=self._left
         )
         deliveries.switches = self
+        self._rewrites = Rewrites(
+            self._owner, is_declared=configure.shape.rewrites, send=self._rewrite
+        )
+        deliveries.rewrites = self
         self._shapes = shapes_of(catalog)
         self._unsound = ffi.new("uint64_t[]", lib.MB_NFS_MAX)
         self._handlers = Handlers(
@@ -333,6 +338,23 @@ class Runner:
     def _command(self, kind: int, subscriptions: int, sides: int) -> None:
         cause = self._deliveries.array + self._deliveries.index
         self._reader.command(cause, kind, subscriptions, sides)
+
+    # --- rewrites ---
+
+    def rewrite(
+        self,
+        source: str | None,
+        source_port: int | None,
+        destination: str | None,
+        destination_port: int | None,
+    ) -> None:
+        """See Flow.rewrite."""
+        self._rewrites.rewrite(
+            self._deliveries.entry, source, source_port, destination, destination_port
+        )
+
+    def _rewrite(self, record: Any) -> None:
+        self._reader.rewrite(self._deliveries.array + self._deliveries.index, record)
 
     # --- the end, and what goes wrong ---
 

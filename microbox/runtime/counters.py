@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from microbox._core import ffi, lib
+from microbox.channel.geometry import geometry_of
 from microbox.channel.messages import AreaShape
 
 CAPS = {lib.MB_CAP_FLOWS: "flows", lib.MB_CAP_HELD: "held", lib.MB_CAP_FRAGMENTS: "fragments"}
@@ -143,14 +144,9 @@ class WorkerPages:
 class NFPages:
     """An NF's page and counters."""
 
-    def __init__(self, fd: int, log_slots: int, shape: AreaShape) -> None:
+    def __init__(self, fd: int, shape: AreaShape) -> None:
         """Takes `fd`. Raises AreaError."""
-        geometry = ffi.new("struct mb_nf_geometry *")
-        geometry.log_slots = log_slots
-        geometry.own_slots = shape.own_slots
-        geometry.ring_bytes = shape.ring_bytes
-        geometry.command_slots = shape.command_slots
-        geometry.is_inline = shape.is_inline
+        geometry = geometry_of(shape)
         self._area = MappedArea(fd, lib.mb_nf_area_size(geometry))
         parts = lib.mb_nf_area_parts(self._area.base, geometry)
         self._page = ffi.cast("const struct mb_nf_page *", parts.page)

@@ -245,7 +245,7 @@ class Launcher:
         ]
         await self._introduce_all(plan.chain.nfs, children, introductions)
         nfs = [
-            RunningNF(nf, child, _pages(child, area, plan.log_slots, nf))
+            RunningNF(nf, child, _pages(child, area, nf))
             for nf, child, area in zip(plan.nfs, children, areas, strict=True)
         ]
         try:
@@ -339,9 +339,9 @@ def _with_those_in_front(plan: Plan, indexes: Iterable[int]) -> set[int]:
     return {*indexes}.union(*front)
 
 
-def _pages(child: Child, area: int, log_slots: int, nf: PlannedNF) -> NFPages:
+def _pages(child: Child, area: int, nf: PlannedNF) -> NFPages:
     try:
-        return NFPages(os.dup(area), log_slots, nf.shape)
+        return NFPages(os.dup(area), nf.shape)
     except AreaError as error:
         raise ChildError(child.name, str(error)) from None
 

@@ -233,7 +233,7 @@ def _output(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
         return
     values = worker.values
     parts = [
-        Term(values["output_packets"], "written"),
+        Term(values["output_packets"], _written(values["gate_translated"])),
         Term(values["gate_dropped"], "dropped by NFs"),
         Term(values["gate_refused"], "dropped at a cap"),
         Term(values["gate_waiting"], "without a verdict", is_loss=True),
@@ -242,6 +242,10 @@ def _output(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
     made = values["resets_made"]
     total = Term(values["packets"] + made, f"packets, {made:,} of them RST" if made else "packets")
     yield Balance("output", total, parts)
+
+
+def _written(translated: int) -> str:
+    return f"written, {translated:,} of them translated" if translated else "written"
 
 
 def _entries(worker: WorkerCounters, catalog: Catalog) -> Balance:

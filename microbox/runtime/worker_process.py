@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from microbox._core import ffi, lib
 from microbox.channel.channel import Channel, ChannelClosed, ChannelError
+from microbox.channel.geometry import geometry_of
 from microbox.channel.messages import (
     Attach,
     Begin,
@@ -240,17 +241,8 @@ def _connect(channel: Channel, worker: Any) -> None:
 
 
 def _attach(worker: Any, message: Attach, area: int) -> None:
-    shape = message.shape
-    status = lib.mb_worker_attach(
-        worker,
-        message.index,
-        area,
-        shape.is_inline,
-        message.fails_closed,
-        shape.own_slots,
-        shape.ring_bytes,
-        shape.command_slots,
-    )
+    shape = geometry_of(message.shape)
+    status = lib.mb_worker_attach(worker, message.index, area, shape, message.fails_closed)
     os.close(area)
     if status != 0:
         raise WorkerError(f"cannot map the area of NF {message.index}: {os.strerror(-status)}")

@@ -2,6 +2,7 @@
 
 #include "microbox/bus/atomic.h"
 #include "microbox/events/event_types.h"
+#include "microbox/stack/edits/translation.h"
 #include "microbox/stack/reset.h"
 
 #include <stdlib.h>
@@ -54,6 +55,7 @@ struct dropped_completion {
 
 struct judge {
     const uint8_t *verdicts;
+    const struct mb_rewrite *rewrites; /* NULL: it leaves none */
     uint64_t mask[2];
     bool fails_closed;
 };
@@ -62,7 +64,8 @@ struct mb_gate {
     struct mb_gate_config config;
     uint64_t slot_mask; /* of the log */
 
-    uint64_t judges; /* set of watched NFs */
+    uint64_t judges;    /* set of watched NFs */
+    uint64_t rewriters; /* of these, who may leave rewrites */
     struct judge judge[MB_NFS_MAX];
     uint64_t position[MB_NFS_MAX]; /* what each watched NF has passed, read once a run */
 
@@ -77,6 +80,8 @@ struct mb_gate {
 
     struct gate_flow *flows;                        /* by flow slot */
     struct dropped_completion *dropped_completions; /* by datagram slot */
+
+    struct mb_translations *translations; /* NULL where there is no rewriter */
 
     struct mb_gate_counters counters;
     struct mb_judge_counters by_nf[MB_NFS_MAX + 1]; /* the last one of NOBODY */
@@ -106,18 +111,36 @@ void mb_gate_destroy(struct mb_gate *gate) {
     free(gate->named);
     free(gate->flows);
     free(gate->dropped_completions);
+    mb_translations_destroy(gate->translations);
     free(gate);
 }
 
 void mb_gate_watch(struct mb_gate *gate, uint32_t index, const uint8_t *verdicts,
                    const uint64_t mask[2], bool fails_closed) {
-    gate->judge[index] = (struct judge){verdicts, {mask[0], mask[1]}, fails_closed};
+    gate->judge[index] = (struct judge){
+        .verdicts = verdicts,
+        .mask = {mask[0], mask[1]},
+        .fails_closed = fails_closed,
+    };
     gate->judges |= UINT64_C(1) << index;
 }
 
 void mb_gate_unwatch(struct mb_gate *gate, uint32_t index) {
     gate->judges &= ~(UINT64_C(1) << index);
+    gate->rewriters &= gate->judges;
     gate->judge[index] = (struct judge){0};
+}
+
+bool mb_gate_translate(struct mb_gate *gate, const struct mb_decoder *decoder) {
+    if (gate->translations == NULL)
+        gate->translations = mb_translations_create(gate->config.flow_slots, decoder);
+    return gate->translations != NULL;
+}
+
+void mb_gate_watch_rewrites(struct mb_gate *gate, uint32_t index,
+                            const struct mb_rewrite *rewrites) {
+    gate->judge[index].rewrites = rewrites;
+    gate->rewriters |= UINT64_C(1) << index;
 }
 
 uint64_t mb_gate_room(const struct mb_gate *gate) {
@@ -168,7 +191,8 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
 /* What NF `index` says of an entry: the reason to drop its packet, or none. */
 static enum mb_reason verdict_on(const struct mb_gate *gate, unsigned index, uint64_t sequence) {
     const struct judge *judge = &gate->judge[index];
-    switch (mb_load_byte_relaxed(&judge->verdicts[sequence & gate->slot_mask])) {
+    switch (mb_load_byte_relaxed(&judge->verdicts[sequence & gate->slot_mask]) &
+            ~MB_VERDICT_MARKS) {
     case MB_DROP:
         return MB_REASON_VERDICT_DROP;
     case MB_DROP_FLOW:
@@ -253,6 +277,61 @@ static void note_sent(struct gate_flow *flow, const struct pending *packet) {
     flow->sent[direction] = packet->sequence_end;
 }
 
+/* --- what leaves --- */
+
+static struct mb_leaving leaving(const struct pending *packet, const struct mb_frame *frame,
+                                 const uint8_t *bytes, unsigned direction) {
+    return (struct mb_leaving){
+        .frame = frame,
+        .bytes = bytes,
+        .flow = packet->flow,
+        .flow_slot = packet->flow_slot,
+        .direction = (uint8_t)direction,
+    };
+}
+
+/* A frame that goes `direction` on the packet's flow. It stays as it is: what a translation changes
+ * is the sink's copy. */
+static void send(struct mb_gate *gate, const struct pending *packet, const struct mb_frame *frame,
+                 const uint8_t *bytes, unsigned direction) {
+    const bool is_translated =
+        gate->translations != NULL &&
+        mb_translations_know(gate->translations, packet->flow, packet->flow_slot);
+    gate->counters.translated += is_translated;
+    if (!gate->config.sink || mb_sink_write(gate->config.sink, frame, bytes) != 0 || !is_translated)
+        return;
+    const struct mb_leaving copy = leaving(packet, frame, bytes, direction);
+    mb_translations_apply(gate->translations, &copy, mb_sink_last(gate->config.sink));
+}
+
+static void take_rewrite(struct mb_gate *gate, const struct pending *packet, unsigned index,
+                         uint64_t sequence) {
+    const struct judge *judge = &gate->judge[index];
+    const uint64_t slot = sequence & gate->slot_mask;
+    if (sequence >= gate->config.log->page->gone_at[index] ||
+        !(mb_load_byte_relaxed(&judge->verdicts[slot]) & MB_LEFT_REWRITE))
+        return;
+    const uint8_t *bytes = gate->config.pool + packet->frame.offset;
+    const struct mb_leaving cause = leaving(packet, &packet->frame, bytes, packet->direction);
+    if (mb_translations_take(gate->translations, &cause, index, &judge->rewrites[slot]))
+        gate->counters.rewrites++;
+    else
+        gate->counters.rewrites_refused++;
+}
+
+/* What NFs left with the packet holds for itself already. */
+static void take_rewrites(struct mb_gate *gate, const struct pending *packet) {
+    if ((packet->judges & gate->rewriters) == 0)
+        return;
+    for (uint64_t sequence = packet->first; sequence < packet->end; sequence++) {
+        uint64_t rest = gate->named[sequence & gate->slot_mask] & gate->rewriters;
+        for (; rest; rest &= rest - 1)
+            take_rewrite(gate, packet, (unsigned)__builtin_ctzll(rest), sequence);
+    }
+}
+
+/* --- resets --- */
+
 static void send_reset(struct mb_gate *gate, const struct pending *packet,
                        const struct mb_decoded *segment, bool goes_back,
                        struct mb_reset_numbers numbers) {
@@ -261,8 +340,7 @@ static void send_reset(struct mb_gate *gate, const struct pending *packet,
     frame.length = mb_reset_make(bytes, segment, frame.link_type, goes_back, numbers);
     frame.wire_length = frame.length;
     gate->counters.resets_made++;
-    if (gate->config.sink)
-        mb_sink_write(gate->config.sink, &frame, bytes);
+    send(gate, packet, &frame, bytes, goes_back ? 1 - packet->direction : packet->direction);
 }
 
 /* To the receiver, then to the sender, but where that has reset the connection itself (RFC 9293
@@ -376,12 +454,12 @@ static void let_out(struct mb_gate *gate, const struct pending *packet, uint64_t
         note_sent(flow_of(gate, packet), packet);
     for (; unjudged != 0; unjudged &= unjudged - 1)
         gate->by_nf[__builtin_ctzll(unjudged)].unjudged_passed++;
-    if (gate->config.sink)
-        mb_sink_write(gate->config.sink, &packet->frame, gate->config.pool + packet->frame.offset);
+    send(gate, packet, &packet->frame, gate->config.pool + packet->frame.offset, packet->direction);
 }
 
 static void leave(struct mb_gate *gate, const struct pending *packet) {
     uint64_t unjudged = 0;
+    take_rewrites(gate, packet);
     const struct judgement judgement = judge_packet(gate, packet, &unjudged);
     if (judgement.reason != MB_REASON_NONE)
         count_drop(gate, judgement);

@@ -16,6 +16,9 @@
  * packet's, so a drop takes away the fragment that the receiver would still need; and every
  * fragment of that datagram that comes until the stack forgets it.
  *
+ * A rewrite of a flow that an NF left with an entry is taken when that entry's packet leaves, and
+ * holds from that packet on (edits/translation.h): whatever the NFs' speed, at the same place.
+ *
  * Without a sink the gate counts verdicts all the same, so that a chain's summary does not depend
  * on whether it has an output.
  *
@@ -50,6 +53,9 @@ struct mb_gate_counters {
     uint64_t verdict_drop_flow;
     uint64_t verdict_reset;
     uint64_t failed_closed;
+    uint64_t rewrites;         /* of flows, taken */
+    uint64_t rewrites_refused; /* that were not sound */
+    uint64_t translated;       /* packets that left with other addresses or ports */
     uint64_t
         resets_made; /* RST segments that were handed to the sink, or would be if there were one */
     uint64_t resets_not_made; /* flows with a RESET that were dropped instead */
@@ -66,6 +72,15 @@ void mb_gate_watch(struct mb_gate *gate, uint32_t index, const uint8_t *verdicts
 
 /* NF `index` left in order: its verdicts count no more. No packet may wait. */
 void mb_gate_unwatch(struct mb_gate *gate, uint32_t index);
+
+/* Makes what translations need; packets are decoded as `decoder` says. Again: nothing. False where
+ * there is no memory. */
+bool mb_gate_translate(struct mb_gate *gate, const struct mb_decoder *decoder);
+
+/* What NF `index`, which is watched, leaves with its verdicts is taken too. Call mb_gate_translate
+ * before. `rewrites`, one a slot of the log, must outlive the gate. */
+void mb_gate_watch_rewrites(struct mb_gate *gate, uint32_t index,
+                            const struct mb_rewrite *rewrites);
 
 /* How many more packets may be added. */
 uint64_t mb_gate_room(const struct mb_gate *gate);

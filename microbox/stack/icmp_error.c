@@ -94,6 +94,7 @@ bool mb_icmp_quote_read(const struct mb_decoded *packet, struct mb_icmp_quote *q
     quote->mtu = mb_icmp_mtu(packet->bytes + packet->transport_offset, packet->tuple.ip_version);
     bool is_read =
         packet->tuple.ip_version == 4 ? read_ipv4(quote, &quoted) : read_ipv6(quote, &quoted);
+    quote->transport_offset = (uint32_t)(quoted.bytes - packet->bytes);
     return is_read && memcmp(quote->tuple.source, packet->tuple.destination, 16) == 0;
 }
 

@@ -17,6 +17,7 @@ struct mb_stack;
 struct mb_icmp_quote {
     struct mb_five_tuple tuple; /* of the quoted packet, as it was sent */
     uint32_t sequence_number;   /* TCP */
+    uint32_t transport_offset;  /* of its transport header, from the frame's first byte */
     uint32_t mtu;               /* of the link that the packet did not fit, 0: not said */
     uint8_t transport;          /* enum mb_transport */
 };

@@ -370,6 +370,10 @@ void mb_stack_end_commands(struct mb_stack *stack) {
         mb_commands_close(stack, nf);
 }
 
+const struct mb_decoder *mb_stack_decoder(const struct mb_stack *stack) {
+    return &stack->decoder;
+}
+
 uint32_t mb_stack_datagram_slots(const struct mb_stack *stack) {
     return stack->defrag.table.capacity + 1;
 }

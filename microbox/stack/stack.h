@@ -259,6 +259,10 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason);
  * packets must not pass where it fails closed, and are counted where it fails open. */
 void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status, bool keeps_bits);
 
+/* As it decodes packets. Lives as long as the stack. */
+struct mb_decoder;
+const struct mb_decoder *mb_stack_decoder(const struct mb_stack *stack);
+
 /* Slots of the table of datagrams: every mb_handled.datagrams[].slot is below. */
 uint32_t mb_stack_datagram_slots(const struct mb_stack *stack);
 

@@ -123,6 +123,9 @@ static void count_gate(const struct mb_worker *worker, struct mb_stack_counters 
     counters->gate_dropped = gate.dropped;
     counters->gate_refused = gate.refused;
     counters->gate_waiting = gate.waiting;
+    counters->gate_rewrites = gate.rewrites;
+    counters->gate_rewrites_refused = gate.rewrites_refused;
+    counters->gate_translated = gate.translated;
     counters->by_reason[MB_REASON_VERDICT_DROP] += gate.verdict_drop;
     counters->by_reason[MB_REASON_VERDICT_DROP_FLOW] += gate.verdict_drop_flow;
     counters->by_reason[MB_REASON_VERDICT_RESET] += gate.verdict_reset;

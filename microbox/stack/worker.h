@@ -5,6 +5,7 @@
 #define MICROBOX_STACK_WORKER_H
 
 #include "microbox/bus/area.h"
+#include "microbox/bus/reader.h"
 #include "microbox/io/sink.h"
 #include "microbox/io/source.h"
 #include "microbox/stack/stack.h"
@@ -34,13 +35,12 @@ size_t mb_worker_counters_size(void);
 int mb_worker_assembled_fd(const struct mb_worker *worker);
 uint64_t mb_worker_assembled_size(const struct mb_worker *worker);
 
-/* Maps NF `index`'s area (its size checked against the geometry), which is to hold the log from
- * subscribe on. NFs are numbered from 0, in the order of the chain. While the worker is paused the
- * next number may be attached, or one whose NF is gone. Does not take `area_fd`. Returns 0 or
- * -errno. */
-int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd, bool is_inline,
-                     bool fails_closed, uint64_t own_slots, uint64_t ring_bytes,
-                     uint64_t command_slots);
+/* Maps NF `index`'s area (its size checked against the geometry, which is the plan's), which is to
+ * hold the log from subscribe on. NFs are numbered from 0, in the order of the chain. While the
+ * worker is paused the next number may be attached, or one whose NF is gone. Does not take
+ * `area_fd`. Returns 0 or -errno. */
+int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd,
+                     const struct mb_nf_geometry *geometry, bool fails_closed);
 
 /* The subscriptions and timers of all NFs; while the worker is paused, those of all that are there
  * from now on. Returns 0, or -errno with a sentence in `error`: then those that were there stay as

@@ -132,20 +132,12 @@ static void give_back(struct mb_worker *worker, uint32_t index) {
     mb_area_destroy(&worker->nf[index].area);
 }
 
-int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd, bool is_inline,
-                     bool fails_closed, uint64_t own_slots, uint64_t ring_bytes,
-                     uint64_t command_slots) {
-    if (!may_attach(worker, index))
+int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd,
+                     const struct mb_nf_geometry *geometry, bool fails_closed) {
+    if (!may_attach(worker, index) || geometry->log_slots != worker->config.log_slots)
         return -EINVAL;
-    const struct mb_nf_geometry geometry = {
-        .log_slots = worker->config.log_slots,
-        .own_slots = own_slots,
-        .ring_bytes = ring_bytes,
-        .command_slots = command_slots,
-        .is_inline = is_inline,
-    };
     struct mb_area area;
-    const int result = mb_area_map(&area, area_fd, mb_nf_area_size(&geometry));
+    const int result = mb_area_map(&area, area_fd, mb_nf_area_size(geometry));
     if (result != 0)
         return result;
     struct mb_attached *nf = &worker->nf[index];
@@ -154,9 +146,9 @@ int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd, bool
     else
         give_back(worker, index);
     *nf = (struct mb_attached){.area = area, .is_new = worker->phase != PHASE_CONNECTING};
-    nf->parts = mb_nf_area_parts(nf->area.base, &geometry);
-    nf->command_slots = command_slots;
-    nf->is_inline = is_inline;
+    nf->parts = mb_nf_area_parts(nf->area.base, geometry);
+    nf->command_slots = geometry->command_slots;
+    nf->is_inline = geometry->is_inline;
     nf->fails_closed = fails_closed;
     return 0;
 }
@@ -221,9 +213,14 @@ static bool has_inline(const struct mb_worker *worker) {
     return false;
 }
 
-static bool make_gate(struct mb_worker *worker) {
-    if (worker->gate || (!worker->sink && !has_inline(worker)))
-        return true;
+static bool has_rewriter(const struct mb_worker *worker) {
+    for (uint32_t index = 0; index < worker->nfs; index++)
+        if (worker->nf[index].parts.rewrites)
+            return true;
+    return false;
+}
+
+static bool create_gate(struct mb_worker *worker) {
     const struct mb_gate_config config = {
         .log = &worker->log,
         .sink = worker->sink,
@@ -236,13 +233,26 @@ static bool make_gate(struct mb_worker *worker) {
     return worker->gate != NULL;
 }
 
+/* As far as it is not there yet. */
+static bool make_gate(struct mb_worker *worker) {
+    if (!worker->sink && !has_inline(worker))
+        return true;
+    if (!worker->gate && !create_gate(worker))
+        return false;
+    return !has_rewriter(worker) ||
+           mb_gate_translate(worker->gate, mb_stack_decoder(worker->stack));
+}
+
 /* All inline NFs, or those that came in this pause. */
 static void watch(struct mb_worker *worker, bool only_new) {
     for (uint32_t index = 0; index < worker->nfs; index++) {
         const struct mb_attached *nf = &worker->nf[index];
-        if (nf->is_inline && (nf->is_new || !only_new))
-            mb_gate_watch(worker->gate, index, nf->parts.verdicts, worker->log.consumer[index].mask,
-                          nf->fails_closed);
+        if (!nf->is_inline || (only_new && !nf->is_new))
+            continue;
+        mb_gate_watch(worker->gate, index, nf->parts.verdicts, worker->log.consumer[index].mask,
+                      nf->fails_closed);
+        if (nf->parts.rewrites)
+            mb_gate_watch_rewrites(worker->gate, index, nf->parts.rewrites);
     }
 }
 

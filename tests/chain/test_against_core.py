@@ -17,6 +17,7 @@ from microbox.chain.stack_settings import (
     URGENT_POLICIES,
     StackSettings,
 )
+from microbox.channel.geometry import geometry_of
 from microbox.channel.messages import AreaShape
 from microbox.events.catalog import built_in
 
@@ -80,18 +81,9 @@ def test_an_area_is_as_large_as_the_bus_makes_it() -> None:
         AreaShape(65536, 0, 0, is_inline=True),
         AreaShape(4096, 16384, 4 << 20, is_inline=True),
         AreaShape(4096, 16384, 4 << 20, is_inline=True, command_slots=8192),
+        AreaShape(4096, 16384, 4 << 20, is_inline=True, rewrites=True),
     ):
-        geometry = ffi.new(
-            "struct mb_nf_geometry *",
-            {
-                "log_slots": shape.log_slots,
-                "own_slots": shape.own_slots,
-                "ring_bytes": shape.ring_bytes,
-                "command_slots": shape.command_slots,
-                "is_inline": shape.is_inline,
-            },
-        )
-        assert area_size(shape) == lib.mb_nf_area_size(geometry)
+        assert area_size(shape) == lib.mb_nf_area_size(geometry_of(shape))
 
 
 def test_each_type_of_the_stack_comes_from_a_module_or_needs_none() -> None:

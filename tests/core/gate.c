@@ -3,6 +3,7 @@
 
 #include "microbox/bus/atomic.h"
 #include "microbox/events/event_types.h"
+#include "microbox/stack/decode/decode.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,7 +29,8 @@ enum { NOBODY = 0, FIRST = 1, SECOND = 2, READER = 4 };
 struct bench {
     struct mb_log log;
     struct mb_nf_page page[NFS];
-    uint8_t verdicts[2][SLOTS]; /* NFs 0 and 1 are inline, NF 2 reads only */
+    uint8_t verdicts[2][SLOTS];  /* NFs 0 and 1 are inline, NF 2 reads only */
+    struct mb_rewrite *rewrites; /* NF 0's */
     struct mb_gate *gate;
     struct mb_sink *sink;
     int output;
@@ -69,6 +71,10 @@ static int set_up(void **state) {
     attach(bench, 0, false);
     attach(bench, 1, true);
     attach(bench, 2, false);
+    bench->rewrites = calloc(SLOTS, sizeof *bench->rewrites);
+    const struct mb_decoder decoder = {.tunnels_max = 4};
+    assert_true(mb_gate_translate(bench->gate, &decoder));
+    mb_gate_watch_rewrites(bench->gate, 0, bench->rewrites);
     return 0;
 }
 
@@ -79,6 +85,7 @@ static int tear_down(void **state) {
         mb_sink_close(bench->sink);
     close(bench->output);
     mb_log_destroy(&bench->log);
+    free(bench->rewrites);
     free(bench);
     return 0;
 }
@@ -418,6 +425,85 @@ static void what_comes_of_a_dropped_datagram_is_dropped(void **state) {
     assert_int_equal(mb_gate_counters(bench->gate).verdict_drop, 4);
 }
 
+/* The gate knows a rewrite by its mark; what it says of a frame is for edits/translation.h. */
+static void leave_rewrite(struct bench *bench, uint64_t sequence, uint64_t flow) {
+    bench->verdicts[0][sequence % SLOTS] |= MB_LEFT_REWRITE;
+    bench->rewrites[sequence % SLOTS] =
+        (struct mb_rewrite){.flow = flow, .source_port = 1, .fields = MB_REWRITE_SOURCE_PORT};
+}
+
+static void a_rewrite_holds_from_its_packet_on(void **state) {
+    struct bench *bench = *state;
+    const uint64_t first = FIRST;
+    packet_of_flow(bench, 7, 3, &first, 1);
+    leave_rewrite(bench, packet_of_flow(bench, 7, 3, &first, 1), 7);
+    packet_of_flow(bench, 7, 3, NULL, 0); /* concerns nobody, yet is of the flow */
+    packet_of_flow(bench, 8, 2, &first, 1);
+    packet_of_flow(bench, 9, 3, &first, 1); /* another flow in the same place of the table */
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    const struct mb_gate_counters counters = mb_gate_counters(bench->gate);
+    assert_int_equal(counters.rewrites, 1);
+    assert_int_equal(counters.translated, 2);
+    assert_output(bench, "01234");
+}
+
+static void a_packet_that_is_dropped_may_bring_a_rewrite(void **state) {
+    struct bench *bench = *state;
+    const uint64_t first = FIRST;
+    const uint64_t sequence = packet_of_flow(bench, 7, 3, &first, 1);
+    judge(bench, 0, sequence, MB_DROP);
+    leave_rewrite(bench, sequence, 7);
+    packet_of_flow(bench, 7, 3, &first, 1);
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    assert_int_equal(mb_gate_counters(bench->gate).translated, 1);
+    assert_output(bench, "1");
+}
+
+static void a_rewrite_of_another_flow_than_the_packets_is_refused(void **state) {
+    struct bench *bench = *state;
+    const uint64_t first = FIRST;
+    leave_rewrite(bench, packet_of_flow(bench, 7, 3, &first, 1), 8);
+    leave_rewrite(bench, packet(bench, FIRST), 0);
+    packet_of_flow(bench, 8, 2, &first, 1);
+    packet_of_flow(bench, 7, 3, &first, 1);
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    const struct mb_gate_counters counters = mb_gate_counters(bench->gate);
+    assert_int_equal(counters.rewrites, 0);
+    assert_int_equal(counters.rewrites_refused, 2);
+    assert_int_equal(counters.translated, 0);
+}
+
+static void marks_of_who_leaves_no_rewrites_or_is_not_named_mean_nothing(void **state) {
+    struct bench *bench = *state;
+    const uint64_t both = FIRST | SECOND;
+    const uint64_t second = SECOND;
+    bench->verdicts[1][packet_of_flow(bench, 7, 3, &both, 1) % SLOTS] = MB_LEFT_REWRITE | MB_PASS;
+    leave_rewrite(bench, packet_of_flow(bench, 7, 3, &second, 1), 7);
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    const struct mb_gate_counters counters = mb_gate_counters(bench->gate);
+    assert_int_equal(counters.rewrites + counters.rewrites_refused, 0);
+    assert_output(bench, "01");
+}
+
+static void what_a_dead_nf_did_not_pass_is_no_rewrite(void **state) {
+    struct bench *bench = *state;
+    const uint64_t first = FIRST;
+    leave_rewrite(bench, packet_of_flow(bench, 7, 3, &first, 1), 7);
+    pass(bench, 0, bench->log.head);
+    leave_rewrite(bench, packet_of_flow(bench, 8, 2, &first, 1), 8);
+    mb_log_detach(&bench->log, 0);
+    packet_of_flow(bench, 8, 2, NULL, 0);
+    packet_of_flow(bench, 7, 3, NULL, 0); /* what it said before it died goes on to hold */
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    assert_int_equal(mb_gate_counters(bench->gate).rewrites, 1);
+    assert_int_equal(mb_gate_counters(bench->gate).translated, 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define GATE_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -438,6 +524,11 @@ int main(void) {
         GATE_TEST(verdicts_hold_as_the_log_goes_round),
         GATE_TEST(a_cursor_that_runs_back_hides_no_verdict),
         GATE_TEST(a_verdict_is_read_although_its_entry_was_overwritten),
+        GATE_TEST(a_rewrite_holds_from_its_packet_on),
+        GATE_TEST(a_packet_that_is_dropped_may_bring_a_rewrite),
+        GATE_TEST(a_rewrite_of_another_flow_than_the_packets_is_refused),
+        GATE_TEST(marks_of_who_leaves_no_rewrites_or_is_not_named_mean_nothing),
+        GATE_TEST(what_a_dead_nf_did_not_pass_is_no_rewrite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -337,9 +337,8 @@ static void open_chain(struct chain *chain) {
         make_reader(party, index);
         party->log = memfd_create("log", MFD_CLOEXEC);
         const struct mb_nf_geometry shape = geometry_of(index);
-        must(mb_worker_attach(chain->worker, index, mb_reader_area_fd(party->reader),
-                              shape.is_inline, false, shape.own_slots, shape.ring_bytes,
-                              shape.command_slots) == 0,
+        must(mb_worker_attach(chain->worker, index, mb_reader_area_fd(party->reader), &shape,
+                              false) == 0,
              "mb_worker_attach");
         must(mb_reader_map_log(party->reader, mb_worker_log_fd(chain->worker)) == 0, "map_log");
     }

@@ -93,10 +93,14 @@ static void *read_events(void *argument) {
     return NULL;
 }
 
+static struct mb_nf_geometry shape_of_reader(const struct options *options) {
+    return (struct mb_nf_geometry){.log_slots = options->worker.log_slots, .is_inline = true};
+}
+
 static struct mb_reader *make_reader(const struct options *options) {
     struct mb_reader_config config = {
         .log_slots = options->worker.log_slots,
-        .geometry = {.log_slots = options->worker.log_slots, .is_inline = true},
+        .geometry = shape_of_reader(options),
         .subscriptions = 1,
         .wait_policy = mb_wait_policy_default(),
     };
@@ -135,11 +139,13 @@ static struct mb_sink *open_sink(const char *name, uint32_t link_type) {
     return sink;
 }
 
-static void connect(struct mb_worker *worker, struct mb_reader *reader) {
+static void connect(const struct options *options, struct mb_worker *worker,
+                    struct mb_reader *reader) {
     char error[MB_ERROR_SIZE];
     struct mb_subscription subscription = {.nf = 0, .bit = 0, .filter = ""};
     memset(subscription.types, 0xff, sizeof subscription.types);
-    int status = mb_worker_attach(worker, 0, mb_reader_area_fd(reader), true, true, 0, 0, 0);
+    const struct mb_nf_geometry shape = shape_of_reader(options);
+    int status = mb_worker_attach(worker, 0, mb_reader_area_fd(reader), &shape, true);
     if (status != 0)
         fail("attach", strerror(-status));
     if (mb_worker_subscribe(worker, &subscription, 1, NULL, 0, error) != 0)
@@ -201,7 +207,7 @@ static bool replay(const struct options *options) {
         .pool = pool.bytes,
         .reader = make_reader(options),
     };
-    connect(worker, reading.reader);
+    connect(options, worker, reading.reader);
 
     pthread_t thread;
     if (pthread_create(&thread, NULL, read_events, &reading) != 0)

@@ -227,14 +227,16 @@ static bool open_files(struct run *run, const char *file, char error[MB_ERROR_SI
     return run->sink != NULL;
 }
 
+static const struct mb_nf_geometry shape = {.log_slots = SLOTS,
+                                            .own_slots = 16,
+                                            .ring_bytes = 4096,
+                                            .command_slots = COMMAND_SLOTS,
+                                            .is_inline = true};
+
 static bool make_reader(struct run *run, char error[MB_ERROR_SIZE]) {
     struct mb_reader_config config = {
         .log_slots = SLOTS,
-        .geometry = {.log_slots = SLOTS,
-                     .own_slots = 16,
-                     .ring_bytes = 4096,
-                     .command_slots = COMMAND_SLOTS,
-                     .is_inline = true},
+        .geometry = shape,
         .subscriptions = SUBSCRIPTIONS_MAX,
         .command_delay = COMMAND_DELAY,
         .bit = {0, 1, 2, 3, 4},
@@ -246,8 +248,7 @@ static bool make_reader(struct run *run, char error[MB_ERROR_SIZE]) {
 }
 
 static bool connect_both(struct run *run, char error[MB_ERROR_SIZE]) {
-    int result = mb_worker_attach(run->worker, 0, mb_reader_area_fd(run->reader), true, false, 16,
-                                  4096, COMMAND_SLOTS);
+    int result = mb_worker_attach(run->worker, 0, mb_reader_area_fd(run->reader), &shape, false);
     if (result == 0)
         result = mb_reader_map_log(run->reader, mb_worker_log_fd(run->worker));
     if (result != 0)

@@ -232,6 +232,9 @@ static void a_worker_is_not_run_before_it_is_connected(void **state) {
     assert_non_null(strstr(mb_worker_complaint(bench->worker), "before it had its subscriptions"));
 }
 
+static const struct mb_nf_geometry passive = {.log_slots = SLOTS};
+static const struct mb_nf_geometry judging = {.log_slots = SLOTS, .is_inline = true};
+
 static void unsound_configuration_is_refused_in_words(void **state) {
     struct bench *bench = *state;
     char error[MB_ERROR_SIZE];
@@ -244,9 +247,9 @@ static void unsound_configuration_is_refused_in_words(void **state) {
     bench->worker = mb_worker_create(&config, bench->source, NULL, error);
     make_reader(&bench->nf[0], 0);
     const int area = mb_reader_area_fd(bench->nf[0].reader);
-    assert_int_equal(mb_worker_attach(bench->worker, 1, area, false, false, 0, 0, 0), -EINVAL);
-    assert_int_equal(mb_worker_attach(bench->worker, 0, area, true, false, 0, 0, 0), -EINVAL);
-    assert_int_equal(mb_worker_attach(bench->worker, 0, area, false, false, 0, 0, 0), 0);
+    assert_int_equal(mb_worker_attach(bench->worker, 1, area, &passive, false), -EINVAL);
+    assert_int_equal(mb_worker_attach(bench->worker, 0, area, &judging, false), -EINVAL);
+    assert_int_equal(mb_worker_attach(bench->worker, 0, area, &passive, false), 0);
 
     const struct mb_subscription of_nobody = {.nf = 1};
     assert_int_equal(mb_worker_subscribe(bench->worker, &of_nobody, 1, NULL, 0, error), -EINVAL);
@@ -261,7 +264,7 @@ static void a_filter_that_libpcap_rejects_is_named(void **state) {
     bench->worker = mb_worker_create(&config, bench->source, NULL, error);
     make_reader(&bench->nf[0], 0);
     const int area = mb_reader_area_fd(bench->nf[0].reader);
-    assert_int_equal(mb_worker_attach(bench->worker, 0, area, false, false, 0, 0, 0), 0);
+    assert_int_equal(mb_worker_attach(bench->worker, 0, area, &passive, false), 0);
     const struct mb_subscription wrong = {.filter = "tcp prot 80"};
     assert_int_equal(mb_worker_subscribe(bench->worker, &wrong, 1, NULL, 0, error), -EINVAL);
     assert_non_null(strstr(error, "tcp prot 80"));

@@ -102,21 +102,25 @@ static inline void append_datagrams(struct bench *bench, uint32_t count) {
 
 /* --- the chain --- */
 
+static inline struct mb_nf_geometry shape_of(const struct nf *nf) {
+    return (struct mb_nf_geometry){.log_slots = SLOTS,
+                                   .command_slots = nf->gives_commands ? COMMANDS : 0,
+                                   .is_inline = nf->is_inline};
+}
+
 static inline void make_reader(struct nf *nf, uint32_t index) {
     struct mb_reader_config config = {
         .nf = index,
         .log_slots = SLOTS,
-        .geometry = {.log_slots = SLOTS, .is_inline = nf->is_inline},
+        .geometry = shape_of(nf),
         .cut = nf->cut,
         .subscriptions = 1,
         .bit = {(uint8_t)index},
         .wait_policy = {0},
     };
     memset(config.types[0], 0xff, sizeof config.types[0]);
-    if (nf->gives_commands) {
-        config.geometry.command_slots = COMMANDS;
+    if (nf->gives_commands)
         config.command_delay = DELAY;
-    }
     int error = 0;
     nf->reader = mb_reader_create(&config, &error);
     assert_non_null(nf->reader);
@@ -175,10 +179,10 @@ static inline int subscribe(struct bench *bench, uint32_t nfs, char error[MB_ERR
 static inline void attach(struct bench *bench, uint32_t index, bool fails_closed) {
     struct nf *nf = &bench->nf[index];
     make_reader(nf, index);
-    assert_int_equal(mb_worker_attach(bench->worker, index, mb_reader_area_fd(nf->reader),
-                                      nf->is_inline, fails_closed, 0, 0,
-                                      nf->gives_commands ? COMMANDS : 0),
-                     0);
+    const struct mb_nf_geometry shape = shape_of(nf);
+    assert_int_equal(
+        mb_worker_attach(bench->worker, index, mb_reader_area_fd(nf->reader), &shape, fails_closed),
+        0);
     assert_int_equal(mb_reader_map_log(nf->reader, mb_worker_log_fd(bench->worker)), 0);
 }
 

@@ -65,6 +65,7 @@ def test_who_may_drop_is_inline() -> None:
 
     assert is_inline(Dropper)
     assert not is_inline(Passive)
+    assert manifest_of(Passive).edits == ""
 
 
 class Stateful(NetworkFunction):

@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def open_descriptors() -> int:
 
 
 def test_a_sealed_area_is_read_as_its_owner_writes_it(area: ffi.CData) -> None:
-    pages = NFPages(os.dup(area.fd), 4096, SHAPE)
+    pages = NFPages(os.dup(area.fd), SHAPE)
     counters = ffi.cast("struct mb_nf_counters *", ffi.cast("char *", area.base) + 4096)
     counters.handled = 7
     counters.verdicts[lib.MB_DROP] = 2
@@ -56,7 +57,7 @@ def test_an_area_that_its_owner_could_shrink_is_refused() -> None:
 
 def test_an_area_of_another_size_is_refused(area: ffi.CData) -> None:
     with pytest.raises(AreaError, match="cannot be mapped"):
-        NFPages(os.dup(area.fd), 8192, SHAPE)
+        NFPages(os.dup(area.fd), replace(SHAPE, log_slots=8192))
 
 
 def test_an_area_that_is_half_sealed_is_refused() -> None:

@@ -1,0 +1,72 @@
+#include "microbox/stack/edits/edited_frame.h"
+
+#include "microbox/stack/wire/checksum.h"
+
+#include <string.h>
+
+static void note(struct mb_edited_frame *frame, uint32_t at, uint32_t length) {
+    frame->changed[frame->count++] = (struct mb_changed_bytes){at, length};
+}
+
+void mb_edit_bytes(struct mb_edited_frame *frame, uint32_t at, const uint8_t *bytes,
+                   uint32_t length) {
+    if (frame->count == MB_EDITS_PER_FRAME || memcmp(frame->after + at, bytes, length) == 0)
+        return;
+    memcpy(frame->after + at, bytes, length);
+    note(frame, at, length);
+}
+
+/* --- checksums; sums are in the machine's own byte order (wire/checksum.h) --- */
+
+/* Bytes that begin in the middle of a word count with their halves swapped (RFC 1071 section 2). */
+static uint16_t sum_of(const uint8_t *bytes, uint32_t length, bool is_odd) {
+    const uint16_t sum = mb_checksum_fold(mb_checksum_add(0, bytes, length));
+    return is_odd ? __builtin_bswap16(sum) : sum;
+}
+
+/* What the changes within [from, end) add to a sum over these bytes. */
+static uint64_t difference(const struct mb_edited_frame *frame, uint32_t from, uint32_t end) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < frame->count; i++) {
+        const struct mb_changed_bytes *changed = &frame->changed[i];
+        if (changed->at < from || changed->at + changed->length > end)
+            continue;
+        const bool is_odd = (changed->at - from) % 2 != 0;
+        sum += sum_of(frame->after + changed->at, changed->length, is_odd);
+        sum += (uint16_t)~sum_of(frame->before + changed->at, changed->length, is_odd);
+    }
+    return sum;
+}
+
+static uint64_t difference_of_address(const struct mb_edited_frame *frame, uint32_t address,
+                                      uint32_t length) {
+    return address != 0 ? difference(frame, address, address + length) : 0;
+}
+
+static void write_checksum(struct mb_edited_frame *frame, uint32_t field, uint16_t value) {
+    memcpy(frame->after + field, &value, sizeof value);
+    note(frame, field, sizeof value);
+}
+
+static void repair(struct mb_edited_frame *frame, const struct mb_checksum *checksum) {
+    uint16_t value;
+    memcpy(&value, frame->after + checksum->field, sizeof value);
+    if (checksum->zero_is_none && value == 0)
+        return;
+    uint64_t sum = difference_of_address(frame, checksum->source, checksum->address_length);
+    sum += difference_of_address(frame, checksum->destination, checksum->address_length);
+    if (!checksum->is_partial)
+        sum += difference(frame, checksum->from, checksum->end);
+    if (sum == 0)
+        return;
+    if (checksum->is_partial)
+        return write_checksum(frame, checksum->field, mb_checksum_fold(sum + value));
+    value = (uint16_t)~mb_checksum_fold(sum + (uint16_t)~value);
+    write_checksum(frame, checksum->field, checksum->zero_is_none && value == 0 ? 0xffff : value);
+}
+
+/* From the inside out: a checksum that is repaired is a change for those around it. */
+void mb_repair_checksums(struct mb_edited_frame *frame, const struct mb_checksum_trail *trail) {
+    for (uint32_t i = trail->count; i > 0; i--)
+        repair(frame, &trail->checksums[i - 1]);
+}
