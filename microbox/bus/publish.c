@@ -229,3 +229,20 @@ int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause,
     counters->published_by_type[type]++;
     return 0;
 }
+
+int mb_reader_publish_many(struct mb_reader *reader, const struct mb_publications *many,
+                           const volatile bool *cancelled, uint32_t *published) {
+    const uint8_t *payload = many->payloads;
+    for (*published = 0; *published < many->count; ++*published) {
+        const uint32_t cause = many->causes[*published];
+        const uint32_t length = many->lengths[*published];
+        if (cause >= reader->delivered)
+            return -EINVAL;
+        int error = mb_reader_publish(reader, &reader->deliveries[cause], many->type, many->reason,
+                                      payload, length, cancelled);
+        if (error != 0)
+            return error;
+        payload += length;
+    }
+    return 0;
+}

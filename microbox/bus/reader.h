@@ -166,6 +166,21 @@ int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause,
                       uint8_t reason, const uint8_t *payload, uint32_t payload_length,
                       const volatile bool *cancelled);
 
+/* Several events of one type, in the order in which they are published. Nothing is owned. */
+struct mb_publications {
+    uint16_t type;
+    uint8_t reason;
+    uint32_t count;
+    const uint32_t *causes;  /* of each: the index of its cause among the last poll's deliveries */
+    const uint32_t *lengths; /* of each: bytes of its payload */
+    const uint8_t *payloads; /* one behind the other, not aligned */
+};
+
+/* As mb_reader_publish for each of them, until one fails (-EINVAL: also a cause that is none of the
+ * last poll's). *published: how many were. */
+int mb_reader_publish_many(struct mb_reader *reader, const struct mb_publications *many,
+                           const volatile bool *cancelled, uint32_t *published);
+
 /* Tells the stack that this NF wants no more (MB_COMMAND_UNSUBSCRIBE), or wants again
  * (MB_COMMAND_SUBSCRIBE), the events of `cause`'s flow on these subscriptions (bit k: the k-th) and
  * sides (bit d: events of direction d). `cause` is of the last poll.

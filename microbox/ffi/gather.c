@@ -40,3 +40,32 @@ void mb_gather_copies(const struct mb_delivery *deliveries, const uint32_t *inde
     for (uint32_t i = 0; i < count; i++)
         memcpy(&copies[i], deliveries[indexes[i]].entry, sizeof copies[i]);
 }
+
+static void turn_round(uint8_t *payload) {
+    struct mb_five_tuple tuple;
+    memcpy(&tuple, payload, sizeof tuple);
+    struct mb_five_tuple turned = tuple;
+    memcpy(turned.source, tuple.destination, sizeof turned.source);
+    memcpy(turned.destination, tuple.source, sizeof turned.destination);
+    turned.source_port = tuple.destination_port;
+    turned.destination_port = tuple.source_port;
+    memcpy(payload, &turned, sizeof turned);
+}
+
+void mb_inherit(const struct mb_delivery *deliveries, const uint32_t *causes, uint32_t count,
+                const struct mb_inheritance *of_type, uint8_t *payloads, uint32_t stride) {
+    for (uint32_t i = 0; i < count; i++) {
+        const struct mb_delivery *cause = &deliveries[causes[i]];
+        const struct mb_inheritance *taken = &of_type[cause->entry->type];
+        uint8_t *payload = &payloads[(size_t)i * stride];
+        uint32_t size = taken->size;
+        if (size > cause->payload_length)
+            size = cause->payload_length;
+        if (size > stride)
+            size = stride;
+        memcpy(payload, cause->payload, size);
+        if (taken->is_turned && size >= sizeof(struct mb_five_tuple) &&
+            (cause->entry->flags & MB_FROM_RESPONDER) != 0)
+            turn_round(payload);
+    }
+}

@@ -25,4 +25,17 @@ const struct mb_entry *mb_gather_slots(const struct mb_delivery *deliveries,
 void mb_gather_copies(const struct mb_delivery *deliveries, const uint32_t *indexes, uint32_t count,
                       struct mb_entry *copies);
 
+/* What payloads of one type take over from their causes: the first `size` bytes; where
+ * `is_turned`, and the cause came from the responder, with source and destination exchanged, since
+ * a packet's five-tuple is as sent and a flow's as opened. */
+struct mb_inheritance {
+    uint16_t size;
+    bool is_turned;
+};
+
+/* Begins `count` payloads of `stride` bytes each with what they take over, by number of the cause's
+ * type. `causes`: indexes of deliveries. */
+void mb_inherit(const struct mb_delivery *deliveries, const uint32_t *causes, uint32_t count,
+                const struct mb_inheritance *of_type, uint8_t *payloads, uint32_t stride);
+
 #endif

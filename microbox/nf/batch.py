@@ -23,6 +23,7 @@ from microbox._core import ffi, lib
 from microbox.events.catalog import EventType
 from microbox.ffi.layout import payload_layout
 from microbox.ffi.views import entry_dtype, row_dtype
+from microbox.nf.errors import UsageError
 from microbox.nf.event import Deliveries, Event, event_class
 
 ENTRY_SIZE: int = ffi.sizeof("struct mb_entry")
@@ -94,6 +95,18 @@ class Batch:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise AttributeError(f"a batch of {self.type.name} has no column '{name}'{hint}")
+
+    def indexes(self, rows: Any) -> NDArray[np.uint32]:
+        """Of these rows (numbers, or a truth for each; None: all) among the poll's deliveries."""
+        if rows is None:
+            return self._indexes
+        chosen = np.asarray(rows)
+        if chosen.dtype != bool and chosen.size == 0:
+            return self._indexes[:0]
+        try:
+            return np.ascontiguousarray(self._indexes[chosen])
+        except IndexError as error:
+            raise UsageError(f"rows of a batch of {len(self)}: {error}") from None
 
     def close(self) -> None:
         """Lets go of shared memory."""

@@ -10,6 +10,7 @@ from microbox.nf.errors import UsageError
 if TYPE_CHECKING:
     import asyncio
 
+    from microbox.nf.batch import Batch
     from microbox.nf.event import Event
 
 
@@ -22,6 +23,11 @@ class Runtime(Protocol):
 
     def publish(self, type_name: str, cause: Event | None, fields: Mapping[str, Any]) -> None:
         """As NetworkFunction.publish."""
+
+    def publish_batch(
+        self, type_name: str, causes: Batch | Event, rows: Any, columns: Mapping[str, Any]
+    ) -> None:
+        """As NetworkFunction.publish_batch."""
 
     def alert(self, event: Event | None, message: str, *, signature: str, severity: int) -> None:
         """As NetworkFunction.alert."""
@@ -120,6 +126,18 @@ class NetworkFunction:
         cause where it has them, else they are 0 or empty.
         """
         self._running().publish(type_name, cause, fields)
+
+    def publish_batch(
+        self, type_name: str, causes: Batch | Event, rows: Any = None, /, **columns: Any
+    ) -> None:
+        """Publishes many events of one type with one call.
+
+        `causes`: the batch that is being handled, one event for each of its rows or of `rows` of
+        them (numbers, which may repeat; or a truth for each row). Or the event that is being
+        handled, which then is the cause of as many as the columns are long. A column is an array
+        or list with a value for each, or one value for all. All else is as with `publish`.
+        """
+        self._running().publish_batch(type_name, causes, rows, columns)
 
     def record(self, event: Event | None, **fields: Any) -> None:
         """Writes one line to this NF's log: time and flow of `event`, then the fields, in order."""

@@ -41,7 +41,7 @@ class Packer:
         for name, value in fields.items():
             place = self._places.get(name)
             if place is None:
-                raise UsageError(self._unknown(name))
+                raise UsageError(unknown_field("publish", self._type, name))
             try:
                 self._put(payload, place, value)
             except (struct.error, OSError, TypeError, ValueError) as error:
@@ -62,19 +62,21 @@ class Packer:
 
     def _put(self, payload: bytearray, place: Place, value: Any) -> None:
         if place.format == "II":
-            octets = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-            view = memoryview(octets).cast("B")
-            TEXT.pack_into(payload, place.offset, len(payload), len(view))
-            payload += view
+            octets = text_bytes(value)
+            TEXT.pack_into(payload, place.offset, len(payload), len(octets))
+            payload += octets
         elif place.format == "16s":
             payload[place.offset : place.offset + ADDRESS_SIZE] = address_bytes(value)
         else:
             struct.pack_into(f"={place.format}", payload, place.offset, value)
 
-    def _unknown(self, name: str) -> str:
-        near = difflib.get_close_matches(name, self._places, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(self._places)}"
-        return f"publish('{self._type.name}'): there is no field '{name}'; {hint}"
+
+def unknown_field(verb: str, of: EventType, name: str) -> str:
+    """That a type has no such field, and which was meant."""
+    names = [one.name for one in of.fields]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(names)}"
+    return f"{verb}('{of.name}'): there is no field '{name}'; {hint}"
 
 
 @functools.cache
@@ -102,6 +104,13 @@ def turn_round(payload: bytearray) -> None:
     source, destination = payload[:16], payload[16:32]
     payload[:16], payload[16:32] = destination, source
     payload[32:34], payload[34:36] = payload[34:36], payload[32:34]
+
+
+def text_bytes(value: Any) -> bytes:
+    """The value of a text field as bytes. Raises TypeError."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    return bytes(memoryview(value))
 
 
 def address_bytes(text: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbox._core import ffi
 from microbox.events.catalog import EventType, UnknownEventType
@@ -14,6 +14,10 @@ from microbox.nf.manifest import manifest_of
 from microbox.nf.publication import Packer
 from microbox.nf.reader import Reader
 from microbox.nf.records import RecordLog
+
+if TYPE_CHECKING:
+    from microbox.nf.batch import Batch
+    from microbox.nf.batch_publication import BatchPacker, Indexes
 
 SEVERITIES = range(1, 5)
 ALERT = "alert"
@@ -44,6 +48,7 @@ class Publisher:
             self._catalog.resolve(name) for name in manifest_of(self._owner).publishes
         }
         self._packers: dict[EventType, Packer] = {}
+        self._batch_packers: dict[EventType, BatchPacker] = {}
 
     @property
     def time(self) -> int:
@@ -56,25 +61,64 @@ class Publisher:
 
     def publish(self, type_name: str, cause: Event | None, fields: Mapping[str, Any]) -> None:
         """See NetworkFunction.publish."""
+        self._send(self._declared("publish", type_name), cause, fields)
+
+    def publish_batch(
+        self, type_name: str, causes: Batch | Event, rows: Any, columns: Mapping[str, Any]
+    ) -> None:
+        """See NetworkFunction.publish_batch."""
+        found = self._declared("publish_batch", type_name)
+        self._check_cause(causes)
+        packer = self._batch_packers.get(found)
+        if packer is None:
+            from microbox.nf.batch_publication import BatchPacker  # loads numpy
+
+            packer = self._batch_packers[found] = BatchPacker(found, self._catalog)
+        indexes = self._indexes(causes, rows, packer.count(columns))
+        if not len(indexes):
+            return
+        payloads, lengths = packer.pack(self._deliveries.array, indexes, columns)
+        self._go_to(self._deliveries.index)
+        self._reader.publish_many(indexes, lengths, payloads, (found.number, found.name))
+
+    def _indexes(self, causes: Batch | Event, rows: Any, count: int) -> Indexes:
+        """Of the causes among the poll's deliveries, one for each publication."""
+        import numpy as np
+
+        if not isinstance(causes, Event):
+            return causes.indexes(rows)
+        if rows is not None:
+            raise UsageError("publish_batch: an event has no rows; all have it as their cause")
+        return np.full(count, self._deliveries.index, np.uint32)
+
+    def _declared(self, verb: str, type_name: str) -> EventType:
         try:
             found = self._catalog.resolve(type_name)
         except UnknownEventType as error:
-            raise UsageError(f"publish: {error}") from None
+            raise UsageError(f"{verb}: {error}") from None
         if found not in self._publishes:
             raise UsageError(
-                f"publish('{type_name}'): the type is not declared; write "
+                f"{verb}('{type_name}'): the type is not declared; write "
                 f'publishes = ["{found.name}"] in {self._owner.__name__}'
             )
-        self._send(found, cause, fields)
+        return found
 
-    def _send(self, found: EventType, cause: Event | None, fields: Mapping[str, Any]) -> None:
-        if cause is not None and cause._deliveries is not self._deliveries:
+    def _check_cause(self, cause: Batch | Event | None) -> None:
+        if cause is not None and getattr(cause, "_deliveries", None) is not self._deliveries:
             raise UsageError("the cause of a publication is the event that is being handled")
         if self._deliveries.is_at_rest:
             raise UsageError(
                 "an NF publishes and alerts while it handles an event: a task of its own leaves "
                 "word for a handler"
             )
+
+    def _go_to(self, index: int) -> None:
+        """What is published now is so from where this delivery was."""
+        if not self._takes_batches:
+            self._reader.set_position(int(self._deliveries.array[index].position))
+
+    def _send(self, found: EventType, cause: Event | None, fields: Mapping[str, Any]) -> None:
+        self._check_cause(cause)
         entry = self._deliveries.entry
         if not entry:
             raise UsageError("nothing can be published before the first event")
@@ -86,8 +130,7 @@ class Publisher:
         inherited = bytes(ffi.buffer(delivery.payload, delivery.payload_length))
         cause_type = self._catalog.by_number(entry.type)
         payload = packer.pack(fields, cause_type, inherited, entry.flags)
-        if not self._takes_batches:
-            self._reader.set_position(int(delivery.position))
+        self._go_to(index)
         self._reader.publish(self._deliveries.array + index, found.number, found.name, payload)
 
     def alert(self, event: Event | None, message: str, *, signature: str, severity: int) -> None:

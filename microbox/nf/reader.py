@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbox._core import ffi, lib
 from microbox.channel.geometry import geometry_of
 from microbox.channel.messages import Bit, Configure, Neighbour
 from microbox.nf.errors import UsageError
 from microbox.nf.verdict import Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CAPACITY = 4096  # deliveries of one poll; at least 2 * MB_ENTRIES_PER_PACKET
 TYPE_WORDS = 8
@@ -186,6 +190,27 @@ class Reader:
         )
         if result < 0:
             raise UsageError(self._refused(result, type_name, len(payload)))
+
+    def publish_many(
+        self,
+        causes: NDArray[np.uint32],
+        lengths: NDArray[np.uint32],
+        payloads: Any,
+        of: tuple[int, str],
+    ) -> None:
+        """Publishes events of one type (number and name). `causes`: indexes of the last poll's
+        deliveries; `payloads`: their bytes, one behind the other, of these `lengths`."""
+        many = ffi.new("struct mb_publications *")
+        many.type, name = of
+        many.count = len(causes)
+        many.causes = ffi.from_buffer("uint32_t[]", causes)
+        many.lengths = ffi.from_buffer("uint32_t[]", lengths)
+        many.payloads = ffi.from_buffer("uint8_t[]", payloads)
+        published = ffi.new("uint32_t *")
+        result = lib.mb_reader_publish_many(self._reader, many, self.cancelled, published)
+        if result < 0:
+            why = self._refused(result, name, int(lengths[published[0]]))
+            raise UsageError(f"{why} ({published[0]} of {len(causes)} were published)")
 
     @staticmethod
     def _refused(result: int, type_name: str, length: int) -> str:

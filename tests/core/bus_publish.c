@@ -56,6 +56,52 @@ static void an_event_has_its_causes_header(void **state) {
     bus_destroy(&bus);
 }
 
+static int publish_two(struct bus *bus, const uint32_t causes[2], uint32_t *published) {
+    static const uint8_t payloads[] = "shortlonger";
+    const uint32_t lengths[] = {5, 6};
+    const struct mb_publications many = {.type = 7,
+                                         .reason = 3,
+                                         .count = 2,
+                                         .causes = causes,
+                                         .lengths = lengths,
+                                         .payloads = payloads};
+    return mb_reader_publish_many(bus->reader[0], &many, NULL, published);
+}
+
+static void many_are_published_in_one_call(void **state) {
+    (void)state;
+    struct bus bus;
+    bus_create(&bus, SLOTS, (struct bus_nf[]){publishes, merges_first}, 2);
+    bus_packets(&bus, 2, 1, ALL);
+    assert_int_equal(bus_poll(&bus, 0), 2);
+    mb_reader_set_batch_position(bus.reader[0], bus.delivery[0][1].position);
+    uint32_t published;
+    assert_int_equal(publish_two(&bus, (const uint32_t[]){1, 0}, &published), 0);
+    assert_int_equal(published, 2);
+    mb_reader_advance(bus.reader[0]);
+    assert_int_equal(bus_poll(&bus, 1), 4);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct mb_delivery *delivery = &bus.delivery[1][2 + i];
+        assert_int_equal(delivery->nf_entry->provenance.cause, 1 - i);
+        assert_int_equal(delivery->nf_entry->provenance.at, 1);
+        assert_int_equal(delivery->payload_length, 5 + i);
+        assert_memory_equal(delivery->payload, i == 0 ? "short" : "longer", 5 + i);
+    }
+    bus_destroy(&bus);
+}
+
+static void a_cause_is_one_of_the_last_polls_deliveries(void **state) {
+    (void)state;
+    struct bus bus;
+    bus_create(&bus, SLOTS, (struct bus_nf[]){publishes, merges_first}, 2);
+    bus_packet(&bus, 1, ALL);
+    assert_int_equal(bus_poll(&bus, 0), 1);
+    uint32_t published;
+    assert_int_equal(publish_two(&bus, (const uint32_t[]){0, 1}, &published), -EINVAL);
+    assert_int_equal(published, 1);
+    bus_destroy(&bus);
+}
+
 static void a_long_payload_lies_in_the_data_ring(void **state) {
     (void)state;
     struct bus bus;
@@ -353,6 +399,8 @@ static void what_is_of_no_flow_is_for_the_first_instance(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_event_has_its_causes_header),
+        cmocka_unit_test(many_are_published_in_one_call),
+        cmocka_unit_test(a_cause_is_one_of_the_last_polls_deliveries),
         cmocka_unit_test(a_long_payload_lies_in_the_data_ring),
         cmocka_unit_test(events_merge_by_position_then_nf_then_sequence),
         cmocka_unit_test(an_events_cause_may_be_an_event),

@@ -84,6 +84,12 @@ def test_a_handshake_is_slow_by_its_age(capture: MakeCapture, tmp_path: Path) ->
     assert alert.signature == "slow_handshake"
 
 
+def test_big_segments_are_published(capture: MakeCapture, tmp_path: Path) -> None:
+    path = capture(connection([b"x" * 1001, b"x" * 1000, b"x" * 1400]))
+    published = run_nf(example("BigSegments", tmp_path), path).published
+    assert [one.size for one in published] == [1001, 1400]
+
+
 def test_a_service_is_asked_about_addresses(capture: MakeCapture, tmp_path: Path) -> None:
     class Service(socketserver.StreamRequestHandler):
         def handle(self) -> None:
