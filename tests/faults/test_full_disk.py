@@ -23,6 +23,22 @@ class Loud(NetworkFunction):
             self.record(event, filling="x" * 500)
 """
 
+LOUD_IN_C = """
+#include "microbox/include/microbox_nf.h"
+static enum mb_verdict see(struct mb_nf *nf, const struct mb_event *event) {
+    char filling[500];
+    memset(filling, 'x', sizeof filling);
+    if (MB_PAYLOAD(event, struct mb_packet)->fragments == 0)
+        mb_record(nf, event, mb_bytes("filling", filling, sizeof filling));
+    return MB_PASS;
+}
+const struct mb_nf_descriptor microbox_nf = {
+    .abi = MB_NF_ABI,
+    .name = "loud",
+    .handlers = {{.name = "see", .types = {"packet"}, .call = see}},
+};
+"""
+
 QUIET = """
 class Quiet(NetworkFunction):
     seen = 0
@@ -50,10 +66,14 @@ def on(disk: Path) -> list[object]:
     return ["unshare", "-m", "sh", "-c", ON_A_SMALL_DISK, "sh", disk]
 
 
+@pytest.mark.parametrize("language", ["py", "c"])
 def test_logs_on_a_full_disk_lose_lines_and_say_how_many(
-    workbench: "Workbench", small_disk: Path, demo: Path
+    workbench: "Workbench", small_disk: Path, demo: Path, language: str
 ) -> None:
-    chain = workbench.chain(workbench.nf("loud", LOUD), workbench.nf("quiet", QUIET), capture=demo)
+    (workbench.folder / "loud.c").write_text(LOUD_IN_C)
+    workbench.nf("loud", LOUD)
+    entries = (f"./loud.{language}", workbench.nf("quiet", QUIET))
+    chain = workbench.chain(*entries, capture=demo)
     result = workbench.run("run", chain, "-w", small_disk, "--json", prefix=on(small_disk))
     assert result.returncode == 1
     report = json.loads(result.stdout)

@@ -254,6 +254,35 @@ def test_all_handlers_of_an_event_are_called_though_one_fails(
     assert [one.handler for one in result.problems] == ["first", "first"]
 
 
+def test_a_start_that_fails_ends_the_nf(small: Any, capture: MakeCapture) -> None:
+    rest = '.start = begin, .handlers = {{.name = "see", .types = {"packet"}, .call = see}}'
+    source = small("return MB_PASS;", rest)
+    begin = 'static void begin(struct mb_nf *nf) { mb_fail(nf, "no licence"); }'
+    descriptor = "const struct mb_nf_descriptor"
+    text = source.read_text().replace(descriptor, f"{begin}\n{descriptor}")
+    source.write_text(text)
+    with pytest.raises(RunFailed, match="no licence"):
+        run_nf(source, capture([udp(b"")]))
+
+
+def test_what_is_published_waits_for_readers_and_nothing_is_handled_twice(
+    small: Any, demo: Path
+) -> None:
+    source = small(
+        """
+        char text[4096] = {0};
+        ++*value;
+        mb_publish(nf, event, "tcp.data.long", mb_bytes("text", text, sizeof text));
+        return MB_PASS;
+        """,
+        '.publishes = {"tcp.data.long"},'
+        '.declares = {{.name = "tcp.data.long", .fields = {{"text", "text"}}}},'
+        '.handlers = {{.name = "see", .types = {"tcp.data"}, .call = see}}',
+    )
+    result = run_nf(source, demo)
+    assert result.summary["value"] == len(result.published) > 1000
+
+
 def test_flows_beyond_the_cap_have_no_state_and_are_counted(
     small: Any, capture: MakeCapture
 ) -> None:
@@ -387,6 +416,17 @@ def test_a_wrong_parameter_and_a_compile_error_are_said_at_the_chains_lines(
     assert "did you mean 'least_bytes'?" in result.stderr
     assert "chain.yaml:4:5: 'broken' cannot be loaded: broken.c does not compile" in result.stderr
     assert "expected" in result.stderr
+
+
+def test_its_parameters_and_event_types_are_shown(workbench: Workbench) -> None:
+    shutil.copy(HERE / "chatty.c", workbench.folder)
+    shown = workbench.run("nfs", "./chatty.c").stdout
+    assert "most: int, must be given" in shown
+    assert "share: float, default 0.1" in shown
+    chain = workbench.chain({"nf": "./chatty.c", "most": 1})
+    shown = workbench.run("events", "tcp.data.said", "--chain", chain).stdout
+    assert "begin" in shown
+    assert "i64" in shown
 
 
 def test_a_crash_is_reported_with_its_signal_and_handler(workbench: Workbench, small: Any) -> None:
