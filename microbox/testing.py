@@ -320,7 +320,7 @@ class _Run:
         return self._stack.enter_context(closing(Reader(self._configure(planned))))
 
     def _make_runner(self, unit: Unit, planned: PlannedNF, reader: Reader) -> None:
-        unit.function = make_instance(unit.owner, planned.name, planned.parameters)
+        unit.function = make_instance(unit.owner, planned.entry, planned.parameters)
         unit.runner = runner_of(
             unit.function,
             reader,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, ClassVar
 
 from microbox import Event, NetworkFunction, on, parameter
 
@@ -34,6 +34,8 @@ class PortScan(NetworkFunction):
 
     Reports each pair once, and again when it was quiet for a window in between.
     """
+
+    per_flow: ClassVar = False
 
     threshold: int = parameter(20, "different ports or hosts within the window")
     window: float = parameter(10.0, "seconds of packet time")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from microbox import Event, NetworkFunction, on, parameter
 
@@ -21,6 +21,8 @@ class SynFlood(NetworkFunction):
     Reports a port once, and again when its half-open connections fell below half of the threshold
     in between.
     """
+
+    per_flow: ClassVar = False
 
     threshold: int = parameter(100, "half-open connections of one address and port")
     half_open_max: int = parameter(100_000, "half-open connections that are watched; the oldest go")

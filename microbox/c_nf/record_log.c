@@ -100,12 +100,20 @@ static bool is_taken(const struct mb_field *fields, size_t count) {
     return false;
 }
 
+static void append_place(struct mb_json *line, uint64_t place) {
+    char text[18];
+    snprintf(text, sizeof text, "%016" PRIx64 " ", place);
+    mb_json_raw(line, text);
+}
+
 const char *mb_record_log_write(struct mb_record_log *log, uint64_t time,
                                 const struct mb_entry *entry, enum mb_tuple_kind kind,
                                 const struct mb_field *fields, size_t count) {
     if (is_taken(fields, count))
         return "has a name that every line has already; use another one";
     struct mb_json line = {.bytes = log->buffer + log->used, .capacity = MB_NF_RECORD_MAX};
+    if (log->is_part)
+        append_place(&line, log->place);
     append_time(&line, time, log->utc);
     if (entry != NULL && kind != MB_TUPLE_NONE)
         append_flow(&line, entry, kind);

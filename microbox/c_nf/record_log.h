@@ -10,13 +10,15 @@
 #include "microbox/c_nf/abi.h"
 
 struct mb_record_log {
-    const char *path;   /* the caller's; the file is made at the first line. NULL: it is made */
-    bool utc;           /* times as text instead of numbers */
-    int fd;             /* of the file; -1: not made yet */
-    bool begun;         /* what was in the file is gone */
-    int error;          /* first errno of opening or writing; 0: none */
-    uint64_t written;   /* lines in the file */
-    uint64_t lost;      /* lines that could not be written */
+    const char *path; /* the caller's; the file is made at the first line. NULL: it is made */
+    bool utc;         /* times as text instead of numbers */
+    int fd;           /* of the file; -1: not made yet */
+    bool begun;       /* what was in the file is gone */
+    bool is_part;     /* of a log that several instances write: each line has its place in front */
+    uint64_t place;   /* of the next line: never less than of the one before */
+    int error;        /* first errno of opening or writing; 0: none */
+    uint64_t written; /* lines in the file */
+    uint64_t lost;    /* lines that could not be written */
     uint64_t good_size; /* bytes up to the end of the last whole line */
     uint64_t lines;     /* in the buffer */
     size_t used;

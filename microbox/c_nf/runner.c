@@ -38,6 +38,7 @@ static int allocate(struct mb_c_nf_runner *runner) {
     if (keeps_records(runner) &&
         mb_record_log_open(&runner->records, config->log_path, config->log_fd, config->utc) != 0)
         return -ENOMEM;
+    runner->records.is_part = config->is_part_of_log;
     const uint32_t most =
         descriptor->flow_states_max != 0 ? descriptor->flow_states_max : MB_NF_FLOW_STATES;
     return mb_flow_states_create(&runner->states, descriptor->flow_state_size, most);

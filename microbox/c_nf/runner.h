@@ -48,7 +48,8 @@ struct mb_c_nf_config {
     const char *log_path; /* of the records' file; NULL: it is made, or records are not kept */
     int log_fd;           /* of it, where it is made; taken. -1: it is not */
     bool utc;
-    bool stops; /* at the first handler that fails */
+    bool is_part_of_log; /* one of several instances (record_log.h) */
+    bool stops;          /* at the first handler that fails */
 };
 
 /* What a handler could not do. */

@@ -51,7 +51,7 @@ def _missing_parser(chain: Chain, readers: list[Reader], catalog: Catalog) -> Ad
                 source = built_in_source(parser, PARSERS_PACKAGE) if parser else None
                 if source is None or source in sources:
                     continue
-                because = f"{chain.nfs[index].name} subscribes to {wish.written}"
+                because = f"{chain.nfs[index].entry} subscribes to {wish.written}"
                 name = _free_name(f"{parser}_parser", chain.nfs)
                 return Addition(
                     _in_front_of(chain.nfs, index),
@@ -78,9 +78,10 @@ def _missing_alert_log(chain: Chain, readers: list[Reader]) -> Addition | None:
     """Without an NF that takes alerts to people, they would be lost. One that may drop packets
     acts on alerts; it tells nobody."""
     alerting = [
-        nf.name
+        nf.entry
         for nf, reader in zip(chain.nfs, readers, strict=True)
-        if any(above.name == ALERT for one in reader.publishes for above in one.ancestors())
+        if nf.is_first
+        and any(above.name == ALERT for one in reader.publishes for above in one.ancestors())
     ]
     taken = any(reader.reads_by_name(ALERT) and not reader.manifest.is_inline for reader in readers)
     source = built_in_source(ALERT_LOG)
@@ -106,7 +107,7 @@ def _listed(names: Sequence[str], limit: int = 3) -> str:
 
 
 def _free_name(name: str, nfs: Iterable[ChainNF]) -> str:
-    taken = {nf.name for nf in nfs}
+    taken = {name for nf in nfs for name in (nf.name, nf.entry)}
     number = 1
     free = name
     while free in taken:

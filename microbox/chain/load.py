@@ -36,6 +36,7 @@ from microbox.chain.model import (
     EventSettings,
     LogSettings,
     LogsSettings,
+    NetworkFunctionEntry,
     Overrides,
     instance_name,
     kind_of_entry,
@@ -254,12 +255,15 @@ class _Loader:
             nf = self._nf(entry, location, group)
             if nf is None:
                 continue
-            if nf.name in names and not _has_wrong_name(entry):
-                self._complain_of_name(nf, names[nf.name], location)
+            settings = _spread_of(entry)
+            instances = nf.instances(settings.instances, settings.spread_by)
+            taken = [one for one in (nf, *instances) if one.name in names]
+            if taken and not _has_wrong_name(entry):
+                self._complain_of_name(taken[0], names[taken[0].name], location)
                 continue
             if not _has_wrong_name(entry):
-                names[nf.name] = nf
-            nfs.append(nf)
+                names.update({one.name: nf for one in (nf, *instances)})
+            nfs += instances
         return nfs
 
     def _nf(self, entry: dict[str, Any], location: Location, group: int | None) -> ChainNF | None:
@@ -367,6 +371,15 @@ def _names(value: object) -> tuple[str, ...] | None:
 def _has_wrong_name(entry: dict[str, Any]) -> bool:
     """True where the name was complained of already; the NF goes by its file's name meanwhile."""
     return entry.get("name") is not None and not _is_instance_name(entry["name"])
+
+
+def _spread_of(entry: dict[str, Any]) -> NetworkFunctionEntry:
+    """The entry with what it soundly says of instances, and nothing else."""
+    given = {key: entry[key] for key in ("instances", "spread_by") if key in entry}
+    try:
+        return NetworkFunctionEntry.model_validate({"nf": entry["nf"] or "?", **given})
+    except ValidationError:
+        return NetworkFunctionEntry(nf="?")
 
 
 def _is_instance_name(name: object) -> TypeGuard[str]:

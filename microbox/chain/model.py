@@ -30,6 +30,7 @@ from microbox.channel.messages import HostNetwork, TypeDeclaration
 LOG_SLOTS_DEFAULT = 65_536
 LOG_SLOTS_MIN = 4096  # MB_LOG_SLOTS_MIN
 LOG_SLOTS_MAX = 1 << 24
+INSTANCES_MAX = 64  # MB_NFS_MAX
 _INSTANCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
@@ -109,6 +110,11 @@ class NetworkFunctionEntry(BaseModel):
         default=None,
         description="a list of the NFs in front that it waits for, such as [firewall], or []",
     )
+    instances: Annotated[int, Field(ge=1, le=INSTANCES_MAX)] = Field(
+        default=1,
+        description=f"how many processes share out its flows, 1 to {INSTANCES_MAX}",
+    )
+    spread_by: Literal["flow", "hosts"] = Field(default="flow", description="flow or hosts")
 
 
 class ParallelEntry(Section):
@@ -167,10 +173,20 @@ ENTRY_KEYS = tuple(NetworkFunctionEntry.model_fields)
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Which one of several instances that share out the flows of an NF."""
+
+    entry: str  # the NF's name; an instance's is NAME.1, NAME.2, ...
+    index: int  # from 0
+    count: int  # at least 2
+    by: str  # "flow" | "hosts": the five-tuple, or the pair of addresses alone
+
+
+@dataclass(frozen=True)
 class ChainNF:
     """One NF of a chain: which, with what, and where the file says so."""
 
-    name: str  # of the instance, unique in the chain
+    name: str  # of the process, unique in the chain
     source: Path  # its file, in Python or C
     parameters: dict[str, Any] = field(default_factory=dict)
     on_error: str = "stop"  # "stop" | "skip"
@@ -182,6 +198,30 @@ class ChainNF:
     key_positions: dict[str, Position] = field(default_factory=dict)
     value_positions: dict[str, Position] = field(default_factory=dict)
     added_because: str = ""  # why it is in the chain though the file does not name it
+    spread: Spread | None = None  # None: one process has all flows
+
+    @property
+    def entry(self) -> str:
+        """The name that the file gives it, which all its instances have."""
+        return self.spread.entry if self.spread else self.name
+
+    @property
+    def is_first(self) -> bool:
+        """True for one of several instances alone."""
+        return self.spread is None or self.spread.index == 0
+
+    def is_sibling(self, other: ChainNF) -> bool:
+        """True where both are instances of one NF."""
+        return self.spread is not None and other.spread is not None and self.entry == other.entry
+
+    def instances(self, count: int, by: str) -> tuple[ChainNF, ...]:
+        """The NF as that many processes."""
+        if count == 1:
+            return (self,)
+        spreads = [Spread(self.name, index, count, by) for index in range(count)]
+        return tuple(
+            replace(self, name=f"{self.name}.{one.index + 1}", spread=one) for one in spreads
+        )
 
 
 @dataclass(frozen=True)

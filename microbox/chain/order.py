@@ -32,7 +32,7 @@ def said_to_wait_for(
         return None
     said: dict[int, str] = {}
     for earlier in reversed(front):
-        if earlier.name in nf.after:
+        if nfs[earlier.index].entry in nf.after:
             said[earlier.index] = "`after` names it"
         if earlier.index not in said:
             continue
@@ -46,6 +46,7 @@ def order_errors(chain: Chain, readers: Sequence[Reader]) -> list[ChainError]:
     return [
         error
         for index, nf in enumerate(chain.nfs)
+        if nf.is_first
         for error in (*_wrong_names(chain, index, nf), *_read_beside(chain, readers, index, nf))
     ]
 
@@ -53,7 +54,7 @@ def order_errors(chain: Chain, readers: Sequence[Reader]) -> list[ChainError]:
 def _wrong_names(chain: Chain, index: int, nf: ChainNF) -> Iterator[ChainError]:
     """`after` names NFs in front, which are in no `parallel` with this one."""
     position = nf.value_positions.get("after", nf.position)
-    places = {one.name: place for place, one in enumerate(chain.nfs)}
+    places = {one.entry: place for place, one in enumerate(chain.nfs) if one.is_first}
     for name in nf.after or ():
         hint = ""
         if name not in places:
@@ -63,9 +64,9 @@ def _wrong_names(chain: Chain, index: int, nf: ChainNF) -> Iterator[ChainError]:
             message = f"'{name}' cannot wait for itself"
         elif places[name] > index:
             line = chain.nfs[places[name]].position.line
-            message = f"'{name}' (line {line}) stands behind '{nf.name}'"
+            message = f"'{name}' (line {line}) stands behind '{nf.entry}'"
         elif are_parallel(chain.nfs[places[name]], nf):
-            message = f"'{name}' runs beside '{nf.name}', as `parallel` says"
+            message = f"'{name}' runs beside '{nf.entry}', as `parallel` says"
         else:
             continue
         yield ChainError(
@@ -80,7 +81,7 @@ def _read_beside(
     reader = readers[index]
     for earlier in range(index):
         other = chain.nfs[earlier]
-        if not are_parallel(other, nf):
+        if not are_parallel(other, nf) or not other.is_first:
             continue
         read = {
             one
@@ -92,6 +93,6 @@ def _read_beside(
             yield ChainError(
                 chain.file,
                 *nf.position,
-                f"'{nf.name}' reads {names} of '{other.name}' (line {other.position.line}), so "
+                f"'{nf.entry}' reads {names} of '{other.entry}' (line {other.position.line}), so "
                 "they cannot be parallel; expected it behind that `parallel`",
             )

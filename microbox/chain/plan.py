@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from microbox.chain.filters import FilterFacts
-from microbox.chain.model import Chain
+from microbox.chain.model import Chain, Spread
 from microbox.chain.module_needs import ModuleNeed, modules_of
 from microbox.channel.messages import (
     AreaShape,
@@ -15,6 +15,7 @@ from microbox.channel.messages import (
     HostNetwork,
     Manifest,
     ModuleFile,
+    Share,
     Subscribe,
     TypeDeclaration,
     WorkerDerivedType,
@@ -39,7 +40,10 @@ class PlannedNF:
     """One NF's place in the plan."""
 
     index: int
-    name: str
+    name: str  # of the process
+    entry: str  # of the NF in the chain, which may be several processes
+    spread: Spread | None  # which of them; None: it is one
+    share: Share  # of the flows
     source: str
     parameters: dict[str, Any]
     manifest: Manifest
@@ -61,6 +65,11 @@ class PlannedNF:
     def is_inline(self) -> bool:
         """True where it may drop packets."""
         return self.manifest.is_inline
+
+    @property
+    def is_first(self) -> bool:
+        """True for one of several instances alone."""
+        return self.share.index == 0
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ class Plan:
     def worker_subscriptions(self) -> list[WorkerSubscription]:
         """What the worker sets the bits for, in the order of the bits."""
         return [
-            WorkerSubscription(nf.index, bit.bit, bit.filter, bit.wanted)
+            WorkerSubscription(nf.index, bit.bit, bit.filter, bit.wanted, bit.share)
             for nf in self.nfs
             for bit in nf.bits
         ]

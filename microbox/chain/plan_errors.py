@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from microbox.chain.errors import ChainError, did_you_mean
 from microbox.chain.filters import FilterFacts
@@ -33,9 +34,12 @@ def check_plan_inputs(
     publishes what cannot be judged."""
     errors: list[ChainError] = []
     for index, nf in enumerate(chain.nfs):
-        check = _Check(chain, readers, index, nf)
+        if not nf.is_first:
+            continue
+        check = _Check(chain, readers, index, replace(nf, name=nf.entry))
         errors += check.parameters()
         errors += check.settings()
+        errors += check.instances()
         errors += check.names()
         errors += check.publications()
         errors += check.filters(facts)
@@ -116,6 +120,18 @@ class _Check:
             "that returns DROP, or has `inline = True`",
         )
 
+    def instances(self) -> Iterator[ChainError]:
+        """What an NF knows of all flows is not known where each instance has some of them."""
+        if self._nf.spread is None or self._reader.manifest.per_flow:
+            return
+        position = self._nf.key_positions.get("instances", self._nf.position)
+        yield ChainError(
+            self._chain.file,
+            *position,
+            f"'{self._nf.name}' keeps what it knows of all flows together (`per_flow = False` in "
+            "its class), so they cannot be shared out; expected no `instances`",
+        )
+
     def names(self) -> Iterator[ChainError]:
         """Event types that do not exist."""
         for handler, error, name in self._reader.unknown:
@@ -182,7 +198,7 @@ class _Check:
 
     def _later_publisher(self, wish: Wish) -> ChainNF | None:
         for nf, reader in zip(self._chain.nfs, self._readers, strict=True):
-            if reader is not self._reader and self._reader.from_nfs(wish, reader.publishes):
+            if nf.entry != self._nf.name and self._reader.from_nfs(wish, reader.publishes):
                 return nf
         return None
 

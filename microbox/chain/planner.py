@@ -16,6 +16,9 @@ wanted    What the worker sets a bit for. First, what the bit delivers of the st
           that an event was published from says whether j's filter matches.
           And a derived type that counts is wanted under no filter too: what a flow's counters say
           must not depend on who reads it.
+          Instances share out flows: each bit of one is set for its share alone. One that reads
+          NF i's events is so named on what i is named for in its share, whatever its filters: the
+          mask says whose share it is in.
 barrier   The earlier NFs that an NF waits for: those whose events it reads, and those that may drop
           packets that it reads of. Who reads in batches also waits for those whom they wait
           for. All others run beside it. `after` in the chain file takes the place of the second:
@@ -52,13 +55,14 @@ from microbox.chain.subscriptions import (
     short_name,
 )
 from microbox.chain.user_types import user_catalog
-from microbox.channel.messages import AreaShape, Bit, Manifest
+from microbox.channel.messages import ALL_FLOWS, AreaShape, Bit, Manifest, Share
 from microbox.events.catalog import Catalog, EventType
 
 OWN_SLOTS = 16_384  # of a publisher's own log
 RING_BYTES = 4 << 20  # of its data ring: a payload may have a quarter of it
 BATCH_CUT = 4096  # log positions that batches end at
 FOLLOWERS_MAX = 8  # bits of one NF that only follow publishers
+SHARE_KEYS = {"flow": 0, "hosts": 1}  # enum mb_share_key
 SEVERAL = -1  # what a bit follows that follows more than one, and is never switched
 COMMANDS_PER_PACKET = 4
 COMMAND_SLOTS_MIN = 4096
@@ -94,7 +98,7 @@ def make_plan(
         user_types=user_types,
         catalog=catalog,
         modules=needed_modules(
-            [(nf.name, nf.manifest, nf.bits) for nf in nfs], catalog, chain.modules
+            [(nf.entry, nf.manifest, nf.bits) for nf in nfs if nf.is_first], catalog, chain.modules
         ),
         log_slots=chain.log_slots,
         settings=dict(chain.settings),
@@ -159,7 +163,8 @@ class _Planner:
         self._is_switched: list[bool] = []  # bits of it change while a flow lives
         self._protocols: list[frozenset[str]] = []
         self._periods: list[set[int]] = []
-        self._next_bit = 0
+        self._shares: list[Share] = []  # of the NFs
+        self._bit_shares: list[Share] = []
         self._timer = catalog.resolve(TIMER)
         self._end = catalog.resolve(END_OF_INPUT)
         self._checkpoint = catalog.resolve(CHECKPOINT)
@@ -175,13 +180,20 @@ class _Planner:
     def _planned(self, index: int, nf: ChainNF, front: list[PlannedNF]) -> PlannedNF:
         reader = self._readers[index]
         manifest = reader.manifest
+        self._shares.append(_share(index, nf))
         drafts = self._own_drafts(index, reader)
         delivered = {one for draft in drafts.values() for one in draft.types}
-        reads = [one.index for one in front if self._readers[one.index].publishes & delivered]
+        reads = [
+            one
+            for one in range(self._shares[index].first)
+            if self._readers[one].publishes & delivered
+        ]
         self._is_switched.append(manifest.commands or any(self._is_switched[i] for i in reads))
-        self._follow(drafts, reads, is_switched=self._is_switched[index])
+        self._follow(index, drafts, reads)
         self._drafts.append(drafts)
-        self._bits.append({key: self._bit(key, draft, manifest) for key, draft in drafts.items()})
+        self._bits.append(
+            {key: self._bit(index, key, draft, manifest) for key, draft in drafts.items()}
+        )
         self._periods.append(
             {timer.period for timer in manifest.timers}.union(*(self._periods[i] for i in reads))
         )
@@ -193,6 +205,9 @@ class _Planner:
         return PlannedNF(
             index=index,
             name=nf.name,
+            entry=nf.entry,
+            spread=nf.spread,
+            share=self._shares[index],
             source=str(nf.source),
             parameters=nf.parameters,
             manifest=manifest,
@@ -220,7 +235,7 @@ class _Planner:
 
     def _own_drafts(self, index: int, reader: Reader) -> dict[_BitKey, _Draft]:
         """What the handlers get: first what has no filter and cannot be switched."""
-        published = publishers_in_front(self._readers, index)
+        published = publishers_in_front(self._readers, self._shares[index].first)
         plain = _Draft(types={self._end}, wanted={self._end})
         drafts = {_BitKey(): plain}
         if reader.manifest.timers:
@@ -238,11 +253,11 @@ class _Planner:
             plain.wanted |= draft.wanted & self._counting
         return drafts
 
-    def _follow(
-        self, drafts: dict[_BitKey, _Draft], reads: list[int], *, is_switched: bool
-    ) -> None:
+    def _follow(self, index: int, drafts: dict[_BitKey, _Draft], reads: list[int]) -> None:
         """What the module's docstring says under `wanted`, second and third."""
         own = list(drafts.items())
+        is_switched = self._is_switched[index]
+        is_shared = self._shares[index].count > 1
         for publisher in reads:
             published = self._readers[publisher].publishes
             named_for = self._drafts[publisher]
@@ -250,11 +265,12 @@ class _Planner:
                 one for draft in named_for.values() for one in draft.wanted if one.has_packet
             }
             for key, draft in own:
-                if (key.filter or key.switch) and draft.types & published:
+                if (key.filter or key.switch or is_shared) and draft.types & published:
                     draft.wanted |= packets
             for key, followed in named_for.items():
                 follower = self._follower(publisher, key, is_switched=is_switched)
-                drafts.setdefault(follower, _Draft()).wanted |= followed.wanted
+                foreign = packets if self._are_apart(publisher, index) else set()
+                drafts.setdefault(follower, _Draft()).wanted |= followed.wanted - foreign
         _fold_followers(drafts, _BitKey(follows=SEVERAL) if is_switched else _BitKey())
 
     def _follower(self, publisher: int, key: _BitKey, *, is_switched: bool) -> _BitKey:
@@ -265,9 +281,17 @@ class _Planner:
         follows = self._bits[publisher][key].bit if self._is_switched[publisher] else SEVERAL
         return _BitKey(key.filter, follows=follows)
 
-    def _bit(self, key: _BitKey, draft: _Draft, manifest: Manifest) -> Bit:
-        bit = self._next_bit
-        self._next_bit += 1
+    def _are_apart(self, one: int, other: int) -> bool:
+        """True for instances, alike shared out, that have no flow in common."""
+        a, b = self._shares[one], self._shares[other]
+        return 1 < a.count == b.count and a.key == b.key and a.index != b.index
+
+    def _bit(self, index: int, key: _BitKey, draft: _Draft, manifest: Manifest) -> Bit:
+        bit = len(self._bit_shares)
+        share = self._shares[index] if self._shares[index].count > 1 else ALL_FLOWS
+        if share is ALL_FLOWS and key.follows is not None and key.follows != SEVERAL:
+            share = self._bit_shares[key.follows]
+        self._bit_shares.append(share)
         return Bit(
             bit,
             key.filter,
@@ -277,6 +301,7 @@ class _Planner:
             initially=key.initially,
             may_switch=manifest.commands and key.follows is None,
             follows=key.follows,
+            share=share,
         )
 
     def _protocols_read(self, delivered: set[EventType], reads: list[int]) -> frozenset[str]:
@@ -289,7 +314,7 @@ class _Planner:
         """Who is waited for, and why."""
         said = said_to_wait_for(self._chain.nfs, index, front)
         because: dict[int, str] = {}
-        for earlier in range(index):
+        for earlier in range(self._shares[index].first):
             reasons = []
             if earlier in reads:
                 shared = self._readers[earlier].publishes & delivered
@@ -324,6 +349,13 @@ class _Planner:
     def _short_names(self, types: Iterable[EventType]) -> list[str]:
         ordered = sorted(types, key=lambda one: one.number)
         return [short_name(one, self._catalog) for one in ordered]
+
+
+def _share(index: int, nf: ChainNF) -> Share:
+    if nf.spread is None:
+        return Share(first=index)
+    spread = nf.spread
+    return Share(index - spread.index, spread.index, spread.count, SHARE_KEYS[spread.by])
 
 
 def _fold_followers(drafts: dict[_BitKey, _Draft], into: _BitKey) -> None:

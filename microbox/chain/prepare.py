@@ -65,19 +65,22 @@ def _with_modules(chain: Chain) -> tuple[Chain, list[ChainError]]:
 
 
 def _describe(chain: Chain, nfs: Sequence[ChainNF], describe: Describe) -> _Described:
+    """Of several instances of an NF the first one is asked."""
     result = _Described([], [], [])
-    for nf, answer in zip(nfs, describe(nfs), strict=True):
+    first = [nf for nf in nfs if nf.is_first]
+    for nf, answer in zip(first, describe(first), strict=True):
         if isinstance(answer, NotDescribed):
             result.errors.append(_failure(chain, nf, answer))
             continue
-        result.nfs.append(nf)
-        result.manifests.append(answer)
+        instances = [one for one in nfs if one is nf or one.is_sibling(nf)]
+        result.nfs += instances
+        result.manifests += [answer] * len(instances)
     return result
 
 
 def _failure(chain: Chain, nf: ChainNF, failure: NotDescribed) -> ChainError:
     place = (str(nf.source), failure.line, 1) if failure.line else (chain.file, *nf.position)
-    message = f"'{nf.name}' cannot be loaded: {failure.error}"
+    message = f"'{nf.entry}' cannot be loaded: {failure.error}"
     return ChainError(*place, message, failure.hint, failure.traceback)
 
 

@@ -103,6 +103,7 @@ class Manifest:
     commands: bool = False  # unsubscribes from flows and subscribes to them
     is_async: bool = False  # runs on an event loop
     edits: str = ""  # what it may change of packets: "" nothing, "headers"
+    per_flow: bool = True  # False: what it knows is of all flows together, so it has one instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +115,28 @@ class Load:
     """
 
     kind = "load"
-    name: str  # of the instance, unique in the chain: names its log file and its output
+    name: str  # in the chain; instances that share out its flows have the same
     source: str  # path of the Python file
     parameters: dict[str, Any]
     on_error: str = "stop"  # "stop" | "skip"
     log_directory: str = ""  # "": describe only, nothing is written
+    log_name: str = ""  # of its log file there
     utc: bool = False
     base: str = ""  # directory that relative paths among the parameters count from; "": where the
     # process runs
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of all flows that a subscription is for (struct mb_share)."""
+
+    first: int = 0  # the NF that is the first of the instances
+    index: int = 0
+    count: int = 1  # 1: all flows
+    key: int = 0  # enum mb_share_key
+
+
+ALL_FLOWS = Share()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +156,7 @@ class Bit:
     may_switch: bool = False  # the NF may switch it
     follows: int | None = None  # the bit of the publisher that it follows, and is switched with;
     # -1: it follows several, and is never switched
+    share: Share = ALL_FLOWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +185,7 @@ class Configure:
     command_delay: int = 0  # packets until a command takes effect; 0: it gives none
     streams: list[int] = field(default_factory=list)  # types that carry bytes of a stream, or say
     # that some will never come: a drop of one drops the flow
+    share: Share = ALL_FLOWS  # of the flows: its bits are set for that share alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +270,7 @@ class WorkerSubscription:
     bit: int
     filter: str
     types: list[int]
+    share: Share = ALL_FLOWS
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ def _nf_as_json(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
     names = plan.names
     return {
         "name": nf.name,
+        "instance": _instance_as_json(nf),
         "source": nf.source,
         "stage": nf.stage,
         "added_because": nf.added_because,
@@ -145,6 +146,12 @@ def _nf_as_json(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
         ],
         "bits": [bit.bit for bit in nf.bits],
     }
+
+
+def _instance_as_json(nf: PlannedNF) -> dict[str, Any] | None:
+    """Which of several processes that share out an NF's flows; null where it is one."""
+    spread = nf.spread
+    return dataclasses.asdict(spread) if spread else None
 
 
 def _switch_as_json(plan: Plan, handler: HandlerDeclaration) -> dict[str, Any] | None:
@@ -180,7 +187,7 @@ def _print_plan(plan: Plan) -> None:
 
 
 def _headline(plan: Plan) -> str:
-    nfs, stages = len(plan.nfs), len(plan.stages())
+    nfs, stages = sum(nf.is_first for nf in plan.nfs), len(plan.stages())
     output = f" → {plan.chain.output}" if plan.chain.output else ""
     counted = f"{nfs} NF{'s' if nfs > 1 else ''} in {stages} stage{'s' if stages > 1 else ''}"
     return f"{plan.chain.file}: fine. {plan.chain.input}{output}, {counted}"
@@ -198,9 +205,9 @@ def _grid(*widths: int | None) -> Table:
 def _waits(plan: Plan) -> Table | None:
     """Why not all NFs run side by side."""
     table = _grid(None, None)
-    for nf in plan.nfs:
+    for nf in filter(lambda one: one.is_first, plan.nfs):
         for because, earlier in _by_reason(plan, nf).items():
-            table.add_row(nf.name, f"waits for {', '.join(earlier)}: {because}")
+            table.add_row(nf.entry, f"waits for {', '.join(earlier)}: {because}")
     return table if table.rows else None
 
 
@@ -208,16 +215,18 @@ def _by_reason(plan: Plan, nf: PlannedNF) -> dict[str, list[str]]:
     """Names of the NFs that it waits for, by the reason."""
     reasons: dict[str, list[str]] = {}
     for index, because in sorted(nf.barrier_because.items()):
-        reasons.setdefault(because, []).append(plan.names[index])
+        names = reasons.setdefault(because, [])
+        if plan.nfs[index].entry not in names:
+            names.append(plan.nfs[index].entry)
     return reasons
 
 
 def _nfs(plan: Plan) -> Table:
     table = _grid(None, 10, None)
-    for nf in plan.nfs:
+    for nf in filter(lambda one: one.is_first, plan.nfs):
         first = True
         for label, text in _facts(nf, plan):
-            table.add_row(f"[cyan]{nf.name}[/cyan]" if first else "", f"[dim]{label}[/dim]", text)
+            table.add_row(f"[cyan]{nf.entry}[/cyan]" if first else "", f"[dim]{label}[/dim]", text)
             first = False
     return table
 
@@ -238,6 +247,9 @@ def _facts(nf: PlannedNF, plan: Plan) -> list[tuple[str, str]]:
     facts = [] if _is_built_in(nf) else [("file", escape(nf.source))]
     if nf.added_because:
         facts.append(("added", f"since {escape(nf.added_because)}"))
+    if nf.spread:
+        by = {"flow": "each flow", "hosts": "all flows of two hosts"}[nf.spread.by]
+        facts.append(("instances", f"{nf.spread.count} processes, {by} in one of them"))
     facts += [("reads", escape(text)) for text in _subscriptions(nf)]
     facts += [("modules", escape(text)) for text in _modules_of(nf, plan)]
     facts += [("timer", f"every {_duration(one.period)}") for one in nf.manifest.timers]

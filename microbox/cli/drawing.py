@@ -36,14 +36,15 @@ Part = str | tuple[str, list[str]]
 def _parts(plan: Plan) -> Iterator[Part]:
     yield "stack"
     for number, stage in enumerate(plan.stages(), 1):
-        yield f"stage {number}", [_label(nf) for nf in stage]
+        yield f"stage {number}", [_label(nf) for nf in stage if nf.is_first]
     if plan.chain.output:
         yield "gate"
         yield plan.chain.output.name
 
 
 def _label(nf: PlannedNF) -> str:
-    return f"{nf.name} (may drop)" if nf.is_inline else nf.name
+    name = f"{nf.entry} x {nf.spread.count}" if nf.spread else nf.name
+    return f"{name} (may drop)" if nf.is_inline else name
 
 
 def _rows(parts: Iterator[Part], width: int) -> Iterator[list[Part]]:

@@ -93,13 +93,16 @@ def _nfs(report: RunReport, console: Console) -> None:
     names = ("saw", "handled", "published", "alerts", "dropped", "records")
     table = _table("name", *names, "ended", numbers=names)
     for nf in report.nfs:
-        dropped = sum(nf.verdicts.get(verdict, 0) for verdict in ("drop", "drop_flow", "reset"))
-        published = sum(nf.published.values())
-        row = (nf.matched, nf.handled, published, nf.alerts, dropped, nf.records)
-        table.add_row(_cell(nf.name), *map(_cell, row), _cell(nf.outcome))
+        for name, one in [(nf.name, nf), *((f"  {each.name}", each) for each in nf.instances)]:
+            table.add_row(_cell(name), *map(_cell, _counts(one)), _cell(one.outcome))
     _print_table(console, table)
     for nf in report.nfs:
         _show(console, *_nf_summary(nf))
+
+
+def _counts(nf: NFReport) -> tuple[int, ...]:
+    dropped = sum(nf.verdicts.get(verdict, 0) for verdict in ("drop", "drop_flow", "reset"))
+    return (nf.matched, nf.handled, sum(nf.published.values()), nf.alerts, dropped, nf.records)
 
 
 def _gate(report: RunReport, console: Console) -> None:

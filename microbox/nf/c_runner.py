@@ -117,6 +117,7 @@ class CRunner:
         config.log_path = self._text(str(log)) if log is not None else ffi.NULL
         config.log_fd = -1
         config.utc = utc
+        config.is_part_of_log = self._configure.share.count > 1
         config.stops = self._stops
         runner = lib.mb_c_nf_create(config)
         if runner == ffi.NULL:

@@ -78,6 +78,9 @@ class NetworkFunction:
     """What it changes of packets: "headers", or "" for nothing. An NF that edits is inline. None:
     "headers" if its code says `rewrite`."""
 
+    per_flow: ClassVar[bool] = True
+    """False where it keeps what it knows of all flows together: then it has one instance."""
+
     flow_state: ClassVar[Callable[[], Any] | None] = None
     """Makes the object that `event.flow.state` is at its first use in a flow: a class, say."""
 

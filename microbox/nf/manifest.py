@@ -64,6 +64,9 @@ def check_class(owner: type[NetworkFunction]) -> None:
         if value not in (None, True, False):
             raise DefinitionError(f"{owner.__name__}.{name} is True, False or None, not {value!r}")
     _check_edits(owner)
+    per_flow: object = owner.per_flow
+    if per_flow not in (True, False):
+        raise DefinitionError(f"{owner.__name__}.per_flow is True or False, not {per_flow!r}")
     _check_commands(owner, handlers)
 
 
@@ -114,6 +117,7 @@ def manifest_of(owner: type[NetworkFunction]) -> Manifest:
         commands=gives_commands(owner),
         is_async=is_async(owner),
         edits=edits_of(owner),
+        per_flow=owner.per_flow,
     )
 
 

@@ -140,7 +140,7 @@ class NFProcess:
     def _runner(
         self, load: Load, configure: Configure, function: NetworkFunction, reader: Reader
     ) -> AnyRunner:
-        log = Path(load.log_directory) / f"{load.name}.jsonl" if load.log_directory else None
+        log = Path(load.log_directory) / load.log_name if load.log_directory else None
         return runner_of(
             function,
             reader,

@@ -59,6 +59,12 @@ class Publisher:
         entry = self._deliveries.entry
         return int(entry.time) if entry else 0
 
+    @property
+    def _place(self) -> int:
+        """Position of the event that is being handled; 0 before the first one."""
+        deliveries = self._deliveries
+        return int(deliveries.array[deliveries.index].position) if deliveries.entry else 0
+
     def publish(self, type_name: str, cause: Event | None, fields: Mapping[str, Any]) -> None:
         """See NetworkFunction.publish."""
         self._send(self._declared("publish", type_name), cause, fields)
@@ -155,5 +161,7 @@ class Publisher:
     def record(self, event: Event | None, fields: Mapping[str, Any]) -> None:
         """See NetworkFunction.record."""
         if self._records is not None:
-            self._records.write(self.time if event is None else event.time, event, fields)
+            time = self.time if event is None else event.time
+            place = self._place if self._records.is_part else 0
+            self._records.write(time, event, fields, place)
             self._reader.counters.records += 1

@@ -55,6 +55,7 @@ class Reader:
         config.subscriptions = len(bits)
         config.cut = configure.cut
         config.command_delay = configure.command_delay
+        config.instance, config.instances = configure.share.index, configure.share.count
         config.streams = set_of(configure.streams)
         config.wait_policy = lib.mb_wait_policy_default()
         self._describe_bits(config, bits)

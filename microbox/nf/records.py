@@ -3,8 +3,11 @@
     {"timestamp": 1700000000.123456789, "flow_id": 17, "src_ip": "10.0.0.1", ...}
 
 Names are EVE's where the meaning is the same. Times are exact: nanoseconds do not fit a double, so
-the number is written digit by digit. What cannot be written (a full disk) is counted and told once;
-the file always ends with a whole line.
+the number is written digit by digit. Where several instances share out an NF's flows, each writes
+a part of its log, with the place of each line in front of it (runtime/log_parts.py).
+
+What cannot be written (a full disk) is counted and told once; the file always ends with a whole
+line.
 """
 
 from __future__ import annotations
@@ -30,12 +33,16 @@ HEADER_NAMES = frozenset("timestamp flow_id src_ip src_port dest_ip dest_port pr
 class RecordLog:
     """One NF's log file, made at its first line."""
 
-    def __init__(self, path: Path, *, utc: bool, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, *, utc: bool, tell: Callable[[str], None], is_part: bool = False
+    ) -> None:
         """`utc`: times as text instead of numbers. `tell` gets a sentence when writing fails."""
         self.path = path
         self.written = 0  # lines in the file
         self.lost = 0  # lines that could not be written
         self._utc = utc
+        self.is_part = is_part
+        self._place = 0
         self._tell = tell
         self._fd = -1
         self._good_size = 0  # bytes up to the end of the last whole line
@@ -48,13 +55,19 @@ class RecordLog:
         """True when there is a file."""
         return self._fd >= 0 or self.written > 0
 
-    def write(self, time: int, event: Event | None, fields: Mapping[str, Any]) -> None:
-        """Adds a line. Raises UsageError for what JSON cannot say."""
+    def write(
+        self, time: int, event: Event | None, fields: Mapping[str, Any], place: int = 0
+    ) -> None:
+        """Adds a line, caused at position `place` of the log. Raises UsageError for what JSON
+        cannot say."""
         if not HEADER_NAMES.isdisjoint(fields):
             taken = ", ".join(sorted(HEADER_NAMES.intersection(fields)))
             raise UsageError(f"record: every line has {taken} already; use another name")
         stamp = utc_time(time) if self._utc else epoch_time(time)
         line = f'{{"timestamp": {stamp}{flow_header(event)}{encoded(fields)}}}\n'
+        if self.is_part:
+            self._place = max(self._place, place)  # a batch is gone through in any order
+            line = f"{self._place:016x} {line}"
         octets = line.encode("utf-8", "backslashreplace")
         self._lines.append(octets)
         self._size += len(octets)

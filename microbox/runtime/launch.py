@@ -39,6 +39,7 @@ from microbox.events.catalog import built_in
 from microbox.runtime.capture import open_output
 from microbox.runtime.counters import AreaError, NFPages, WorkerPages
 from microbox.runtime.errors import RunError
+from microbox.runtime.log_parts import log_name
 from microbox.runtime.supervisor import (
     Child,
     ChildError,
@@ -194,11 +195,12 @@ class Launcher:
         child = await self._start_child(nf.name, NF_MODULE)
         await child.send(
             Load(
-                name=nf.name,
+                name=nf.entry,
                 source=str(nf.source),
                 parameters=nf.parameters,
                 on_error=nf.on_error,
                 log_directory=str(self._options.log_directory.absolute()),
+                log_name=log_name(nf),
                 utc=self._chain.utc,
                 base=str(self._chain.base),
             )
@@ -220,6 +222,7 @@ class Launcher:
                 cut=nf.cut,
                 user_types=plan.user_types,
                 names=plan.names,
+                share=nf.share,
                 command_delay=plan.command_delay(nf),
                 streams=plan.stream_types(),
             )

@@ -101,6 +101,8 @@ class NFReport:
     records_lost: int
     log: str  # its log file's name in the log directory; "" for none
     summary: dict[str, Any]  # what its finish() returned
+    instances: list[NFReport] = field(default_factory=list)  # processes that share out its flows;
+    # [] where it is one
 
     @property
     def is_well(self) -> bool:

@@ -13,7 +13,9 @@ from microbox.channel.messages import Done
 from microbox.events.catalog import Catalog
 from microbox.runtime.counters import NFCounters, WorkerCounters
 from microbox.runtime.errors import FAILED
+from microbox.runtime.instances import by_nf
 from microbox.runtime.launch import Running, RunningNF, RunOptions
+from microbox.runtime.log_parts import merge_parts
 from microbox.runtime.report import (
     AlertReport,
     Balance,
@@ -86,6 +88,8 @@ def make_report(
         for nf, counts in zip(running.nfs, counters, strict=True)
     ]
     directory = options.log_directory
+    unmerged = merge_parts(directory, running.plan.chain.nfs)
+    entries = by_nf([nf.planned for nf in running.nfs], nfs, directory)
     output = _output_report(running, worker)
     report = RunReport(
         status=ending.status,
@@ -94,7 +98,7 @@ def make_report(
         chain=running.chain.file,
         input=_input_report(running, worker, ending),
         output=output,
-        nfs=nfs,
+        nfs=entries,
         events=_event_counts(worker, counters, catalog),
         reasons={
             reason.name: worker.reasons[reason.number]
@@ -104,14 +108,16 @@ def make_report(
         caps_met=worker.caps_met,
         alerts=sum(nf.alerts for nf in nfs),
         first_alerts=list(itertools.islice(_alerts(directory / "alert_log.jsonl"), ALERTS_SHOWN)),
-        top_flows=_top_flows(nfs),
+        top_flows=_top_flows(entries),
         balances=_balances(running, worker, counters, nfs),
-        warnings=[],
+        warnings=unmerged,
         problems=problems,
-        logs={nf.log: nf.records for nf in nfs if nf.log},
+        logs={nf.log: nf.records for nf in entries if nf.log},
         directory=str(directory),
         timing=_timing(worker, counters, ending.seconds),
     )
+    for complaint in unmerged:
+        ending.fail(complaint)
     report.warnings += _warnings(report, ending)
     _judge(report, ending)
     return report
@@ -317,9 +323,12 @@ def _records(nfs: list[NFReport]) -> Iterator[Balance]:
 
 def _top_flows(nfs: list[NFReport]) -> list[FlowReport]:
     """From the first NF whose finish() tells of `top_flows`, as flow_log's does."""
-    rows: Any = next((nf.summary["top_flows"] for nf in nfs if "top_flows" in nf.summary), [])
-    flows = (_flow(row) for row in rows) if isinstance(rows, list) else ()
-    return list(itertools.islice((flow for flow in flows if flow), FLOWS_SHOWN))
+    teller = next((nf for nf in nfs if "top_flows" in nf.summary), None)
+    rows: Any = teller.summary["top_flows"] if teller else []
+    flows = list(filter(None, map(_flow, rows))) if isinstance(rows, list) else []
+    if teller and teller.instances:  # each told its own largest
+        flows.sort(key=lambda flow: flow.bytes, reverse=True)
+    return flows[:FLOWS_SHOWN]
 
 
 def _flow(row: Any) -> FlowReport | None:

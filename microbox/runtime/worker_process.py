@@ -6,6 +6,7 @@ The packet path is C; this loop gives it slices of time and looks for messages b
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -253,6 +254,7 @@ def _subscribe(worker: Any, message: Subscribe) -> None:
     subscriptions = ffi.new("struct mb_subscription[]", len(message.subscriptions))
     for row, each, expression in zip(subscriptions, message.subscriptions, filters, strict=True):
         row.nf, row.bit, row.filter = each.nf, each.bit, expression
+        row.share = dataclasses.asdict(each.share)
         _set_bits(row.types, each.types)
     timers = ffi.new("struct mb_timer_subscription[]", len(message.timers))
     for timer, declared in zip(timers, message.timers, strict=True):

@@ -42,6 +42,9 @@ class HandMade:
     on_failure: str | None = None
     after: tuple[str, ...] | None = None
     group: int | None = None  # the `parallel` that it stands in
+    instances: int = 1
+    spread_by: str = "flow"
+    per_flow: bool = True
     lines: Sequence[int] = ()  # of the handlers; 0 where it does not matter
 
     def manifest(self) -> Manifest:
@@ -67,6 +70,7 @@ class HandMade:
             declares=[TypeDeclaration(name, fields) for name, fields in self.declares.items()],
             is_inline=self.inline,
             commands=self.commands or bool(self.switch),
+            per_flow=self.per_flow,
         )
 
 
@@ -84,7 +88,9 @@ def chain_of(nfs: Sequence[HandMade], **settings: Any) -> Chain:
         input=Path("capture.pcap"),
         output=None,
         nfs=tuple(
-            ChainNF(
+            instance
+            for line, nf in enumerate(nfs, start=3)
+            for instance in ChainNF(
                 name=nf.name,
                 source=Path(f"{nf.name}.py"),
                 parameters=nf.given,
@@ -93,8 +99,7 @@ def chain_of(nfs: Sequence[HandMade], **settings: Any) -> Chain:
                 group=nf.group,
                 written=nf.name,
                 position=Position(line, 5),
-            )
-            for line, nf in enumerate(nfs, start=3)
+            ).instances(nf.instances, nf.spread_by)
         ),
         **settings,
     )
@@ -115,7 +120,7 @@ def plan() -> Callable[..., Plan]:
     """Plans a chain of hand-made NFs."""
 
     def planned(*nfs: HandMade, **settings: Any) -> Plan:
-        manifests = [one.manifest() for one in nfs]
+        manifests = [manifest for one in nfs for manifest in [one.manifest()] * one.instances]
         return make_plan(chain_of(nfs, **settings), manifests, built_in(), any_filter)
 
     return planned

@@ -445,3 +445,57 @@ def test_no_text_is_too_odd_to_be_answered(folder: Path, text: str) -> None:
     reading = read_chain(Path("chain.yaml"))
     assert reading.errors or reading.chain
     assert all(error.line > 0 for error in reading.errors)
+
+
+# --- instances ---
+
+
+def test_an_entry_may_be_several_instances(load: Load) -> None:
+    chain = load("""
+        input: capture.pcap
+        chain: [{nf: ./my_nf.py, instances: 3, spread_by: hosts}, flow_log]
+    """)
+    assert [nf.name for nf in chain.nfs] == ["my_nf.1", "my_nf.2", "my_nf.3", "flow_log"]
+    assert [nf.entry for nf in chain.nfs] == ["my_nf", "my_nf", "my_nf", "flow_log"]
+    spread = chain.nfs[1].spread
+    assert spread is not None
+    assert (spread.index, spread.count, spread.by) == (1, 3, "hosts")
+    assert chain.nfs[0].parameters == {}
+
+
+def test_one_instance_is_the_nf_itself(load: Load) -> None:
+    chain = load("""
+        input: capture.pcap
+        chain: [{nf: ./my_nf.py, instances: 1}]
+    """)
+    assert [(nf.name, nf.spread) for nf in chain.nfs] == [("my_nf", None)]
+
+
+@pytest.mark.parametrize("count", ["0", "65", "two", "1.5"])
+def test_a_number_of_instances_that_makes_no_sense(complaints: Complaints, count: str) -> None:
+    (error,) = complaints(f"""
+        input: capture.pcap
+        chain:
+          - nf: ./my_nf.py
+            instances: {count}
+    """)
+    assert error.startswith("chain.yaml:5:16: `chain[0].instances` is ")
+    assert error.endswith("expected how many processes share out its flows, 1 to 64")
+
+
+def test_flows_are_shared_out_by_what_is_known(complaints: Complaints) -> None:
+    (error,) = complaints("""
+        input: capture.pcap
+        chain: [{nf: ./my_nf.py, instances: 2, spread_by: host}]
+    """)
+    assert "expected flow or hosts; did you mean 'hosts'?" in error
+
+
+def test_no_other_nf_is_called_like_an_instance(complaints: Complaints) -> None:
+    (error,) = complaints("""
+        input: capture.pcap
+        chain:
+          - {nf: ./my_nf.py, instances: 2}
+          - {nf: flow_log, name: my_nf.2}
+    """)
+    assert error.startswith("chain.yaml:5:26: two NFs are called 'my_nf.2', the first in line 4")
