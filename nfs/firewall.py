@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from microbox import (
     DROP_FLOW,
     PASS,
+    RESET,
     Event,
     NetworkFunction,
     ParameterError,
@@ -27,6 +28,7 @@ PROTOCOLS = {
     "icmp6": {"ICMPv6"},
 }
 VERSIONS = {"ip": 4, "ip6": 6}
+ACTIONS = {"drop": DROP_FLOW, "reset": RESET}
 PORT_RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 PORT_MAX = 65535
 EXPECTED = (
@@ -144,7 +146,7 @@ def read_rules(name: str, rules: list[str]) -> list[Rule]:
 
 
 class Firewall(NetworkFunction):
-    """Drop flows that a rule denies, from their first packet on.
+    """Drop, or reset, flows that a rule denies, from their first packet on.
 
     A flow is looked at once, when it begins, originator first: `tcp dst port 23` are connections
     *to* port 23, both directions. `allow` is asked before `deny`; what no rule names passes, as do
@@ -155,10 +157,14 @@ class Firewall(NetworkFunction):
 
     deny: list[str] = parameter([], "rules in words of libpcap's syntax: 'tcp dst port 23'")
     allow: list[str] = parameter([], "exceptions from `deny`")
+    action: str = parameter("drop", "what becomes of a denied flow: drop, or reset (TCP)")
     log: bool = parameter(True, "write a line for each flow that is dropped")
 
     def start(self) -> None:
         """Read the rules."""
+        if self.action not in ACTIONS:
+            raise ParameterError("action", f"expected drop or reset, not {self.action!r:.40}")
+        self.verdict = ACTIONS[self.action]
         self.denying = read_rules("deny", self.deny)
         self.allowing = read_rules("allow", self.allow)
         self.dropped: Counter[str] = Counter()
@@ -173,8 +179,8 @@ class Firewall(NetworkFunction):
             return PASS
         self.dropped[rule.written] += 1
         if self.log:
-            self.record(event, event_type="drop", rule=rule.written)
-        return DROP_FLOW
+            self.record(event, event_type=self.action, rule=rule.written)
+        return self.verdict
 
     def denied_by(self, event: Event) -> Rule | None:
         """Return the first rule that denies a flow."""

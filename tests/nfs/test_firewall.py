@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from microbox import DROP_FLOW
+from microbox import DROP_FLOW, RESET
 from microbox.testing import RunFailed, run_nf
 from tests.conftest import Tshark
 
@@ -48,6 +48,18 @@ def test_a_line_says_which_rule_dropped_a_flow(sample: Path) -> None:
     (line,) = result.records
     assert (line["event_type"], line["rule"], line["dest_port"]) == ("drop", "udp", 53)
     assert result.summary["dropped"] == {"tcp dst port 23": 0, "udp": 1}
+
+
+def test_a_denied_connection_may_be_reset(sample: Path) -> None:
+    result = run_nf("firewall", sample, deny=["tcp"], action="reset")
+    assert result.verdicts[RESET] == 1
+    assert result.counters["resets_made"] == 2
+    assert [line["event_type"] for line in result.records] == ["reset"]
+
+
+def test_an_unknown_action_is_refused(sample: Path) -> None:
+    with pytest.raises(RunFailed, match="expected drop or reset, not 'reject'"):
+        run_nf("firewall", sample, action="reject")
 
 
 def test_the_log_may_be_off(sample: Path) -> None:
