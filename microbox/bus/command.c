@@ -72,7 +72,7 @@ static uint32_t switched_off(const struct mb_reader *reader, uint64_t flow, unsi
         const struct mb_command *command = command_at(reader, sequence);
         if (has_taken_effect(index, command, packet))
             break;
-        if (command->flow == flow && command->kind == MB_COMMAND_UNSUBSCRIBE &&
+        if (command->flow == flow && command->kind != MB_COMMAND_SUBSCRIBE &&
             command->sides >> side & 1)
             off |= command->subscriptions;
         link = index->before[sequence & index->slot_mask];
@@ -105,7 +105,7 @@ static bool is_possible(const struct mb_reader *reader, enum mb_command_kind kin
                         uint32_t subscriptions, unsigned sides) {
     if (kind != MB_COMMAND_SUBSCRIBE && kind != MB_COMMAND_UNSUBSCRIBE)
         return false;
-    return subscriptions != 0 && (subscriptions & ~reader->own_subscriptions) == 0 && sides != 0 &&
+    return subscriptions != 0 && (subscriptions & ~reader->switchable) == 0 && sides != 0 &&
            sides <= BOTH_SIDES;
 }
 
@@ -135,18 +135,42 @@ static void put(struct mb_reader *reader, const struct mb_command *command) {
     mb_store_release(&reader->own.page->command_head, index->head);
 }
 
+static bool has_room(const struct mb_reader *reader, uint64_t packet) {
+    const struct mb_command_index *index = reader->commands;
+    return index->head <= index->slot_mask ||
+           has_taken_effect(index, command_at(reader, index->head), packet);
+}
+
+/* What NFs publish about the flow is kept from this NF by the verdict itself. */
+void mb_reader_tell_verdict(struct mb_reader *reader, const struct mb_delivery *judged,
+                            enum mb_command_kind kind) {
+    if (reader->commands == NULL || reader->switchable == 0)
+        return;
+    const uint64_t packet = mb_reader_entry(reader, judged->position)->packet;
+    if (!has_room(reader, packet)) {
+        reader->own.counters->verdicts_untold++;
+        return;
+    }
+    put(reader, &(struct mb_command){
+                    .flow = judged->entry->flow,
+                    .packet = packet,
+                    .seen = judged->entry->packet,
+                    .subscriptions = reader->switchable,
+                    .kind = (uint16_t)kind,
+                    .sides = BOTH_SIDES,
+                });
+}
+
 int mb_reader_command(struct mb_reader *reader, const struct mb_delivery *cause,
                       enum mb_command_kind kind, uint32_t subscriptions, unsigned sides) {
-    const struct mb_command_index *index = reader->commands;
-    if (index == NULL)
+    if (reader->commands == NULL)
         return -EPERM;
     if (!is_possible(reader, kind, subscriptions, sides))
         return -EINVAL;
     if (cause->entry->flow == 0)
         return -ENOENT;
     const uint64_t packet = mb_reader_entry(reader, cause->position)->packet;
-    if (index->head > index->slot_mask &&
-        !has_taken_effect(index, command_at(reader, index->head), packet))
+    if (!has_room(reader, packet))
         return -ENOBUFS;
     put(reader, &(struct mb_command){
                     .flow = cause->entry->flow,

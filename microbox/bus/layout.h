@@ -57,6 +57,7 @@
  * command before its cursor passes the entry that caused it. Until then the NF itself leaves out
  * what it unsubscribed from. Nobody tells the NF what was taken: where it reads an entry of packet
  * p, all commands caused by p - delay or earlier have taken effect, and their slots are free.
+ * A verdict on a flow is a command too, so that it costs the NF nothing more from then on.
  *
  * Sleep. A sleeper stores `asleep` (what it waits for) in its own page, sequentially
  * consistent, looks again, then waits by futex on the low 32 bits of that word with the value it
@@ -144,6 +145,8 @@ struct mb_nf_entry {
 enum mb_command_kind {
     MB_COMMAND_UNSUBSCRIBE = 1, /* the flow's events are no longer wanted on these subscriptions */
     MB_COMMAND_SUBSCRIBE = 2,   /* they are wanted again */
+    MB_COMMAND_DROP_FLOW = 3, /* inline NFs: the flow's packets do not go out, so that neither this
+                                 NF nor those that wait for it are to be told of them */
     MB_COMMAND_KINDS
 };
 
@@ -216,8 +219,9 @@ struct mb_nf_counters {
                                  unsubscribed from it */
     uint64_t flows_forgotten; /* verdicts on flows that were too old to be remembered */
     uint64_t commands;
-    uint64_t rewrites; /* of flows, that it left with entries */
-    uint64_t reserved[41];
+    uint64_t rewrites;        /* of flows, that it left with entries */
+    uint64_t verdicts_untold; /* verdicts on flows that there was no room to tell the stack of */
+    uint64_t reserved[40];
     uint64_t published_by_type[512];
 };
 

@@ -30,7 +30,6 @@ static bool learn_subscriptions(struct mb_reader *reader, const struct mb_reader
             return false;
         reader->subscription_of_bit[bit] = (uint8_t)k;
         reader->bits[bit / 64] |= UINT64_C(1) << bit % 64;
-        reader->own_subscriptions |= UINT32_C(1) << k;
         for (uint32_t type = 0; type < MB_TYPES_MAX; type++)
             if (config->types[k][type / 64] >> type % 64 & 1)
                 reader->subscriptions_of_type[type] |= UINT32_C(1) << k;
@@ -49,7 +48,8 @@ static bool is_sound(const struct mb_reader_config *config) {
            cut <= config->log_slots / 4 &&
            (config->geometry.command_slots != 0) == (config->command_delay != 0) &&
            (config->command_delay == 0 || cut == 0) &&
-           (config->instance == 0 || config->instance < config->instances);
+           (config->instance == 0 || config->instance < config->instances) &&
+           (uint64_t)config->switchable >> config->subscriptions == 0;
 }
 
 static int create_area(struct mb_reader *reader) {
@@ -80,6 +80,7 @@ struct mb_reader *mb_reader_create(const struct mb_reader_config *config, int *e
     reader->instances = config->instances;
     reader->wait_policy = config->wait_policy;
     reader->geometry = config->geometry;
+    reader->switchable = config->switchable;
     memcpy(reader->streams, config->streams, sizeof reader->streams);
     reader->slot_mask = config->log_slots - 1;
     reader->merge_next = MB_NEVER;

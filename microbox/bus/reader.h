@@ -76,6 +76,7 @@ struct mb_reader_config {
                                        this is, from 0; each of its subscriptions names it for its
                                        share alone */
     uint32_t instances;             /* how many there are; 0 or 1: this one alone */
+    uint32_t switchable;            /* bit k: commands may name the k-th subscription */
     uint64_t command_delay; /* packets until a command takes effect; 0 where it gives none. Not
                                together with `cut`: a batch is not begun before it is complete, and
                                the worker waits for who gives commands */
@@ -138,7 +139,8 @@ void mb_reader_set_batch_position(struct mb_reader *reader, uint64_t sequence);
  *
  * After MB_DROP_FLOW, MB_RESET and MB_PASS_FLOW later events of the flow do not come any more, and
  * those that the last poll already delivered get `bits` = 0. (A drop is then repeated for the
- * others.) */
+ * others.) An NF with commands tells the stack, which names it no more for the flow `command_delay`
+ * packets later. */
 enum mb_verdict mb_reader_judge(struct mb_reader *reader, uint64_t sequence,
                                 enum mb_verdict verdict);
 

@@ -55,9 +55,9 @@ struct mb_reader {
     uint32_t instances; /* as many share out its flows */
     struct mb_wait_policy wait_policy;
 
-    uint64_t bits[2];           /* own, all subscriptions */
-    uint32_t own_subscriptions; /* bit k: there is a k-th one */
-    uint32_t delivering;        /* bit k: the k-th one delivers some type */
+    uint64_t bits[2];    /* own, all subscriptions */
+    uint32_t switchable; /* bit k: commands may name the k-th one */
+    uint32_t delivering; /* bit k: the k-th one delivers some type */
     uint8_t subscription_of_bit[MB_SUBSCRIPTIONS_MAX];
     uint32_t subscriptions_of_type[MB_TYPES_MAX]; /* which deliver it */
     uint64_t streams[MB_TYPES_MAX / 64];          /* types that carry bytes of a stream */
@@ -176,6 +176,10 @@ void mb_command_index_destroy(struct mb_reader *reader);
  */
 uint32_t mb_reader_still_wanted(const struct mb_reader *reader, const struct mb_entry *entry,
                                 uint64_t at, uint32_t bits);
+
+/* Tells the stack of a verdict on the flow of a delivery of the last poll, where there is room. */
+void mb_reader_tell_verdict(struct mb_reader *reader, const struct mb_delivery *judged,
+                            enum mb_command_kind kind);
 
 /* publish.c */
 

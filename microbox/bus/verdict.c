@@ -136,16 +136,30 @@ static bool may_judge(const struct mb_reader *reader, uint64_t sequence, enum mb
     return (unsigned)verdict < MB_VERDICTS && sequence >= reader->cursor && sequence < reader->next;
 }
 
-/* On `flow`, from the entry `sequence` on. */
-static void judge_flow(struct mb_reader *reader, uint64_t flow, uint64_t sequence,
+/* A drop is told only where the verdict stands on an entry of the flow and its packet, so that the
+ * gate and later NFs find it before the stack leaves them to it. */
+static void tell_stack(struct mb_reader *reader, const struct mb_delivery *judged,
                        enum mb_verdict verdict) {
+    const struct mb_entry *at = mb_reader_entry(reader, judged->position);
+    if (verdict == MB_PASS_FLOW)
+        mb_reader_tell_verdict(reader, judged, MB_COMMAND_UNSUBSCRIBE);
+    else if (reader->own.verdicts != NULL && at->flow == judged->entry->flow &&
+             !(at->flags & MB_APART))
+        mb_reader_tell_verdict(reader, judged, MB_COMMAND_DROP_FLOW);
+}
+
+/* On the delivery's flow, from its entry on. */
+static void judge_flow(struct mb_reader *reader, const struct mb_delivery *judged,
+                       enum mb_verdict verdict) {
+    const uint64_t flow = judged->entry->flow;
     if (flow == 0 || (verdict != MB_PASS_FLOW && !drops_flow(verdict)))
         return;
     const int before = mb_flow_set_find(&reader->judged_flows, flow);
     if (before != MB_FLOW_UNKNOWN && strength[before] >= strength[verdict])
         return;
     remember(reader, &reader->judged_flows, flow, (uint8_t)verdict);
-    settle_deliveries(reader, flow, sequence, verdict);
+    settle_deliveries(reader, flow, judged->position, verdict);
+    tell_stack(reader, judged, verdict);
 }
 
 /* A retransmission would bring the bytes back. */
@@ -163,7 +177,7 @@ enum mb_verdict mb_reader_judge(struct mb_reader *reader, uint64_t sequence,
     verdict = on_type(reader, entry->type, verdict);
     reader->own.counters->verdicts[verdict]++;
     write_verdict(reader, sequence, (uint8_t)verdict);
-    judge_flow(reader, entry->flow, sequence, verdict);
+    judge_flow(reader, &(struct mb_delivery){.entry = entry, .position = sequence}, verdict);
     return verdict;
 }
 
@@ -178,6 +192,6 @@ enum mb_verdict mb_reader_judge_delivery(struct mb_reader *reader,
     reader->own.counters->verdicts[verdict]++;
     if (!drops_flow(verdict) || mb_reader_entry(reader, sequence)->flow == flow)
         write_verdict(reader, sequence, (uint8_t)verdict);
-    judge_flow(reader, flow, sequence, verdict);
+    judge_flow(reader, delivery, verdict);
     return verdict;
 }

@@ -129,18 +129,29 @@ class Plan:
     def worker_switches(self) -> list[WorkerSwitch]:
         """What NFs may switch on and off for a flow, each with the bits that follow it."""
         return [
-            WorkerSwitch(nf.index, k, [bit.bit, *self._followers(bit.bit)], bit.initially)
+            WorkerSwitch(
+                nf.index, k, self._with_followers({bit.bit}), bit.initially, self._drops(nf)
+            )
             for nf in self.nfs
             for k, bit in enumerate(nf.bits)
             if bit.may_switch
         ]
 
-    def _followers(self, bit: int) -> list[int]:
-        """Bits of later NFs that follow this one, and those that follow them."""
-        found = {bit}
+    def _with_followers(self, bits: set[int]) -> list[int]:
+        """These, the bits of later NFs that follow them, and those that follow those."""
+        found = set(bits)
         for nf in self.nfs:
             found.update(each.bit for each in nf.bits if each.follows in found)
-        return sorted(found - {bit})
+        return sorted(found)
+
+    def _drops(self, dropper: PlannedNF) -> list[int]:
+        """What a drop of a flow by this NF switches off: the own bits of those that wait for it.
+        By the bits that only follow a publisher they go on to see what NFs before it say."""
+        if not dropper.is_inline:
+            return []
+        behind = [nf for nf in self.nfs if dropper.index in nf.barrier]
+        own = {bit.bit for nf in behind for bit in nf.bits if bit.follows is None}
+        return self._with_followers(own)
 
     def subscribe(self) -> Subscribe:
         """All that the worker is told of what NFs want."""

@@ -188,7 +188,16 @@ class _Planner:
             for one in range(self._shares[index].first)
             if self._readers[one].publishes & delivered
         ]
-        self._is_switched.append(manifest.commands or any(self._is_switched[i] for i in reads))
+        self._protocols.append(self._protocols_read(delivered, reads))
+        because = self._barrier(index, delivered, reads, front)
+        batches = any(handler.batch for handler in manifest.handlers)
+        if batches:
+            self._wait_for_all_behind(because, front)
+        self._is_switched.append(
+            manifest.commands
+            or any(self._is_switched[i] for i in reads)
+            or any(self._drops_by_command(i) for i in because)
+        )
         self._follow(index, drafts, reads)
         self._drafts.append(drafts)
         self._bits.append(
@@ -197,11 +206,6 @@ class _Planner:
         self._periods.append(
             {timer.period for timer in manifest.timers}.union(*(self._periods[i] for i in reads))
         )
-        self._protocols.append(self._protocols_read(delivered, reads))
-        because = self._barrier(index, delivered, reads, front)
-        batches = any(handler.batch for handler in manifest.handlers)
-        if batches:
-            self._wait_for_all_behind(because, front)
         return PlannedNF(
             index=index,
             name=nf.name,
@@ -232,6 +236,10 @@ class _Planner:
             written=nf.written or nf.name,
             filters={key.filter: self._facts[key.filter] for key in drafts if key.filter},
         )
+
+    def _drops_by_command(self, index: int) -> bool:
+        manifest = self._readers[index].manifest
+        return manifest.is_inline and manifest.commands
 
     def _own_drafts(self, index: int, reader: Reader) -> dict[_BitKey, _Draft]:
         """What the handlers get: first what has no filter and cannot be switched."""

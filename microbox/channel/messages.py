@@ -289,6 +289,8 @@ class WorkerSwitch:
     subscription: int  # the NF's k-th
     bits: list[int]  # that go with it
     initially: bool
+    drops: list[int] = field(default_factory=list)  # of later NFs, which go when its NF drops the
+    # flow
 
 
 @dataclass(frozen=True, slots=True)

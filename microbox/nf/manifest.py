@@ -35,7 +35,7 @@ from microbox.nf.derived import derived_by
 from microbox.nf.errors import DefinitionError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.parameters import declared_by
-from microbox.nf.verdict import DROPS, Verdict
+from microbox.nf.verdict import DROPS, LEAVES, Verdict
 
 FLOW_STATE_HANDLER = "(flow state)"
 """The handler's name of the subscription that says when `event.flow.state` may go."""
@@ -175,14 +175,16 @@ def edits_of(owner: type[NetworkFunction]) -> str:
 
 
 def gives_commands(owner: type[NetworkFunction]) -> bool:
-    """As the class says; else whether its code speaks of (un)subscribing, or a handler can be
-    switched."""
+    """As the class says; else whether its code speaks of (un)subscribing or names a verdict on
+    flows, or a handler can be switched."""
     if owner.commands is not None:
         return owner.commands
     if names_in_code(owner) & {"unsubscribe", "subscribe"}:
         return True
-    marks = (one.mark for one in handlers_of(owner))
-    return any(isinstance(mark, Subscription) and mark.switch for mark in marks)
+    marks = [one.mark for one in handlers_of(owner) if isinstance(one.mark, Subscription)]
+    if any(mark.switch for mark in marks):
+        return True
+    return _can_say(owner, LEAVES) and not any(mark.batch for mark in marks)
 
 
 def _can_say(owner: type[NetworkFunction], verdicts: Collection[Verdict]) -> bool:

@@ -75,6 +75,7 @@ class Reader:
     def _describe_bits(config: Any, bits: list[Bit]) -> None:
         for k, one in enumerate(bits):
             config.bit[k] = one.bit
+            config.switchable |= one.may_switch << k
             for word, value in enumerate(set_of(one.types)):
                 config.types[k][word] = value
 

@@ -276,6 +276,7 @@ def _accept_commands(worker: Any, switches: list[WorkerSwitch]) -> None:
         row.nf, row.subscription = each.nf, each.subscription
         row.is_off_at_first = not each.initially
         _set_bits(row.mask, each.bits)
+        _set_bits(row.drops, each.drops)
     error = ffi.new("char[]", lib.MB_ERROR_SIZE)
     if lib.mb_worker_accept_commands(worker, rows, len(rows), error) != 0:
         raise WorkerError(_text(error))

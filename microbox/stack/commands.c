@@ -30,6 +30,7 @@ static bool take_switch(struct mb_commands *commands, const struct mb_switch *on
     reader->may_switch |= UINT32_C(1) << one->subscription;
     for (unsigned half = 0; half < 2; half++) {
         reader->mask[one->subscription][half] = one->mask[half];
+        reader->drops[half] |= one->drops[half];
         if (one->is_off_at_first)
             commands->off_at_first[half] |= one->mask[half];
     }
@@ -45,6 +46,8 @@ static struct mb_command_reader reader_for(struct mb_commands *before,
         return reader;
     reader = *old;
     reader.may_switch = 0;
+    reader.drops[0] = 0;
+    reader.drops[1] = 0;
     return reader;
 }
 
@@ -215,12 +218,17 @@ void mb_commands_add_switched(const struct mb_commands *commands, uint32_t nf, u
 }
 
 void mb_commands_renew_flow(struct mb_commands *commands, uint32_t flow_slot,
-                            const uint64_t joined[2]) {
+                            const uint64_t joined[2], uint8_t dropped_by) {
+    static const uint64_t nothing[2] = {0, 0};
     struct mb_switched *switched = &commands->switched[flow_slot];
+    const struct mb_command_reader *dropper =
+        dropped_by != 0 ? reader_of(commands, dropped_by - 1u) : NULL;
+    const uint64_t *drops = dropper != NULL ? dropper->drops : nothing;
     for (unsigned direction = 0; direction < 2; direction++) {
         for (unsigned half = 0; half < 2; half++) {
             uint64_t *off = &switched->off[direction][half];
-            *off = (*off & ~joined[half]) | (commands->off_at_first[half] & joined[half]);
+            *off = (*off & ~joined[half]) |
+                   ((commands->off_at_first[half] | drops[half]) & joined[half]);
         }
     }
 }
@@ -236,7 +244,8 @@ static bool is_sound(const struct mb_commands *commands, const struct mb_command
                      const struct mb_command *command, uint64_t packet) {
     return !reader->is_unsound && command->packet == packet - commands->delay &&
            command->flow != 0 && command->kind > 0 && command->kind < MB_COMMAND_KINDS &&
-           command->sides > 0 && command->sides <= BOTH_SIDES && command->subscriptions != 0 &&
+           (command->kind != MB_COMMAND_DROP_FLOW || reader->ring.may_drop) && command->sides > 0 &&
+           command->sides <= BOTH_SIDES && command->subscriptions != 0 &&
            (command->subscriptions & ~reader->may_switch) == 0;
 }
 
@@ -276,6 +285,11 @@ static void obey(struct mb_stack *stack, const struct mb_command_reader *reader,
                  const struct mb_command *command, struct mb_flow_entry *flow) {
     uint64_t mask[2];
     mask_of(reader, command->subscriptions, mask);
+    if (command->kind == MB_COMMAND_DROP_FLOW) {
+        mask[0] |= reader->drops[0];
+        mask[1] |= reader->drops[1];
+        flow->dropped_by = (uint8_t)(1 + reader->ring.nf);
+    }
     struct mb_switched *switched = &stack->commands->switched[flow - stack->table.flows];
     for (unsigned side = 0; side < 2; side++)
         if (command->sides >> side & 1)

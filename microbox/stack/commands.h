@@ -28,6 +28,7 @@ struct mb_command_reader {
     struct mb_command_ring ring;
     uint32_t may_switch;                  /* bit k: its k-th subscription */
     uint64_t mask[MB_SWITCHES_PER_NF][2]; /* what goes with the k-th */
+    uint64_t drops[2];                    /* what goes with a dropped flow */
     uint64_t passed;                      /* last packet whose entries it is known to have passed */
     uint64_t visible;                     /* commands before this one may be read */
     uint64_t taken;                       /* commands before this one were */
@@ -73,9 +74,9 @@ int mb_commands_renew(struct mb_commands *commands, uint64_t handled,
 void mb_commands_add_switched(const struct mb_commands *commands, uint32_t nf, uint64_t bits[2]);
 
 /* A flow that was there before `mb_commands_renew`: what is off stays off, except for bits of
- * `joined`, which are as in a new flow. */
+ * `joined`, which are as in a new flow, or off where NF `dropped_by` - 1 has dropped it. */
 void mb_commands_renew_flow(struct mb_commands *commands, uint32_t flow_slot,
-                            const uint64_t joined[2]);
+                            const uint64_t joined[2], uint8_t dropped_by);
 void mb_commands_destroy(struct mb_commands *commands);
 
 /* Looks at how far the NFs are, and what they have said. `handled`: the last packet that the stack

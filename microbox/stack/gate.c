@@ -23,7 +23,8 @@ struct pending {
     uint32_t sequence_end; /* as in mb_handled */
     bool has_sequence;
     uint8_t direction;
-    uint8_t dropped; /* enum mb_reason: by the stack, whatever the judges say */
+    uint8_t dropped;    /* enum mb_reason: by the stack, whatever the judges say */
+    uint8_t dropped_by; /* as in mb_handled */
 };
 
 /* What the gate knows of the flow in a slot of the flow table. A flow that is gone leaves its
@@ -183,6 +184,7 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
         .has_sequence = handled->has_sequence,
         .direction = handled->direction,
         .dropped = handled->dropped,
+        .dropped_by = handled->dropped_by,
     };
 }
 
@@ -399,6 +401,9 @@ static struct judgement judge_flow(struct mb_gate *gate, const struct pending *p
     struct gate_flow *flow = flow_of(gate, packet);
     if (is_on_flow)
         drop_flow(gate, packet, flow, judgement);
+    if (packet->dropped_by != 0)
+        drop_flow(gate, packet, flow,
+                  (struct judgement){MB_REASON_VERDICT_DROP_FLOW, packet->dropped_by - 1u});
     if (!flow->is_dropped)
         return judgement;
     return (struct judgement){

@@ -202,6 +202,7 @@ static bool handle_icmp_error(struct mb_stack *stack, const struct mb_decoded *p
         return false;
     handled->flow = flow->number;
     handled->flow_slot = mb_flow_slot(stack, flow);
+    handled->dropped_by = flow->dropped_by;
     if (mb_flow_is_refused(flow)) {
         handle_refused(stack, flow, packet, 1 - direction);
         return true;
@@ -239,6 +240,7 @@ static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *pa
         mb_flow_see_direction(stack, flow, packet, direction);
     handled->flow = flow->number;
     handled->flow_slot = mb_flow_slot(stack, flow);
+    handled->dropped_by = flow->dropped_by;
     handled->direction = (uint8_t)direction;
     note_sequence(handled, packet);
     if (mb_flow_is_refused(flow))

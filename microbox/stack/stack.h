@@ -30,6 +30,8 @@ struct mb_switch {
     uint32_t subscription; /* the NF's k-th, below 32 */
     uint64_t mask[2];      /* the bits that go with it: its own, and those by which other NFs follow
                               what this one publishes */
+    uint64_t drops[2];     /* the bits of later NFs that pass over what this one dropped: they go
+                              when it drops the flow */
     bool is_off_at_first;  /* a new flow begins without it */
 };
 
@@ -39,6 +41,7 @@ struct mb_command_ring {
     const struct mb_nf_page *page;
     const struct mb_command *slots;
     uint64_t count; /* of slots, a power of two */
+    bool may_drop;  /* an inline NF */
 };
 
 /* A period that NFs want to be told of. Entries go to `mask`. */
@@ -233,7 +236,7 @@ struct mb_handled {
     uint8_t dropped;    /* enum mb_reason: the stack drops it, whatever NFs say; 0: it does not */
     uint8_t direction;  /* of the flow */
     bool has_sequence;  /* a TCP segment: `sequence_end` is set */
-    uint8_t reserved;
+    uint8_t dropped_by; /* 1 + the NF that has told the stack that it drops the flow; 0: none */
     uint32_t sequence_end; /* one past its last sequence number */
     struct mb_handled_datagram datagrams[MB_DEFRAG_NESTED_MAX]; /* from the outside in */
 };

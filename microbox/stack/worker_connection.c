@@ -338,7 +338,8 @@ int mb_worker_accept_commands(struct mb_worker *worker, const struct mb_switch *
             rings[ring_count++] = (struct mb_command_ring){.nf = index,
                                                            .page = nf->parts.page,
                                                            .slots = nf->parts.commands,
-                                                           .count = nf->command_slots};
+                                                           .count = nf->command_slots,
+                                                           .may_drop = nf->is_inline};
     }
     const int result = mb_stack_accept_commands(worker->stack, switches, count, rings, ring_count);
     if (result != 0)

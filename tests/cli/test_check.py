@@ -78,7 +78,7 @@ def test_the_plan_for_programs(microbox: Microbox, write: Write) -> None:
             "modules": {"tcp": ["tcp.monitor"]},
         }
     ]
-    assert not block["commands"]
+    assert block["commands"]
     http_log = next(nf for nf in plan["nfs"] if nf["name"] == "http_log")
     assert http_log["reads"] == ["http_parser"]
     assert {

@@ -9,6 +9,9 @@ enum { SLOTS = MB_LOG_SLOTS_MIN, COMMANDS = 4096, DELAY = 8, BOTH = 3 };
 
 static const struct bus_nf commander = {.command_slots = COMMANDS, .command_delay = DELAY};
 
+static const struct bus_nf inline_commander = {
+    .command_slots = COMMANDS, .command_delay = DELAY, .is_inline = true};
+
 static void open_bus(struct bus *bus, const struct bus_nf *nf) {
     bus_create(bus, SLOTS, nf, 1);
 }
@@ -40,6 +43,79 @@ static void a_command_is_written_down(void **state) {
     assert_int_equal(command->kind, MB_COMMAND_UNSUBSCRIBE);
     assert_int_equal(command->sides, 2);
     assert_int_equal(bus_counters(&bus, 0)->commands, 1);
+    bus_destroy(&bus);
+}
+
+static void judge(struct bus *bus, enum mb_verdict verdict) {
+    mb_reader_judge_delivery(bus->reader[0], &bus->delivery[0][0], verdict);
+}
+
+static void a_verdict_on_a_flow_is_told_to_the_stack(void **state) {
+    (void)state;
+    static const struct {
+        enum mb_verdict verdict;
+        enum mb_command_kind kind;
+    } told[] = {{MB_PASS_FLOW, MB_COMMAND_UNSUBSCRIBE},
+                {MB_DROP_FLOW, MB_COMMAND_DROP_FLOW},
+                {MB_RESET, MB_COMMAND_DROP_FLOW}};
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        struct bus bus;
+        open_bus(&bus, &inline_commander);
+        bus_packet(&bus, 7, NF(0));
+        assert_int_equal(bus_poll(&bus, 0), 1);
+        judge(&bus, told[i].verdict);
+        judge(&bus, told[i].verdict);
+        assert_int_equal(bus_counters(&bus, 0)->commands, 1);
+        const struct mb_command *command = ring_of(&bus);
+        assert_int_equal(command->flow, 7);
+        assert_int_equal(command->packet, 1);
+        assert_int_equal(command->seen, 1);
+        assert_int_equal(command->subscriptions, 1);
+        assert_int_equal(command->kind, told[i].kind);
+        assert_int_equal(command->sides, BOTH);
+        bus_destroy(&bus);
+    }
+}
+
+/* The gate finds a drop only on an entry of the flow's own packet. */
+static void a_drop_is_told_only_where_the_gate_finds_it(void **state) {
+    (void)state;
+    struct bus bus;
+    open_bus(&bus, &inline_commander);
+    bus_entry(&bus, 7, NF(0))->flags |= MB_APART;
+    bus_end_packet(&bus);
+    mb_log_commit(&bus.log);
+    assert_int_equal(bus_poll(&bus, 0), 1);
+    judge(&bus, MB_DROP_FLOW);
+    assert_int_equal(bus_counters(&bus, 0)->commands, 0);
+    bus_destroy(&bus);
+}
+
+static void a_verdict_on_a_packet_is_no_command(void **state) {
+    (void)state;
+    struct bus bus;
+    open_bus(&bus, &inline_commander);
+    bus_packet(&bus, 7, NF(0));
+    assert_int_equal(bus_poll(&bus, 0), 1);
+    judge(&bus, MB_DROP);
+    assert_int_equal(bus_counters(&bus, 0)->commands, 0);
+    bus_destroy(&bus);
+}
+
+static void a_verdict_that_there_is_no_room_for_is_counted(void **state) {
+    (void)state;
+    struct bus bus;
+    open_bus(&bus, &inline_commander);
+    bus_entry(&bus, 7, NF(0));
+    bus_entry(&bus, 8, NF(0));
+    bus_end_packet(&bus);
+    mb_log_commit(&bus.log);
+    assert_int_equal(bus_poll(&bus, 0), 2);
+    for (unsigned i = 0; i < COMMANDS; i++)
+        assert_int_equal(unsubscribe(&bus, 0, BOTH), 0);
+    mb_reader_judge_delivery(bus.reader[0], &bus.delivery[0][1], MB_DROP_FLOW);
+    assert_int_equal(bus_counters(&bus, 0)->commands, COMMANDS);
+    assert_int_equal(bus_counters(&bus, 0)->verdicts_untold, 1);
     bus_destroy(&bus);
 }
 
@@ -182,6 +258,10 @@ static void a_shape_without_sense_makes_no_reader(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_command_is_written_down),
+        cmocka_unit_test(a_verdict_on_a_flow_is_told_to_the_stack),
+        cmocka_unit_test(a_drop_is_told_only_where_the_gate_finds_it),
+        cmocka_unit_test(a_verdict_on_a_packet_is_no_command),
+        cmocka_unit_test(a_verdict_that_there_is_no_room_for_is_counted),
         cmocka_unit_test(nothing_more_comes_of_what_was_unsubscribed_from),
         cmocka_unit_test(what_was_delivered_already_can_be_asked_for),
         cmocka_unit_test(one_side_leaves_the_other),

@@ -72,6 +72,7 @@ static inline struct mb_reader *bus_make_reader(const struct bus *bus, uint32_t 
                                       .cut = bus->nf[index].cut,
                                       .instance = bus->nf[index].instance,
                                       .instances = bus->nf[index].instances,
+                                      .switchable = bus->nf[index].command_slots != 0,
                                       .command_delay = bus->nf[index].command_delay};
     memset(config.types[0], 0xff, sizeof config.types[0]);
     if (bus->nf[index].reads_streams)

@@ -268,6 +268,7 @@ static void make_reader(struct party *party, uint32_t index) {
         .geometry = geometry_of(index),
         .subscriptions = 1,
         .bit = {(uint8_t)index},
+        .switchable = roles[index].command_slots != 0,
         .command_delay = roles[index].command_slots != 0 ? COMMAND_DELAY : 0,
         .wait_policy = mb_wait_policy_default(),
     };

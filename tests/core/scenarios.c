@@ -238,6 +238,7 @@ static bool make_reader(struct run *run, char error[MB_ERROR_SIZE]) {
         .log_slots = SLOTS,
         .geometry = shape,
         .subscriptions = SUBSCRIPTIONS_MAX,
+        .switchable = 1,
         .command_delay = COMMAND_DELAY,
         .bit = {0, 1, 2, 3, 4},
     };

@@ -104,6 +104,58 @@ static void unsubscribing_takes_effect_after_the_delay(void **state) {
     close_all(&fixture);
 }
 
+/* NF 0 drops flows, NF 1 waits for it, NF 2 does not; both read bytes. */
+static void open_dropper(struct fixture *fixture, bool may_drop) {
+    const struct mb_subscription wanted[] = {
+        wanting(0, BIT_DATA, MB_TYPE_TCP_DATA, ""),
+        wanting(1, BIT_OTHER, MB_TYPE_TCP_DATA, ""),
+        wanting(2, BIT_OTHER + 1, MB_TYPE_PACKET_IP_TCP, ""),
+    };
+    struct mb_switch one = switching(0, BIT_DATA, false);
+    one.drops[BIT_OTHER / 64] = UINT64_C(1) << BIT_OTHER % 64;
+    memset(&fixture->nf, 0, sizeof fixture->nf);
+    stack_open_with(&fixture->stack, &(struct mb_stack_config){.command_delay = DELAY}, wanted, 3,
+                    NULL, 0);
+    const struct mb_command_ring ring = {.page = &fixture->nf.page,
+                                         .slots = fixture->nf.commands,
+                                         .count = SLOTS,
+                                         .may_drop = may_drop};
+    assert_int_equal(mb_stack_accept_commands(fixture->stack.stack, &one, 1, &ring, 1), 0);
+}
+
+static void a_dropped_flow_concerns_neither_the_nf_nor_those_that_wait_for_it(void **state) {
+    (void)state;
+    struct fixture fixture;
+    open_dropper(&fixture, true);
+    stack_handshake(&fixture.stack);
+    uint32_t sequence = 101;
+    send_bytes(&fixture, &sequence, 1);
+    say_now(&fixture, MB_COMMAND_DROP_FLOW);
+    send_bytes(&fixture, &sequence, DELAY - 1);
+    assert_int_equal(fixture.stack.handled.dropped_by, 0);
+    send_bytes(&fixture, &sequence, 5);
+    assert_int_equal(fixture.stack.handled.dropped_by, 1 + 0);
+    assert_int_equal(stack_count(&fixture.stack, MB_TYPE_TCP_DATA), DELAY);
+    assert_int_equal(stack_count(&fixture.stack, MB_TYPE_PACKET_IP_TCP), 3 + DELAY + 5);
+    assert_int_equal(counters(&fixture)->commands_obeyed, 1);
+    close_all(&fixture);
+}
+
+/* It would hide the flow from those behind, though its packets go out. */
+static void who_is_not_inline_drops_no_flow(void **state) {
+    (void)state;
+    struct fixture fixture;
+    open_dropper(&fixture, false);
+    stack_handshake(&fixture.stack);
+    say_now(&fixture, MB_COMMAND_DROP_FLOW);
+    uint32_t sequence = 101;
+    send_bytes(&fixture, &sequence, DELAY + 5);
+    assert_int_equal(stack_count(&fixture.stack, MB_TYPE_TCP_DATA), DELAY + 5);
+    assert_int_equal(fixture.stack.handled.dropped_by, 0);
+    assert_int_equal(counters(&fixture)->commands_refused, 1);
+    close_all(&fixture);
+}
+
 static void a_command_of_one_side_leaves_the_other(void **state) {
     (void)state;
     struct fixture fixture;
@@ -453,6 +505,8 @@ static void a_switch_needs_a_ring(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unsubscribing_takes_effect_after_the_delay),
+        cmocka_unit_test(a_dropped_flow_concerns_neither_the_nf_nor_those_that_wait_for_it),
+        cmocka_unit_test(who_is_not_inline_drops_no_flow),
         cmocka_unit_test(a_command_of_one_side_leaves_the_other),
         cmocka_unit_test(what_was_held_is_let_go),
         cmocka_unit_test(who_else_reads_the_flow_goes_on_reading),

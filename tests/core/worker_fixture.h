@@ -119,8 +119,10 @@ static inline void make_reader(struct nf *nf, uint32_t index) {
         .wait_policy = {0},
     };
     memset(config.types[0], 0xff, sizeof config.types[0]);
-    if (nf->gives_commands)
+    if (nf->gives_commands) {
         config.command_delay = DELAY;
+        config.switchable = 1;
+    }
     int error = 0;
     nf->reader = mb_reader_create(&config, &error);
     assert_non_null(nf->reader);

@@ -57,8 +57,9 @@ class FirstBytes(Seen):
 
 
 class FirstBytesIgnoringTheRest(Seen):
-    """The same by looking away."""
+    """The same by looking away, of which the stack is not told."""
 
+    commands: ClassVar = False
     wanted: int = 10
 
     @on("tcp.data")

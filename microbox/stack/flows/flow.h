@@ -119,7 +119,7 @@ struct mb_flow_entry {
     uint8_t transport;          /* enum mb_transport */
     uint8_t timeout_class;      /* enum mb_timeout_class */
     uint8_t marks;              /* enum mb_flow_mark */
-    uint8_t reserved_line0;
+    uint8_t dropped_by;         /* as in mb_handled */
 
     uint64_t mask[2][2]; /* by direction: who wants its packets, by filters */
     uint64_t last_seen;  /* on the stack's clock */

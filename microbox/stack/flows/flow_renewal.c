@@ -25,7 +25,8 @@ static void renew_direction(struct mb_stack *stack, struct mb_flow_entry *flow,
 
 void mb_flow_renew(struct mb_stack *stack, struct mb_flow_entry *flow, const uint64_t joined[2]) {
     if (stack->commands != NULL)
-        mb_commands_renew_flow(stack->commands, mb_flow_slot(stack, flow), joined);
+        mb_commands_renew_flow(stack->commands, mb_flow_slot(stack, flow), joined,
+                               flow->dropped_by);
     for (unsigned direction = 0; direction < 2; direction++)
         if (flow->marks & MB_FLOW_SEEN << direction)
             renew_direction(stack, flow, direction);
