@@ -39,6 +39,10 @@ HEADERS = (
     "microbox/c_nf/publication.h",
     "microbox/c_nf/record_log.h",
     "microbox/c_nf/runner.h",
+    "microbox/confine/undumpable.h",
+    "microbox/confine/identity.h",
+    "microbox/confine/landlock.h",
+    "microbox/confine/seccomp.h",
     "microbox/ffi/process.h",
     "microbox/ffi/gather.h",
 )
