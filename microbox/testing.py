@@ -53,6 +53,7 @@ from microbox.nf.load import load_class, make_instance
 from microbox.nf.manifest import manifest_of
 from microbox.nf.problems import HandlerFailed
 from microbox.nf.reader import Reader
+from microbox.nf.records import RecordFile
 from microbox.nf.running import AnyRunner, runner_of
 from microbox.nf.verdict import Verdict
 from microbox.runtime import worker_process
@@ -328,7 +329,7 @@ class _Run:
             self._configure(planned),
             on_error=self._on_error,
             tell=self._problems.append,
-            log=self._logs / f"{planned.index}.jsonl",
+            log=RecordFile(self._logs / f"{planned.index}.jsonl"),
         )
 
     # --- running ---

@@ -23,6 +23,7 @@ from microbox.nf.manifest import FLOW_STATE_HANDLER
 from microbox.nf.problems import HandlerFailed
 from microbox.nf.publication import common_prefix
 from microbox.nf.reader import Reader, poll_error, set_of
+from microbox.nf.records import RecordFile
 from microbox.nf.runner import END_OF_INPUT, PROBLEMS_TOLD, address_of, shapes_of
 from microbox.nf.verdict import Verdict
 
@@ -61,7 +62,7 @@ class CRunner:
         *,
         on_error: str = "stop",
         tell: Callable[[Problem], None],
-        log: Path | None = None,
+        log: RecordFile | None = None,
         utc: bool = False,
     ) -> None:
         """`function` has its parameters and its name; `log` is the file of its records. Raises
@@ -84,7 +85,7 @@ class CRunner:
         )
         self._kept: list[Any] = []  # C memory that the runner points at
         self._runner = self._make(log, utc)
-        self.records = CRecords(log, self._close_records) if log is not None else None
+        self.records = CRecords(log.path, self._close_records) if log is not None else None
 
     # --- setting up ---
 
@@ -95,7 +96,7 @@ class CRunner:
     def _text(self, text: str) -> Any:
         return self._keep(ffi.new("char[]", os.fsencode(text)))
 
-    def _make(self, log: Path | None, utc: bool) -> Any:
+    def _make(self, log: RecordFile | None, utc: bool) -> Any:
         reader, catalog = self._reader, self._catalog
         config = ffi.new("struct mb_c_nf_config *")
         config.descriptor = self._descriptor
@@ -114,8 +115,8 @@ class CRunner:
         config.end_of_input = catalog.resolve(END_OF_INPUT).number
         self._add_publishable(config)
         config.tuple_kind = self._keep(ffi.new("uint8_t[]", tuple_kinds(catalog)))
-        config.log_path = self._text(str(log)) if log is not None else ffi.NULL
-        config.log_fd = -1
+        config.log_path = self._text(str(log.path)) if log is not None else ffi.NULL
+        config.log_fd = log.descriptor if log is not None else -1
         config.utc = utc
         config.is_part_of_log = self._configure.share.count > 1
         config.stops = self._stops

@@ -17,6 +17,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,23 @@ BUFFER_SIZE = 1 << 18  # bytes that are written at once
 HEADER_NAMES = frozenset("timestamp flow_id src_ip src_port dest_ip dest_port proto".split())
 
 
+@dataclass(frozen=True, slots=True)
+class RecordFile:
+    """Where records go. `descriptor`: of the file, which the log closes; -1: the log makes it."""
+
+    path: Path
+    descriptor: int = -1
+
+
 class RecordLog:
-    """One NF's log file, made at its first line."""
+    """One NF's log file, made at its first line; or made before, by whoever may."""
 
     def __init__(
-        self, path: Path, *, utc: bool, tell: Callable[[str], None], is_part: bool = False
+        self, file: RecordFile, *, utc: bool, tell: Callable[[str], None], is_part: bool = False
     ) -> None:
         """`utc`: times as text instead of numbers. `tell` gets a sentence when writing fails."""
-        self.path = path
+        self.path = file.path
+        self._made = file.descriptor
         self.written = 0  # lines in the file
         self.lost = 0  # lines that could not be written
         self._utc = utc
@@ -52,7 +62,7 @@ class RecordLog:
 
     @property
     def is_made(self) -> bool:
-        """True when there is a file."""
+        """True when there is a file with lines in it."""
         return self._fd >= 0 or self.written > 0
 
     def write(
@@ -92,7 +102,12 @@ class RecordLog:
         self.lost += len(lines) - whole
 
     def _open(self) -> None:
-        if self._fd < 0:
+        if self._fd >= 0:
+            return
+        if self._made >= 0:
+            os.ftruncate(self._made, 0)
+            self._fd, self._made = self._made, -1
+        else:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
             self._fd = os.open(self.path, flags, 0o644)
 
@@ -119,9 +134,10 @@ class RecordLog:
     def close(self) -> None:
         """Writes what is buffered and closes the file."""
         self.flush()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        for descriptor in (self._fd, self._made):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._fd = self._made = -1
 
 
 def epoch_time(time: int) -> str:

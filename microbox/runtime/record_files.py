@@ -1,0 +1,52 @@
+"""The files that NFs write their records to: made here, since an NF may open none itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from microbox.channel.messages import Problem
+
+
+class RecordFiles:
+    """The files of a run. An NF that records nothing leaves none."""
+
+    def __init__(self, directory: Path, on_problem: Callable[[str, Problem], None]) -> None:
+        """`on_problem` gets the NF's name and what is wrong with its file."""
+        self._directory = directory
+        self._on_problem = on_problem
+        self._made: list[Path] = []
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[list[int]]:
+        """The descriptor of NF `name`'s file for as long as it takes to send it; none where it
+        cannot be made."""
+        try:
+            descriptor = self._open(self._directory / f"{name}.jsonl")
+        except OSError as error:
+            message = f"{error.filename} cannot be written: {error.strerror}; lines are lost"
+            self._on_problem(name, Problem("warning", message))
+            yield []
+            return
+        try:
+            yield [descriptor]
+        finally:
+            os.close(descriptor)
+
+    def _open(self, path: Path) -> int:
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+            self._made.append(path)
+            return descriptor
+        return os.open(path, flags)
+
+    def remove_empty(self) -> None:
+        """Removes those that were made and not written to."""
+        for path in self._made:
+            with contextlib.suppress(OSError):
+                if path.stat().st_size == 0:
+                    path.unlink()
+        self._made.clear()
