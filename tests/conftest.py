@@ -82,7 +82,9 @@ class Workbench:
     def chain(
         self, *entries: Any, capture: Path = ROOT / "captures" / "sample.pcap", **keys: Any
     ) -> Path:
-        """Writes chain.yaml (JSON is YAML too)."""
+        """Writes chain.yaml (JSON is YAML too). NFs may write into the folder unless `sandbox` is
+        among the keys."""
+        keys.setdefault("sandbox", {"writes": ["./"]})
         path = self.folder / "chain.yaml"
         path.write_text(json.dumps({"input": str(capture), "chain": list(entries), **keys}))
         return path

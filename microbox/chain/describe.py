@@ -21,7 +21,7 @@ from typing import Self
 
 from microbox.chain.model import ChainNF
 from microbox.channel.channel import Channel, ChannelClosed, ChannelError, Decoder, pair
-from microbox.channel.messages import Failed, Load, Manifest, Stop
+from microbox.channel.messages import Confined, Failed, Load, Manifest, Message, Stop
 
 PROCESS_MODULE = "microbox.nf.process"
 START_SECONDS = 30.0
@@ -80,16 +80,21 @@ class _Process:
 
     def __enter__(self) -> Self:
         with contextlib.suppress(ChannelClosed):  # `answer` says how it ended
-            self._channel.send(Load(self._nf.name, str(self._source), self._nf.parameters))
+            load = Load(
+                self._nf.name, str(self._source), self._nf.parameters, sandbox=self._nf.sandbox
+            )
+            self._channel.send(load)
         return self
 
     def answer(self, deadline: float) -> Answer:
         """What it says until `deadline` (monotonic); then it is told to stop."""
         try:
-            if not self._channel.poll(max(0.0, deadline - time.monotonic())):
-                self._process.kill()
-                return NotDescribed("it was not loaded in time", "does it wait for something?")
-            message, _ = self._channel.receive()
+            message = self._next(deadline)
+            if isinstance(message, Confined):
+                message = self._next(deadline)
+        except TimeoutError:
+            self._process.kill()
+            return NotDescribed("it was not loaded in time", "does it wait for something?")
         except ChannelClosed:
             return self._death()
         except ChannelError as error:
@@ -101,6 +106,12 @@ class _Process:
         if isinstance(message, Failed):
             return _not_described(message, self._source)
         return NotDescribed(f"its process said '{message.kind}' in place of what it is")
+
+    def _next(self, deadline: float) -> Message:
+        """Raises TimeoutError, ChannelError."""
+        if not self._channel.poll(max(0.0, deadline - time.monotonic())):
+            raise TimeoutError
+        return self._channel.receive()[0]
 
     def _death(self) -> NotDescribed:
         try:

@@ -38,12 +38,14 @@ from microbox.chain.model import (
     LogsSettings,
     NetworkFunctionEntry,
     Overrides,
+    SandboxSettings,
     instance_name,
     kind_of_entry,
 )
 from microbox.chain.sources import built_in_names, built_in_source, is_path, syntax_error_of
 from microbox.chain.stack_settings import StackSettings
 from microbox.chain.validate import validate
+from microbox.channel.messages import Sandbox
 from microbox.nf.shared_object import is_c
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -102,6 +104,7 @@ class _Loader:
         self._base = path.parent
         self._document = document
         self._overrides = overrides
+        self._sandbox = SandboxSettings()  # for all NFs
 
     def load(self) -> Reading:
         value = self._document.value
@@ -122,6 +125,7 @@ class _Loader:
     def _normalise(self, value: dict[str, Any]) -> None:
         """`- flow_log` becomes `{nf: flow_log}`, and a condition alone `{when: condition}`: so that
         an error names the entry, not a union."""
+        _normalise_sandbox(value)
         events = value.get("events")
         if isinstance(events, dict):
             value["events"] = {
@@ -139,6 +143,7 @@ class _Loader:
     def _chain(self, value: dict[str, Any]) -> Chain | None:
         """The sound parts of the file; None where there is no NF to speak of."""
         entries = value.get("chain")
+        self._sandbox = _sound(SandboxSettings, value.get("sandbox"))
         nfs = self._nfs(entries) if isinstance(entries, list) else []
         capture = self._input(value.get("input"))
         output = self._output(value.get("output"), capture)
@@ -284,11 +289,24 @@ class _Loader:
             on_failure=_known(entry.get("on_failure"), ("open", "closed")),
             after=_names(entry.get("after")),
             group=group,
+            sandbox=self._sandbox_of(_sound(SandboxSettings, entry.get("sandbox"))),
             written=written,
             position=position,
             key_positions={key: self._document.key_position((*location, key)) for key in entry},
             value_positions={key: self._document.value_position((*location, key)) for key in entry},
         )
+
+    def _sandbox_of(self, own: SandboxSettings) -> Sandbox:
+        """An entry's `sandbox`; for what that leaves out, the chain's."""
+        given = self._sandbox.model_dump(exclude_none=True) | own.model_dump(exclude_none=True)
+        for name in ("files", "writes"):
+            if name in given:
+                given[name] = [self._absolute(one) for one in given[name]]
+        return Sandbox(is_on=given.pop("enabled", True), **given)
+
+    def _absolute(self, pattern: str) -> str:
+        """A "/" at the end says that it is a directory, and stays."""
+        return f"{self._from_base(pattern).absolute()}{'/' if pattern.endswith('/') else ''}"
 
     def _source(self, written: str, position: Position) -> Path | None:
         if is_path(written):
@@ -348,6 +366,8 @@ class _Loader:
 
 
 def _as_mapping(entry: Any) -> Any:
+    if isinstance(entry, dict):
+        _normalise_sandbox(entry)
     return {"nf": entry} if isinstance(entry, str) else entry
 
 
@@ -366,6 +386,14 @@ def _names(value: object) -> tuple[str, ...] | None:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         return None
     return tuple(value)
+
+
+def _normalise_sandbox(section: dict[str, Any]) -> None:
+    """`sandbox: off` becomes `{enabled: false}`. YAML 1.1 reads `off` as false, 1.2 as a text."""
+    switched = {"on": True, "off": False, True: True, False: False}
+    written = section.get("sandbox")
+    if isinstance(written, str | bool) and written in switched:
+        section["sandbox"] = {"enabled": switched[written]}
 
 
 def _has_wrong_name(entry: dict[str, Any]) -> bool:

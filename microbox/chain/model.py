@@ -25,7 +25,7 @@ from pydantic import (
 from microbox.chain.conditions.rule import Rule
 from microbox.chain.errors import NOWHERE, Position
 from microbox.chain.stack_settings import U32_MAX, Section, StackSettings
-from microbox.channel.messages import HostNetwork, TypeDeclaration
+from microbox.channel.messages import HostNetwork, Sandbox, TypeDeclaration
 
 LOG_SLOTS_DEFAULT = 65_536
 LOG_SLOTS_MIN = 4096  # MB_LOG_SLOTS_MIN
@@ -63,6 +63,22 @@ class LogsSettings(Section):
         default=None, description="the directory for the NFs' logs"
     )
     utc: bool = Field(default=False, description="true or false")
+
+
+_PATHS = "a list of paths or patterns such as ./rules/*.txt"
+Paths = list[Annotated[str, Field(min_length=1)]]
+
+
+class SandboxSettings(Section):
+    """`sandbox`: what NFs may do. What is given takes the place of what their classes say."""
+
+    enabled: bool | None = Field(default=None, description="true or false")
+    files: Paths | None = Field(default=None, description=_PATHS)
+    writes: Paths | None = Field(default=None, description=_PATHS)
+    network: bool | None = Field(default=None, description="true or false")
+
+
+_SANDBOX = "on, off, or a mapping such as {network: false, files: [./rules]}"
 
 
 def condition_text(value: object) -> object:
@@ -115,6 +131,7 @@ class NetworkFunctionEntry(BaseModel):
         description=f"how many processes share out its flows, 1 to {INSTANCES_MAX}",
     )
     spread_by: Literal["flow", "hosts"] = Field(default="flow", description="flow or hosts")
+    sandbox: SandboxSettings = Field(default=SandboxSettings(), description=_SANDBOX)
 
 
 class ParallelEntry(Section):
@@ -166,6 +183,7 @@ class ChainFile(Section):
         default=LogsSettings(),
         description="a mapping such as {directory: logs, utc: true}",
     )
+    sandbox: SandboxSettings = Field(default=SandboxSettings(), description=_SANDBOX)
 
 
 ENTRY_KEYS = tuple(NetworkFunctionEntry.model_fields)
@@ -197,6 +215,7 @@ class ChainNF:
     position: Position = NOWHERE
     key_positions: dict[str, Position] = field(default_factory=dict)
     value_positions: dict[str, Position] = field(default_factory=dict)
+    sandbox: Sandbox = field(default_factory=Sandbox)
     added_because: str = ""  # why it is in the chain though the file does not name it
     spread: Spread | None = None  # None: one process has all flows
 

@@ -19,6 +19,7 @@ import msgpack
 from microbox.channel.messages import (
     Area,
     Attach,
+    Load,
     Map,
     Message,
     Neighbour,
@@ -60,6 +61,8 @@ def descriptors_of(message: Message) -> int:
     match message:
         case Area() | Attach() | Neighbour():
             return 1
+        case Load():
+            return int(message.has_record_file)
         case StartWorker():
             return 2 if message.output else 1
         case Map():

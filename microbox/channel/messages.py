@@ -3,7 +3,8 @@
 A child trusts the controller and builds these with `from_wire`. The controller trusts nobody: it
 validates what children say (`microbox.runtime.validation`). Order of a run::
 
-    controller → NF      Load         which NF, its parameters
+    controller → NF      Load         which NF, its parameters; + its log file, where it has one
+    NF → controller      Confined     what is in force before its code is loaded
     NF → controller      Manifest     what it subscribes to, publishes, may do   (or Failed)
     controller → NF      Configure    its index, bits, timers, shape of its area
     NF → controller      Area         + its sealed area                          (or Failed)
@@ -104,6 +105,19 @@ class Manifest:
     is_async: bool = False  # runs on an event loop
     edits: str = ""  # what it may change of packets: "" nothing, "headers"
     per_flow: bool = True  # False: what it knows is of all flows together, so it has one instance
+    files: list[str] = field(default_factory=list)  # patterns, as its class has them
+    writes: list[str] = field(default_factory=list)
+    network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What the chain says of an NF's confinement. None: as its class says. Paths are absolute."""
+
+    is_on: bool = True
+    files: list[str] | None = None
+    writes: list[str] | None = None
+    network: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +128,7 @@ class Load:
     controller checks them against the manifest and knows the lines that they stand in.
     """
 
-    kind = "load"
+    kind = "load"  # + with has_record_file: the file for its records, to be emptied at the first
     name: str  # in the chain; instances that share out its flows have the same
     source: str  # path of the Python file
     parameters: dict[str, Any]
@@ -124,6 +138,22 @@ class Load:
     utc: bool = False
     base: str = ""  # directory that relative paths among the parameters count from; "": where the
     # process runs
+    sandbox: Sandbox = field(default_factory=Sandbox)
+    has_record_file: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Confined:
+    """What an NF's process gave up, for good. It says so before the user's code is loaded, so no
+    such code can have changed it."""
+
+    kind = "confined"
+    is_on: bool  # False: the chain wants no confinement
+    user: int  # number of the user that it runs as
+    landlock: int = 0  # version of the domain's rules; 0: no domain
+    seccomp: bool = False
+    capabilities: list[str] = field(default_factory=list)  # kept, for files that need them
+    missing: list[str] = field(default_factory=list)  # what this machine lacks, a sentence each
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +429,7 @@ class Done:
 
 Message = (
     Load
+    | Confined
     | Manifest
     | Configure
     | Area

@@ -83,6 +83,8 @@ def _check_capture(plan: Plan) -> None:
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
     """The plan with stable keys (docs/guide/cli.md)."""
+    from microbox.confine.support import missing_parts
+
     files = {one.name: str(one.source) for one in plan.chain.modules}
     return {
         "chain": plan.chain.file,
@@ -105,6 +107,7 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         ],
         "user_types": [one.name for one in plan.user_types],
         "settings": plan.settings,
+        "confinement_lacks": missing_parts(),
         "hosts": [dataclasses.asdict(host) for host in plan.hosts],
         "memory": plan.memory(),
     }
@@ -124,6 +127,7 @@ def _nf_as_json(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
         "fails_closed": nf.fails_closed,
         "on_error": nf.on_error,
         "parameters": nf.parameters,
+        "needs": _needs(plan, nf),
         "subscriptions": [
             {
                 "handler": handler.handler,
@@ -154,6 +158,18 @@ def _instance_as_json(nf: PlannedNF) -> dict[str, Any] | None:
     return dataclasses.asdict(spread) if spread else None
 
 
+def _needs(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
+    """What it may do beside reading events: as its class says, or the chain instead."""
+    sandbox = next(one.sandbox for one in plan.chain.nfs if one.name == nf.name)
+    declared = nf.manifest
+    return {
+        "sandbox": sandbox.is_on,
+        "files": declared.files if sandbox.files is None else sandbox.files,
+        "writes": declared.writes if sandbox.writes is None else sandbox.writes,
+        "network": declared.network if sandbox.network is None else sandbox.network,
+    }
+
+
 def _switch_as_json(plan: Plan, handler: HandlerDeclaration) -> dict[str, Any] | None:
     """Whether it can be switched for a flow: what it is in a new one, and when a switch acts."""
     if not handler.switch:
@@ -177,6 +193,7 @@ def _print_plan(plan: Plan) -> None:
         ("Events filtered in the stack", _derived(plan)),
         ("Stack modules, and who needs them", _modules(plan)),
         ("Shared memory", _memory(plan)),
+        ("What this machine lacks to confine NFs", _lacks()),
     ]
     for title, body in sections:
         if body is None:
@@ -266,9 +283,18 @@ def _facts(nf: PlannedNF, plan: Plan) -> list[tuple[str, str]]:
         facts.append(("edits", f"{nf.manifest.edits} of packets"))
     if nf.manifest.commands:
         facts.append(("commands", _commands(plan)))
+    facts += [(label, escape(text)) for label, text in _permissions(_needs(plan, nf))]
     if nf.on_error == "skip":
         facts.append(("on_error", "an event whose handler raises is skipped"))
     return facts
+
+
+def _permissions(needs: dict[str, Any]) -> list[tuple[str, str]]:
+    if not needs["sandbox"]:
+        return [("sandbox", "off: it has all rights of the user who runs the chain")]
+    rows = [("files", ", ".join(needs["files"])), ("writes", ", ".join(needs["writes"]))]
+    rows.append(("network", "sockets of IPv4 and IPv6" if needs["network"] else ""))
+    return [(label, text) for label, text in rows if text]
 
 
 def _subscriptions(nf: PlannedNF) -> list[str]:
@@ -351,6 +377,15 @@ def _modules(plan: Plan) -> Table:
         if module.name in files:
             table.add_row("", f"[dim]from {escape(str(files[module.name]))}[/dim]")
     return table
+
+
+def _lacks() -> Table | None:
+    from microbox.confine.support import missing_parts
+
+    table = _grid(None)
+    for sentence in missing_parts():
+        table.add_row(sentence)
+    return table if table.row_count else None
 
 
 def _memory(plan: Plan) -> Table:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def ps(*, json_: Annotated[bool, Parameter(name="--json", negative=())] = False) -> int:
@@ -49,4 +52,36 @@ def _print(found: list[dict[str, Any]]) -> None:
         nfs = ", ".join(nf["name"] for nf in run["nfs"])
         counts = (f"{run[number]:,}" for number in numbers)
         table.add_row(*map(Text, (run["name"], run["doing"], f"{share:.0%}", *counts, nfs)))
-    Console(highlight=False).print(table)
+    out = Console(highlight=False)
+    out.print(table)
+    for run in found:
+        out.print(Text(f"\n{run['name']}: confinement of its NFs", style="bold"))
+        out.print(_confinements(run["nfs"]))
+
+
+def _confinements(nfs: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for nf in nfs:
+        table.add_row(f"  {nf['name']}", str(nf["process"]), Text(_in_words(nf["in_force"])))
+    return table
+
+
+def _in_words(in_force: dict[str, Any]) -> str:
+    """What is in force for an NF's process; "" where that is gone."""
+    if not in_force:
+        return ""
+    if not in_force["sandbox"]:
+        return "sandbox: off"
+    parts = {
+        f"landlock {in_force['landlock']}": in_force["landlock"],
+        "seccomp": in_force["seccomp"],
+        "no new privileges": in_force["no_new_privileges"],
+        "undumpable": in_force["undumpable"],
+    }
+    words = [part if is_there else f"NO {part.split()[0]}" for part, is_there in parts.items()]
+    words.append(f"user {in_force['user']}")
+    words += [f"keeps {capability}" for capability in in_force["capabilities"]]
+    return ", ".join(words)

@@ -105,6 +105,7 @@ def _complain(message: str, detail: str) -> None:
 def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
     import uvloop
 
+    from microbox._core import lib
     from microbox.cli.progress import Display
     from microbox.runtime.capture import open_capture
     from microbox.runtime.controller import run_chain
@@ -112,6 +113,7 @@ def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
     from microbox.runtime.launch import RunOptions
     from microbox.runtime.log_directory import remove_if_empty
 
+    lib.mb_become_undumpable()  # an NF of the same user must not reach the controller
     provide_descriptors(len(chain.nfs))
     capture = open_capture(chain.input)
     try:

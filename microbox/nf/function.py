@@ -81,6 +81,17 @@ class NetworkFunction:
     per_flow: ClassVar[bool] = True
     """False where it keeps what it knows of all flows together: then it has one instance."""
 
+    files: ClassVar[Sequence[str]] = ()
+    """Files that it reads beside those that parameters name: paths or patterns, counted from the
+    folder of its own file; a directory means all in it. Plain texts: read before its code runs."""
+
+    writes: ClassVar[Sequence[str]] = ()
+    """Files that it writes, likewise. They are made where they are missing; "./out/" is a
+    directory."""
+
+    network: ClassVar[bool] = False
+    """Whether it makes sockets of IPv4 and IPv6."""
+
     flow_state: ClassVar[Callable[[], Any] | None] = None
     """Makes the object that `event.flow.state` is at its first use in a flow: a class, say."""
 

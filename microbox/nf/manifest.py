@@ -34,6 +34,7 @@ from microbox.nf.decorators import (
 from microbox.nf.derived import derived_by
 from microbox.nf.errors import DefinitionError
 from microbox.nf.function import NetworkFunction
+from microbox.nf.needs import check_needs
 from microbox.nf.parameters import declared_by
 from microbox.nf.verdict import DROPS, LEAVES, Verdict
 
@@ -68,6 +69,7 @@ def check_class(owner: type[NetworkFunction]) -> None:
     if per_flow not in (True, False):
         raise DefinitionError(f"{owner.__name__}.per_flow is True or False, not {per_flow!r}")
     _check_commands(owner, handlers)
+    check_needs(owner)
 
 
 def _check_edits(owner: type[NetworkFunction]) -> None:
@@ -118,6 +120,9 @@ def manifest_of(owner: type[NetworkFunction]) -> Manifest:
         is_async=is_async(owner),
         edits=edits_of(owner),
         per_flow=owner.per_flow,
+        files=list(owner.files),
+        writes=list(owner.writes),
+        network=owner.network,
     )
 
 

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from microbox.channel.messages import Problem
 from microbox.nf.errors import UsageError
 from microbox.nf.load import frames_to_runtime, own_frames
+
+Hint = Callable[[BaseException], str]
+"""What to write so that this error does not come; "" where nothing is known."""
+
+
+def no_hint(_error: BaseException) -> str:
+    """For an NF that is not confined."""
+    return ""
 
 
 class HandlerFailed(Exception):
@@ -23,8 +33,16 @@ def kept_message(name: str, what: str) -> str:
     )
 
 
-def problem_of(name: str, error: Exception, event: str, severity: str) -> Problem:
+def in_words(error: BaseException, hint: Hint) -> str:
+    """The error's kind, what it says, what to write."""
+    said = f"{type(error).__name__}: {error}"
+    return f"{said}; {hint(error)}" if hint(error) else said
+
+
+def problem_of(
+    name: str, error: Exception, event: str, severity: str, hint: Hint = no_hint
+) -> Problem:
     """What a handler raised, with the frames of the user's own code."""
     if isinstance(error, UsageError):
         return Problem(severity, str(error), name, event, frames_to_runtime(error))
-    return Problem(severity, f"{type(error).__name__}: {error}", name, event, own_frames(error))
+    return Problem(severity, in_words(error, hint), name, event, own_frames(error))

@@ -30,15 +30,21 @@ from microbox.channel.messages import (
     Ready,
     Stop,
 )
+from microbox.confine.confinement import ConfinementError, confine, stay_free
+from microbox.confine.domain import Needs
 from microbox.events.catalog import built_in
 from microbox.nf.c_runner import CRunner
 from microbox.nf.errors import DeclarationError, LoadError, ParameterError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.load import load_class, make_instance, own_frames
 from microbox.nf.manifest import manifest_of
-from microbox.nf.problems import HandlerFailed
+from microbox.nf.needs import check_was_read, narrowed, needs_of
+from microbox.nf.permission import permissions_of
+from microbox.nf.problems import HandlerFailed, Hint, in_words, no_hint
 from microbox.nf.reader import BusError, Reader
+from microbox.nf.records import RecordFile
 from microbox.nf.running import AnyRunner, runner_of
+from microbox.nf.shared_object import is_c, shared_object_of
 from microbox.nf.summary import as_plain
 
 Answer = TypeVar("Answer")
@@ -55,6 +61,9 @@ class NFProcess:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._log = -1  # descriptor of the file for its records
+        self._hint: Hint = no_hint
+        self._needs = Needs()
 
     def run(self) -> int:
         """Returns the exit status: 0, or 1 after Failed."""
@@ -63,15 +72,16 @@ class NFProcess:
         except (Stopped, ChannelClosed):
             pass
         except LoadError as error:
-            return self._fail(str(error), error.traceback, error.hint)
+            hint = error.hint or self._hint(error.__context__ or error)
+            return self._fail(str(error), error.traceback, hint)
         except ParameterError as error:
             return self._fail(str(error), parameter=error.parameter)
-        except (DeclarationError, BusError, ChannelError) as error:
+        except (ConfinementError, DeclarationError, BusError, ChannelError) as error:
             return self._fail(str(error))
         except HandlerFailed as error:
             return self._fail(str(error), error.problem.traceback)
         except Exception as error:
-            return self._fail(f"{type(error).__name__}: {error}", own_frames(error))
+            return self._fail(in_words(error, self._hint), own_frames(error))
         return 0
 
     def _fail(self, error: str, traceback: str = "", hint: str = "", *, parameter: str = "") -> int:
@@ -80,8 +90,12 @@ class NFProcess:
         return 1
 
     def _serve(self) -> None:
-        load, _ = self._expect(Load)
-        owner = load_class(Path(load.source))
+        load, fds = self._expect(Load)
+        self._log = fds[0] if fds else -1
+        source = Path(load.source)
+        shared_object = shared_object_of(source) if is_c(source) else None
+        self._confine(load, source)
+        owner = self._load(load, source, shared_object)
         self._channel.send(manifest_of(owner))
         configure, _ = self._expect(Configure)
         function = make_instance(owner, load.name, load.parameters, load.base)
@@ -94,6 +108,25 @@ class NFProcess:
             self._report(runner)
         finally:
             sys.stdout.flush()
+
+    def _confine(self, load: Load, source: Path) -> None:
+        """Before any line of the user's code has run."""
+        if not load.sandbox.is_on:
+            self._channel.send(stay_free())
+            return
+        self._needs = narrowed(needs_of(source, load.parameters, load.base), load.sandbox)
+        self._hint = permissions_of(None, self._needs).hint
+        is_to_run = bool(load.log_directory)
+        confined = confine(source, self._needs, parent=os.getppid(), makes_files=is_to_run)
+        self._channel.send(confined)
+
+    def _load(self, load: Load, source: Path, shared_object: int | None) -> type[NetworkFunction]:
+        """Runs the user's file."""
+        owner = load_class(source, shared_object)
+        if load.sandbox.is_on and not is_c(source):
+            check_was_read(owner, source)
+            self._hint = permissions_of(owner, self._needs).hint
+        return owner
 
     def _run(self, runner: AnyRunner) -> None:
         try:
@@ -140,7 +173,9 @@ class NFProcess:
     def _runner(
         self, load: Load, configure: Configure, function: NetworkFunction, reader: Reader
     ) -> AnyRunner:
-        log = Path(load.log_directory) / load.log_name if load.log_directory else None
+        log = None
+        if load.log_directory:
+            log = RecordFile(Path(load.log_directory) / load.log_name, self._log)
         return runner_of(
             function,
             reader,
@@ -150,6 +185,7 @@ class NFProcess:
             tell=self._channel.send,
             log=log,
             utc=load.utc,
+            hint=self._hint,
         )
 
     def _loop(self, runner: AnyRunner) -> None:
@@ -227,6 +263,7 @@ def main() -> int:
     """Runs the NF; the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
     lib.mb_die_with_parent(os.getppid())
+    lib.mb_become_undumpable()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     with Channel.from_descriptor(int(sys.argv[1])) as channel:

@@ -33,7 +33,7 @@ from microbox.nf.manifest import (
     is_inline,
     needs_flow_ends,
 )
-from microbox.nf.problems import HandlerFailed, kept_message, problem_of
+from microbox.nf.problems import HandlerFailed, Hint, kept_message, no_hint, problem_of
 from microbox.nf.publisher import Publisher
 from microbox.nf.reader import BusError, Reader
 from microbox.nf.records import RecordLog
@@ -65,8 +65,9 @@ class Runner:
         on_error: str = "stop",
         tell: Callable[[Problem], None],
         records: RecordLog | None = None,
+        hint: Hint = no_hint,
     ) -> None:
-        """`function` has its parameters and its name."""
+        """`function` has its parameters and its name. `hint` says what an error calls for."""
         self.summary: Mapping[str, Any] = {}
         self.is_finished = False
         self._function = function
@@ -76,6 +77,7 @@ class Runner:
         self._configure = configure
         self._stops = on_error == "stop"
         self._tell = tell
+        self._hint = hint
         self.records = records
         self._is_inline = is_inline(self._owner)
         self._end_type = catalog.resolve(END_OF_INPUT).number
@@ -380,7 +382,7 @@ class Runner:
 
     def _finish_failed(self, error: Exception) -> None:
         self._reader.counters.raised += 1
-        self._tell(problem_of("finish", error, "", "error"))
+        self._tell(problem_of("finish", error, "", "error", self._hint))
 
     def _close(self) -> None:
         self._tell_totals()
@@ -408,7 +410,8 @@ class Runner:
     def _report(self, name: str, error: Exception, event: str) -> None:
         self._raised[name] += 1
         self._reader.counters.raised += 1
-        problem = problem_of(name, error, event, "error" if self._stops else "warning")
+        severity = "error" if self._stops else "warning"
+        problem = problem_of(name, error, event, severity, self._hint)
         traceback.clear_frames(error.__traceback__)
         error.__traceback__ = None
         if self._stops or self._raised[name] <= PROBLEMS_TOLD:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from microbox.channel.messages import Configure, Problem
 from microbox.events.catalog import Catalog
 from microbox.nf.c_nf import descriptor_of
 from microbox.nf.c_runner import CRunner
 from microbox.nf.function import NetworkFunction
+from microbox.nf.problems import Hint, no_hint
 from microbox.nf.reader import Reader
-from microbox.nf.records import RecordLog
+from microbox.nf.records import RecordFile, RecordLog
 from microbox.nf.runner import Runner, runner_class
 
 AnyRunner = Runner | CRunner
@@ -25,10 +25,12 @@ def runner_of(  # noqa: PLR0913 (all that an NF needs to run, put together once)
     *,
     on_error: str,
     tell: Callable[[Problem], None],
-    log: Path | None,
+    log: RecordFile | None,
     utc: bool = False,
+    hint: Hint = no_hint,
 ) -> AnyRunner:
-    """The runner of an NF that has its parameters and its name. `log`: the file of its records."""
+    """The runner of an NF that has its parameters and its name. `log`: the file of its records.
+    `hint`: what an error in Python calls for."""
     if descriptor_of(type(function)) is not None:
         return CRunner(
             function, reader, catalog, configure, on_error=on_error, tell=tell, log=log, utc=utc
@@ -40,5 +42,12 @@ def runner_of(  # noqa: PLR0913 (all that an NF needs to run, put together once)
     is_part = configure.share.count > 1
     records = RecordLog(log, utc=utc, tell=warn, is_part=is_part) if log is not None else None
     return runner_class(type(function))(
-        function, reader, catalog, configure, on_error=on_error, tell=tell, records=records
+        function,
+        reader,
+        catalog,
+        configure,
+        on_error=on_error,
+        tell=tell,
+        records=records,
+        hint=hint,
     )

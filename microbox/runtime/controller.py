@@ -19,6 +19,7 @@ from typing import Any
 from microbox.chain.model import Chain
 from microbox.channel.messages import Begin, Detach, Done, Failed, Finished, Message, Problem, Stop
 from microbox.events.catalog import built_in
+from microbox.runtime.confinement import in_force, warnings_about
 from microbox.runtime.control import ControlError, ControlServer, run_name
 from microbox.runtime.errors import FAILED, SIGNALLED, Interrupted
 from microbox.runtime.launch import WORKER, Launcher, Patience, Running, RunningNF, RunOptions
@@ -73,6 +74,8 @@ class Controller:
         with self._signals():
             try:
                 self._running = await self._start()
+                for warning in warnings_about(self._launcher.confined):
+                    self._observer.note(f"warning: {warning}")
                 async with self._control():
                     await self._follow(self._running)
                 return make_report(
@@ -80,6 +83,7 @@ class Controller:
                 )
             finally:
                 await asyncio.gather(*(child.close() for child in self._launcher.children))
+                self._launcher.close()
                 if self._running is not None:
                     _unmap(self._running)
 
@@ -350,6 +354,7 @@ def _nf_status(nf: RunningNF) -> dict[str, Any]:
         "name": nf.name,
         "process": nf.child.process.pid,
         "outcome": nf.outcome,
+        "in_force": in_force(nf.child.process.pid, nf.confined),
         **{counter: nf.pages.value(counter) for counter in ("matched", "handled", "alerts")},
     }
 

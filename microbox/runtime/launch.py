@@ -24,6 +24,7 @@ from microbox.channel.messages import (
     Attach,
     Begin,
     Configure,
+    Confined,
     Failed,
     Finished,
     Load,
@@ -40,6 +41,7 @@ from microbox.runtime.capture import open_output
 from microbox.runtime.counters import AreaError, NFPages, WorkerPages
 from microbox.runtime.errors import RunError
 from microbox.runtime.log_parts import log_name
+from microbox.runtime.record_files import RecordFiles
 from microbox.runtime.supervisor import (
     Child,
     ChildError,
@@ -83,6 +85,7 @@ class RunningNF:
     planned: PlannedNF
     child: Child
     pages: NFPages
+    confined: Confined
     finished: Finished | None = None
     failure: ChildFailed | None = None
     exit: Exit | None = None  # set when its process is gone
@@ -129,6 +132,8 @@ class Launcher:
         self._on_line = on_line
         self._on_problem = on_problem
         self.children: list[Child] = []
+        self.confined: dict[str, Confined] = {}  # by the NF's name
+        self._record_files = RecordFiles(options.log_directory, on_problem)
         self._descriptors: list[int] = []  # of areas, closed when all that need them have them
 
     async def launch(self) -> Running:
@@ -143,6 +148,10 @@ class Launcher:
         finally:
             for fd in self._descriptors:
                 os.close(fd)
+
+    def close(self) -> None:
+        """When no NF writes any more."""
+        self._record_files.remove_empty()
 
     async def _launch(self) -> Running:
         worker = await self._start_child(WORKER, WORKER_MODULE)
@@ -193,8 +202,8 @@ class Launcher:
 
     async def _load(self, nf: ChainNF) -> tuple[Child, Manifest]:
         child = await self._start_child(nf.name, NF_MODULE)
-        await child.send(
-            Load(
+        with self._record_files.opened(nf.name, log_name(nf)) as descriptors:
+            load = Load(
                 name=nf.entry,
                 source=str(nf.source),
                 parameters=nf.parameters,
@@ -203,11 +212,14 @@ class Launcher:
                 log_name=log_name(nf),
                 utc=self._chain.utc,
                 base=str(self._chain.base),
+                sandbox=nf.sandbox,
+                has_record_file=bool(descriptors),
             )
-        )
-        manifest, _ = await child.expect(
-            Manifest, self._options.patience.start, f"importing {nf.source}"
-        )
+            await child.send(load, descriptors)
+        patience = self._options.patience.start
+        confined, _ = await child.expect(Confined, patience, "being confined")
+        manifest, _ = await child.expect(Manifest, patience, f"importing {nf.source}")
+        self.confined[nf.name] = confined
         return child, manifest
 
     # --- memory and neighbours ---
@@ -248,7 +260,7 @@ class Launcher:
         ]
         await self._introduce_all(plan.chain.nfs, children, introductions)
         nfs = [
-            RunningNF(nf, child, _pages(child, area, nf))
+            RunningNF(nf, child, _pages(child, area, nf), self.confined[nf.name])
             for nf, child, area in zip(plan.nfs, children, areas, strict=True)
         ]
         try:

@@ -31,7 +31,7 @@ def merge_parts(directory: Path, nfs: Iterable[ChainNF]) -> list[str]:
     those parts are left as they are."""
     parts: dict[str, list[Path]] = {}
     for nf in nfs:
-        if nf.spread and (directory / log_name(nf)).exists():
+        if nf.spread and _has_lines(directory / log_name(nf)):
             parts.setdefault(nf.entry, []).append(directory / log_name(nf))
     complaints = []
     for entry, paths in parts.items():
@@ -48,6 +48,10 @@ def merge_parts(directory: Path, nfs: Iterable[ChainNF]) -> list[str]:
         for path in paths:
             path.unlink()
     return complaints
+
+
+def _has_lines(part: Path) -> bool:
+    return part.exists() and part.stat().st_size > 0
 
 
 def _merge(parts: list[Path], log: Path) -> None:

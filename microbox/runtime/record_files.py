@@ -20,11 +20,11 @@ class RecordFiles:
         self._made: list[Path] = []
 
     @contextlib.contextmanager
-    def opened(self, name: str) -> Iterator[list[int]]:
-        """The descriptor of NF `name`'s file for as long as it takes to send it; none where it
+    def opened(self, name: str, file: str) -> Iterator[list[int]]:
+        """The descriptor of the file of NF `name` for as long as it takes to send it; none where it
         cannot be made."""
         try:
-            descriptor = self._open(self._directory / f"{name}.jsonl")
+            descriptor = self._open(self._directory / file)
         except OSError as error:
             message = f"{error.filename} cannot be written: {error.strerror}; lines are lost"
             self._on_problem(name, Problem("warning", message))

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError, create
 
 from microbox.channel.messages import (
     Area,
+    Confined,
     Done,
     Failed,
     Finished,
@@ -19,7 +20,7 @@ from microbox.channel.messages import (
 )
 from microbox.channel.wire import WireError, split_kind
 
-FROM_CHILDREN = (Manifest, Area, WorkerAreas, Ready, Failed, Problem, Finished, Done)
+FROM_CHILDREN = (Confined, Manifest, Area, WorkerAreas, Ready, Failed, Problem, Finished, Done)
 
 
 def _checker(message_type: type) -> TypeAdapter[Any]:

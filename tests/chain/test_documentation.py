@@ -16,6 +16,7 @@ from microbox.chain.model import (
     LogSettings,
     LogsSettings,
     ParallelEntry,
+    SandboxSettings,
 )
 from microbox.chain.stack_settings import (
     ForceSettings,
@@ -39,6 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sample.pcap").touch()
     (tmp_path / "my_nf.py").touch()
+    (tmp_path / "reports.py").touch()
     yield tmp_path
 
 
@@ -57,6 +59,7 @@ def test_every_key_is_shown() -> None:
         ForceSettings,
         LogSettings,
         LogsSettings,
+        SandboxSettings,
         SuspiciousSettings,
         ParallelEntry,
     )

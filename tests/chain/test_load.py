@@ -153,7 +153,7 @@ MISTAKES = {
     "an unknown key": (
         "imput: capture.pcap\ninput: capture.pcap\nchain: [flow_log]\n",
         "chain.yaml:1:1: unknown key 'imput'; expected 'input', 'output', 'chain', 'events', "
-        "'stack', 'log' or 'logs'; did you mean 'input'?",
+        "'stack', 'log', 'logs' or 'sandbox'; did you mean 'input'?",
     ),
     "an unknown key in a section": (
         "input: capture.pcap\nchain: [flow_log]\nlog: {slot: 4096}\n",

@@ -21,6 +21,7 @@ from microbox.channel.messages import (
     Begin,
     Bit,
     Configure,
+    Confined,
     Failed,
     Load,
     Manifest,
@@ -48,6 +49,10 @@ class Child:
     def tell(self, message: Message) -> Message:
         """What it answers."""
         self.channel.send(message)
+        return self.hear()
+
+    def hear(self) -> Message:
+        """The next thing that it says."""
         assert self.channel.poll(20), "no answer"
         answer, fds = self.channel.receive()
         for fd in fds:
@@ -55,7 +60,10 @@ class Child:
         return answer
 
     def load(self, source: Path, **parameters: object) -> Message:
-        return self.tell(Load("counting", str(source), dict(parameters)))
+        """What it says once it is confined and has run the file."""
+        confined = self.tell(Load("counting", str(source), dict(parameters)))
+        assert isinstance(confined, Confined)
+        return self.hear()
 
 
 @pytest.fixture

@@ -24,11 +24,12 @@ ARROWS: dict[str, set[str]] = {
     "include": CORE | {"c_nf"},
     "ffi": CORE | {"include", "c_nf"},
     "channel": CORE | {"ffi"},
-    "nf": CORE | {"ffi", "channel"},
+    "confine": {"channel"},
+    "nf": CORE | {"ffi", "channel", "confine"},
     "chain": CORE | {"ffi", "channel", "nf"},
     "parsers": set(),
-    "runtime": CORE | {"ffi", "channel", "nf", "chain", "parsers"},
-    "cli": CORE | {"ffi", "channel", "nf", "chain", "parsers", "runtime"},
+    "runtime": CORE | {"ffi", "channel", "confine", "nf", "chain", "parsers"},
+    "cli": CORE | {"ffi", "channel", "confine", "nf", "chain", "parsers", "runtime"},
     "nfs": set(),
 }
 

@@ -1,0 +1,1 @@
+"""Confinement: what a process gives up before it runs a user's code."""
