@@ -1,0 +1,133 @@
+"""A hostile NF: it tries all that a process could do to others, and nobody else notices.
+
+Its file is hostile.py. The chain runs as root, whose NFs get users of their own, and as an ordinary
+user, whose NFs share theirs with worker and controller.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Workbench
+
+ROOT = Path(__file__).parents[2]
+NOBODY = 65534
+REFUSED = {"EPERM", "EACCES", "EBADF", "EINVAL", "ENOSYS"}
+"""EBADF, and EINVAL for truncating: the capture's descriptor is one for reading. ENOSYS: calls that
+do not exist for an NF."""
+
+COUNT = """
+class Count(NetworkFunction):
+    @on("tcp")
+    def see(self, event):
+        self.record(event, type=str(event.type), packet=event.packet)
+"""
+
+BY_USER = {
+    "root": [],
+    # The interpreter may lie where only root looks: the right to read there, no other.
+    "an ordinary user": [
+        "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+        "--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search",
+        "--bounding-set=-all,+dac_read_search",
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(params=BY_USER)
+def prefix(request: pytest.FixtureRequest) -> list[str]:
+    command: list[str] = BY_USER[request.param]
+    if os.geteuid() != 0:
+        if not command:
+            pytest.skip("not root")
+        return []
+    if command and subprocess.run([*command, "true"], check=False).returncode != 0:
+        pytest.skip("setpriv cannot change the user here")
+    return command
+
+
+def prepared(workbench: "Workbench", prefix: list[str], **keys: Any) -> Path:
+    """The chain with the hostile NF between two that count; all belongs to who runs it."""
+    folder = workbench.folder
+    shutil.copy(Path(__file__).with_name("hostile.py"), folder)
+    (folder / "shared").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "captures" / "sample.pcap", folder / "in.pcap")
+    (folder / "secret").write_text("nobody's business\n")
+    count = workbench.nf("count", COUNT)
+    hostile = {"nf": "./hostile.py", **keys.pop("hostile", {})}
+    chain = workbench.chain(
+        count,
+        hostile,
+        {"nf": count, "name": "later"},
+        output="out.pcap",
+        sandbox={},
+        capture=folder / "in.pcap",
+        **keys,
+    )
+    if prefix:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+    return chain
+
+
+def attack(workbench: "Workbench", chain: Path, prefix: list[str]) -> dict[str, list[str]]:
+    """Runs the chain; what became of each attempt."""
+    folder = workbench.folder
+    process = workbench.start("run", chain, "--overwrite", prefix=prefix)
+    own = int(workbench.wait_for(folder / "shared" / "waiting"))
+    others = sorted(set(workbench.processes()) - {own})
+    assert len(others) == 4, "controller, worker, two NFs"
+    targets = {
+        "processes": others,
+        "control": str(next((folder / "microbox").glob("*.socket"))),
+        "secret": str(folder / "secret"),
+        "log": str(folder / "microbox-logs" / "count.jsonl"),
+        "new": str(folder / "microbox-logs" / "new"),
+    }
+    (folder / "targets").write_text(json.dumps(targets))
+    (folder / "targets").rename(folder / "shared" / "targets.json")
+    result = workbench.end(process)
+    assert result.returncode == 0, result.stderr
+    return {one["attempt"]: one["errors"] for one in workbench.log("hostile")}
+
+
+def outputs(workbench: "Workbench") -> list[bytes]:
+    logs = workbench.folder / "microbox-logs"
+    files = [logs / "count.jsonl", logs / "later.jsonl", workbench.folder / "out.pcap"]
+    return [file.read_bytes() for file in files]
+
+
+def test_nothing_that_it_tries_succeeds(workbench: "Workbench", prefix: list[str]) -> None:
+    chain = prepared(workbench, prefix, hostile={"attacks": False})
+    assert workbench.run("run", chain, prefix=prefix).returncode == 0
+    undisturbed = outputs(workbench)
+
+    chain = prepared(workbench, prefix)
+    attempts = attack(workbench, chain, prefix)
+    assert len(attempts) > 50
+    succeeded = {
+        name: errors for name, errors in attempts.items() if set(errors) - REFUSED or not errors
+    }
+    assert succeeded == {}
+    assert outputs(workbench) == undisturbed
+    assert (workbench.folder / "secret").read_text() == "nobody's business\n"
+    assert workbench.processes() == {}
+
+
+def test_without_a_sandbox_much_of_it_succeeds(workbench: "Workbench", prefix: list[str]) -> None:
+    """So the attempts are real, and what refuses them is the sandbox; seals hold without it."""
+    chain = prepared(workbench, prefix, hostile={"gently": True, "sandbox": "off"})
+    attempts = attack(workbench, chain, prefix)
+    succeeded = {name for name, errors in attempts.items() if "0" in errors}
+    assert succeeded >= {
+        "the control socket", "a socket", "read another's file", "make a file", "chmod",
+        "set times", "renice", "affinity", "prlimit", "signal 0", "fork", "spawn",
+    }  # fmt: skip
+    sealed = {"pwrite", "mmap writable", "punch a hole", "mprotect", "MADV_REMOVE", "add seals"}
+    assert succeeded.isdisjoint(sealed)
