@@ -21,6 +21,7 @@ validates what children say (`microbox.runtime.validation`). Order of a run::
     NF → controller      Finished     after finish(), then it exits
     controller → worker  Detach       an NF is gone
     controller → any     Stop         end early, in order: the input is over now
+    worker → controller  Accused      an NF breaks the protocol: it is to be killed
     worker → controller  Done         then it exits
 """
 
@@ -419,6 +420,15 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Accused:
+    """This NF does not keep to the protocol of shared memory. Only the worker is believed that."""
+
+    kind = "accused"
+    index: int
+    why: str  # as a part of a sentence about it
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """All input handled, all NFs have read it, output written."""
 
@@ -446,5 +456,6 @@ Message = (
     | Finished
     | Detach
     | Stop
+    | Accused
     | Done
 )

@@ -17,7 +17,17 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from microbox.chain.model import Chain
-from microbox.channel.messages import Begin, Detach, Done, Failed, Finished, Message, Problem, Stop
+from microbox.channel.messages import (
+    Accused,
+    Begin,
+    Detach,
+    Done,
+    Failed,
+    Finished,
+    Message,
+    Problem,
+    Stop,
+)
 from microbox.events.catalog import built_in
 from microbox.runtime.confinement import in_force, warnings_about
 from microbox.runtime.control import ControlError, ControlServer, run_name
@@ -204,6 +214,9 @@ class Controller:
         worker = running.worker
         try:
             message, _ = await worker.receive()
+            while isinstance(message, Accused):
+                self._end_the_accused(running, message)
+                message, _ = await worker.receive()
             if not isinstance(message, Done | Failed):
                 raise ChildBreaksProtocol(WORKER, f"breaks the protocol: '{message.kind}'")
             if isinstance(message, Failed):
@@ -215,6 +228,15 @@ class Controller:
             return
         self._ending.done = message
         await worker.exited()
+
+    def _end_the_accused(self, running: Running, accused: Accused) -> None:
+        """Raises ChildBreaksProtocol where there is no such NF."""
+        nf = next((one for one in running.nfs if one.planned.index == accused.index), None)
+        if nf is None:
+            raise ChildBreaksProtocol(WORKER, f"accuses NF {accused.index}, which is none")
+        if nf.child.is_alive and not nf.complaint:
+            nf.complaint = f"broke the protocol of shared memory and was killed: {accused.why}"
+            nf.child.kill()
 
     def _worker_is_gone(self, error: ChildError) -> None:
         """The input is over for everybody: nobody else can say so now."""

@@ -7,6 +7,7 @@ from typing import Any, cast
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError, create_model
 
 from microbox.channel.messages import (
+    Accused,
     Area,
     Confined,
     Done,
@@ -20,7 +21,18 @@ from microbox.channel.messages import (
 )
 from microbox.channel.wire import WireError, split_kind
 
-FROM_CHILDREN = (Confined, Manifest, Area, WorkerAreas, Ready, Failed, Problem, Finished, Done)
+FROM_CHILDREN = (
+    Accused,
+    Confined,
+    Manifest,
+    Area,
+    WorkerAreas,
+    Ready,
+    Failed,
+    Problem,
+    Finished,
+    Done,
+)
 
 
 def _checker(message_type: type) -> TypeAdapter[Any]:

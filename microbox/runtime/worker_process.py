@@ -18,6 +18,7 @@ from microbox._core import ffi, lib
 from microbox.channel.channel import Channel, ChannelClosed, ChannelError
 from microbox.channel.geometry import geometry_of
 from microbox.channel.messages import (
+    Accused,
     Attach,
     Begin,
     Detach,
@@ -294,10 +295,19 @@ def _work(channel: Channel, worker: Any) -> None:
         while channel.poll():
             _obey(channel.receive()[0], worker)
         status = lib.mb_worker_run(worker, SLICE_NS)
+        _accuse(channel, worker)
         if status == lib.MB_WORKER_FAILED:
             raise WorkerError(_text(lib.mb_worker_complaint(worker)))
         if status == lib.MB_WORKER_DONE:
             return
+
+
+def _accuse(channel: Channel, worker: Any) -> None:
+    """Tells of NFs that do not keep to the protocol."""
+    index = ffi.new("uint32_t *")
+    words = ffi.new("char[]", lib.MB_ERROR_SIZE)
+    while lib.mb_worker_accuse(worker, index, words):
+        channel.send(Accused(index[0], _text(words)))
 
 
 def _obey(message: Message, worker: Any) -> None:

@@ -59,6 +59,7 @@ struct judge {
     const struct mb_rewrite *rewrites; /* NULL: it leaves none */
     uint64_t mask[2];
     bool fails_closed;
+    uint8_t unknown_verdict; /* the first that it gave; 0: none */
 };
 
 struct mb_gate {
@@ -144,6 +145,10 @@ void mb_gate_watch_rewrites(struct mb_gate *gate, uint32_t index,
     gate->rewriters |= UINT64_C(1) << index;
 }
 
+uint8_t mb_gate_unknown_verdict(const struct mb_gate *gate, uint32_t index) {
+    return gate->judge[index].unknown_verdict;
+}
+
 uint64_t mb_gate_room(const struct mb_gate *gate) {
     return gate->config.capacity - (gate->newest - gate->oldest);
 }
@@ -191,10 +196,13 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
 /* --- what is said of a packet --- */
 
 /* What NF `index` says of an entry: the reason to drop its packet, or none. */
-static enum mb_reason verdict_on(const struct mb_gate *gate, unsigned index, uint64_t sequence) {
-    const struct judge *judge = &gate->judge[index];
-    switch (mb_load_byte_relaxed(&judge->verdicts[sequence & gate->slot_mask]) &
-            ~MB_VERDICT_MARKS) {
+static enum mb_reason verdict_on(struct mb_gate *gate, unsigned index, uint64_t sequence) {
+    struct judge *judge = &gate->judge[index];
+    const uint8_t byte = mb_load_byte_relaxed(&judge->verdicts[sequence & gate->slot_mask]);
+    const unsigned verdict = byte & ~MB_VERDICT_MARKS;
+    if (verdict >= MB_VERDICTS && judge->unknown_verdict == 0)
+        judge->unknown_verdict = byte;
+    switch (verdict) {
     case MB_DROP:
         return MB_REASON_VERDICT_DROP;
     case MB_DROP_FLOW:
@@ -232,7 +240,7 @@ static struct judgement stronger(struct judgement one, struct judgement other) {
 }
 
 /* `*unjudged`: the set of NFs that were gone before they could say something. */
-static struct judgement judge_entries(const struct mb_gate *gate, const struct pending *packet,
+static struct judgement judge_entries(struct mb_gate *gate, const struct pending *packet,
                                       uint64_t *unjudged) {
     struct judgement judgement = {MB_REASON_NONE, NOBODY};
     for (uint64_t sequence = packet->first; sequence < packet->end; sequence++) {

@@ -82,6 +82,9 @@ bool mb_gate_translate(struct mb_gate *gate, const struct mb_decoder *decoder);
 void mb_gate_watch_rewrites(struct mb_gate *gate, uint32_t index,
                             const struct mb_rewrite *rewrites);
 
+/* The first verdict of NF `index` that is none, read as MB_PASS; 0: there was none. */
+uint8_t mb_gate_unknown_verdict(const struct mb_gate *gate, uint32_t index);
+
 /* How many more packets may be added. */
 uint64_t mb_gate_room(const struct mb_gate *gate);
 

@@ -227,6 +227,7 @@ enum mb_worker_status mb_worker_run(struct mb_worker *worker, uint64_t slice_ns)
             wait_for_nfs(worker, end > now ? end - now : 0);
         now = mb_monotonic_time();
     } while (worker->phase != PHASE_DONE && !mb_worker_is_paused(worker) && now < end);
+    mb_worker_look_at_conduct(worker);
     if (mb_worker_is_paused(worker))
         return MB_WORKER_PAUSED;
     return worker->phase == PHASE_DONE ? MB_WORKER_DONE : MB_WORKER_RUNNING;

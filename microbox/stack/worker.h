@@ -93,6 +93,11 @@ enum mb_worker_status mb_worker_run(struct mb_worker *worker, uint64_t slice_ns)
 /* No more input is read; flows end with reason shutdown; run goes on to MB_WORKER_DONE. */
 void mb_worker_stop(struct mb_worker *worker);
 
+/* Tells of the next NF that does not keep to the protocol, of each once: its index, and in `words`
+ * what it did, as a part of a sentence. It should be ended; nothing that it says is believed beyond
+ * its range. Returns false where there is none. Call after each run. */
+bool mb_worker_accuse(struct mb_worker *worker, uint32_t *nf, char words[MB_ERROR_SIZE]);
+
 /* Why the worker failed. Also set where it is done but the output lacks packets: why. Else "". */
 const char *mb_worker_complaint(const struct mb_worker *worker);
 /* A warning about the input (it ends inside a packet, ...), "" for none. */

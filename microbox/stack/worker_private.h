@@ -7,6 +7,7 @@
 #ifndef MICROBOX_STACK_WORKER_PRIVATE_H
 #define MICROBOX_STACK_WORKER_PRIVATE_H
 
+#include "microbox/bus/conduct.h"
 #include "microbox/bus/frame_pool.h"
 #include "microbox/bus/reader.h"
 #include "microbox/stack/gate.h"
@@ -41,6 +42,8 @@ struct mb_attached {
     int32_t exit_status;
     bool is_new;     /* attached in this pause: system.nf_attached is still to be published */
     bool catches_up; /* and then flow.present */
+    struct mb_conduct conduct;
+    bool is_accused; /* whoever runs the worker was told of its conduct */
 };
 
 struct mb_worker {
@@ -84,6 +87,11 @@ struct mb_worker {
 
 /* Tells of NFs that are gone, as room allows, and not after end_of_input. */
 void mb_worker_tell_exits(struct mb_worker *worker);
+
+/* worker_conduct.c */
+
+/* Looks at the pages of all NFs that live. */
+void mb_worker_look_at_conduct(struct mb_worker *worker);
 
 /* worker_pause.c */
 

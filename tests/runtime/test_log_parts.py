@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from microbox.chain.model import ChainNF
-from microbox.nf.records import RecordLog
+from microbox.nf.records import RecordFile, RecordLog
 from microbox.runtime.log_parts import log_name, merge_parts
 
 IDS = ChainNF("ids", Path("ids.py")).instances(3, "flow")
@@ -19,7 +19,9 @@ PLACES = [[0, 5, 5, 17], [], [3, 16, 1 << 60]]
 def parts(tmp_path: Path) -> Path:
     """A folder with the parts of a log; the second instance has none to write."""
     for nf, places in zip(IDS, PLACES, strict=True):
-        log = RecordLog(tmp_path / log_name(nf), utc=False, tell=pytest.fail, is_part=True)
+        log = RecordLog(
+            RecordFile(tmp_path / log_name(nf)), utc=False, tell=pytest.fail, is_part=True
+        )
         for number, place in enumerate(places):
             log.write(0, None, {"by": nf.name, "place": place, "number": number}, place)
         log.close()
@@ -53,7 +55,7 @@ def test_sort_does_the_same(parts: Path) -> None:
 def test_the_place_of_a_line_never_goes_back(tmp_path: Path) -> None:
     """A handler may go through a batch in any order."""
     path = tmp_path / "ids.1.part"
-    log = RecordLog(path, utc=False, tell=pytest.fail, is_part=True)
+    log = RecordLog(RecordFile(path), utc=False, tell=pytest.fail, is_part=True)
     for place in (7, 3, 9):
         log.write(0, None, {}, place)
     log.close()
