@@ -51,6 +51,35 @@ def order_errors(chain: Chain, readers: Sequence[Reader]) -> list[ChainError]:
     ]
 
 
+def side_by_side_errors(
+    chain: Chain, nfs: Sequence[PlannedNF], protocols: Sequence[frozenset[str]]
+) -> list[ChainError]:
+    """Two NFs that edit the same packets, neither of which waits for the other: nobody could say
+    whose edit comes first. `protocols` of each NF: what it reads packets of."""
+    editors = [nf for nf in nfs if nf.manifest.edits]
+    errors = []
+    for place, later in enumerate(editors):
+        for earlier in editors[:place]:
+            common = protocols[earlier.index] & protocols[later.index]
+            are_one = earlier.entry == later.entry  # instances, which have other flows each
+            if are_one or not common or earlier.index in _waited_for(nfs, later.index):
+                continue
+            here, first = chain.nfs[later.index], chain.nfs[earlier.index]
+            position = here.value_positions.get("after", here.position)
+            message = (
+                f"'{later.name}' and '{earlier.name}' (line {first.position.line}) both edit "
+                f"{', '.join(sorted(common))}, side by side; expected one behind the other"
+            )
+            errors.append(ChainError(chain.file, *position, message))
+    return errors
+
+
+def _waited_for(nfs: Sequence[PlannedNF], index: int) -> set[int]:
+    """Whom an NF waits for, and whom those wait for."""
+    waited = set(nfs[index].barrier)
+    return waited.union(*(_waited_for(nfs, one) for one in waited))
+
+
 def _wrong_names(chain: Chain, index: int, nf: ChainNF) -> Iterator[ChainError]:
     """`after` names NFs in front, which are in no `parallel` with this one."""
     position = nf.value_positions.get("after", nf.position)

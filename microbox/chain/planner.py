@@ -42,7 +42,12 @@ from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.filters import FilterFacts, FilterJudge, judge_filter
 from microbox.chain.model import Chain, ChainNF
 from microbox.chain.module_needs import needed_modules
-from microbox.chain.order import are_parallel, order_errors, said_to_wait_for
+from microbox.chain.order import (
+    are_parallel,
+    order_errors,
+    said_to_wait_for,
+    side_by_side_errors,
+)
 from microbox.chain.plan import Plan, PlannedNF
 from microbox.chain.plan_errors import check_plan_inputs, limit_errors
 from microbox.chain.protocols import protocols_of
@@ -86,9 +91,11 @@ def make_plan(
     errors += wrong + check_plan_inputs(chain, readers, facts) + order_errors(chain, readers)
     if errors:
         raise ChainErrors(errors)
-    nfs = _Planner(chain, readers, catalog, facts, counting_types(compiled)).planned()
+    planner = _Planner(chain, readers, catalog, facts, counting_types(compiled))
+    nfs = planner.planned()
     rules = wanted_rules(compiled, _types_wanted(nfs, catalog))
-    too_much = limit_errors(chain, [len(nf.bits) for nf in nfs])
+    too_much = side_by_side_errors(chain, nfs, planner.protocols)
+    too_much += limit_errors(chain, [len(nf.bits) for nf in nfs])
     too_much += derived_limit_errors(chain, manifests, catalog, rules)
     if too_much:
         raise ChainErrors(too_much)
@@ -161,7 +168,7 @@ class _Planner:
         self._drafts: list[dict[_BitKey, _Draft]] = []
         self._bits: list[dict[_BitKey, Bit]] = []
         self._is_switched: list[bool] = []  # bits of it change while a flow lives
-        self._protocols: list[frozenset[str]] = []
+        self.protocols: list[frozenset[str]] = []  # what each NF reads packets of
         self._periods: list[set[int]] = []
         self._shares: list[Share] = []  # of the NFs
         self._bit_shares: list[Share] = []
@@ -188,7 +195,7 @@ class _Planner:
             for one in range(self._shares[index].first)
             if self._readers[one].publishes & delivered
         ]
-        self._protocols.append(self._protocols_read(delivered, reads))
+        self.protocols.append(self._protocols_read(delivered, reads))
         because = self._barrier(index, delivered, reads, front)
         batches = any(handler.batch for handler in manifest.handlers)
         if batches:
@@ -314,7 +321,7 @@ class _Planner:
 
     def _protocols_read(self, delivered: set[EventType], reads: list[int]) -> frozenset[str]:
         own = (protocols_of(one.name) for one in delivered if one.is_by_stack)
-        return frozenset().union(*own, *(self._protocols[i] for i in reads))
+        return frozenset().union(*own, *(self.protocols[i] for i in reads))
 
     def _barrier(
         self, index: int, delivered: set[EventType], reads: list[int], front: list[PlannedNF]
@@ -338,11 +345,12 @@ class _Planner:
     def _may_change(self, earlier: int, index: int) -> list[str]:
         """What an earlier NF may do to packets that this one reads of."""
         nfs = self._chain.nfs
-        common = self._protocols[earlier] & self._protocols[index]
+        common = self.protocols[earlier] & self.protocols[index]
         if are_parallel(nfs[earlier], nfs[index]) or not common:
             return []
-        is_inline = self._readers[earlier].manifest.is_inline
-        return [f"it may drop {', '.join(sorted(common))}"] if is_inline else []
+        manifest = self._readers[earlier].manifest
+        may = "edit" if manifest.edits else "drop"
+        return [f"it may {may} {', '.join(sorted(common))}"] if manifest.is_inline else []
 
     @staticmethod
     def _wait_for_all_behind(because: dict[int, str], front: list[PlannedNF]) -> None:

@@ -36,6 +36,7 @@ class HandMade:
     declares: dict[str, dict[str, str]] = field(default_factory=dict)
     inline: bool = False
     commands: bool = False
+    edits: str = ""
     switch: dict[str, bool] = field(default_factory=dict)  # type name → whether it is on at first
     parameters: Sequence[ParameterDeclaration] = ()
     given: dict[str, Any] = field(default_factory=dict)
@@ -68,7 +69,8 @@ class HandMade:
             timers=[TimerDeclaration("tick", period) for period in self.every],
             publishes=list(self.publishes),
             declares=[TypeDeclaration(name, fields) for name, fields in self.declares.items()],
-            is_inline=self.inline,
+            is_inline=self.inline or bool(self.edits),
+            edits=self.edits,
             commands=self.commands or bool(self.switch),
             per_flow=self.per_flow,
         )

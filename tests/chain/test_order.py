@@ -84,6 +84,35 @@ def test_who_reads_events_of_an_nf_is_not_parallel_to_it(plan: Planner, nf: NF) 
     ]
 
 
+def test_editors_one_behind_the_other_have_an_order(plan: Planner, nf: NF) -> None:
+    balancer = nf("balancer", on=["tcp.start"], edits="headers")
+    made = plan(balancer, nf("nat", on=["tcp.start"], edits="headers"))
+    assert made.nfs[1].barrier_because == {0: "it may edit tcp"}
+
+
+@pytest.mark.parametrize("by_hand", [{"group": 0}, {"after": ()}])
+def test_two_editors_side_by_side_are_an_error(
+    plan: Planner, nf: NF, by_hand: dict[str, Any]
+) -> None:
+    group = by_hand.get("group")
+    balancer = nf("balancer", on=["tcp.start", "udp.start"], edits="headers", group=group)
+    assert errors_of(plan, balancer, nf("nat", on=["tcp.start"], edits="headers", **by_hand)) == [
+        "chain.yaml:4:5: 'nat' and 'balancer' (line 3) both edit tcp, side by side; expected one "
+        "behind the other"
+    ]
+
+
+def test_instances_of_an_editor_are_one(plan: Planner, nf: NF) -> None:
+    made = plan(nf("nat", on=["tcp.start"], edits="headers", instances=2))
+    assert stages(made) == [["nat.1", "nat.2"]]
+
+
+def test_editors_of_different_packets_may_run_side_by_side(plan: Planner, nf: NF) -> None:
+    one = nf("one", on=["tcp.start"], edits="headers", group=0)
+    made = plan(one, nf("two", on=["udp.start"], edits="headers", group=0))
+    assert stages(made) == [["one", "two"]]
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
