@@ -242,12 +242,17 @@ def _output(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
         Term(values["output_packets"], _written(values["gate_translated"])),
         Term(values["gate_dropped"], "dropped by NFs"),
         Term(values["gate_refused"], "dropped at a cap"),
+        *_kept(values["gate_fragments_kept"]),
         Term(values["gate_waiting"], "without a verdict", is_loss=True),
         Term(values["output_lost"], "that could not be written", is_loss=True),
     ]
     made = values["resets_made"]
     total = Term(values["packets"] + made, f"packets, {made:,} of them RST" if made else "packets")
     yield Balance("output", total, parts)
+
+
+def _kept(fragments: int) -> list[Term]:
+    return [Term(fragments, "fragments of datagrams that were not whole")] if fragments else []
 
 
 def _written(translated: int) -> str:

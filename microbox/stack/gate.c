@@ -2,6 +2,7 @@
 
 #include "microbox/bus/atomic.h"
 #include "microbox/events/event_types.h"
+#include "microbox/stack/edits/held_fragments.h"
 #include "microbox/stack/edits/translation.h"
 #include "microbox/stack/reset.h"
 
@@ -83,7 +84,9 @@ struct mb_gate {
     struct gate_flow *flows;                        /* by flow slot */
     struct dropped_completion *dropped_completions; /* by datagram slot */
 
-    struct mb_translations *translations; /* NULL where there is no rewriter */
+    /* NULL where there is no rewriter. */
+    struct mb_translations *translations;
+    struct mb_held_fragments *fragments;
 
     struct mb_gate_counters counters;
     struct mb_judge_counters by_nf[MB_NFS_MAX + 1]; /* the last one of NOBODY */
@@ -114,6 +117,7 @@ void mb_gate_destroy(struct mb_gate *gate) {
     free(gate->flows);
     free(gate->dropped_completions);
     mb_translations_destroy(gate->translations);
+    mb_held_fragments_destroy(gate->fragments);
     free(gate);
 }
 
@@ -136,7 +140,9 @@ void mb_gate_unwatch(struct mb_gate *gate, uint32_t index) {
 bool mb_gate_translate(struct mb_gate *gate, const struct mb_decoder *decoder) {
     if (gate->translations == NULL)
         gate->translations = mb_translations_create(gate->config.flow_slots, decoder);
-    return gate->translations != NULL;
+    if (gate->fragments == NULL)
+        gate->fragments = mb_held_fragments_create(gate->config.datagram_slots);
+    return gate->translations != NULL && gate->fragments != NULL;
 }
 
 void mb_gate_watch_rewrites(struct mb_gate *gate, uint32_t index,
@@ -329,6 +335,38 @@ static void take_rewrite(struct mb_gate *gate, const struct pending *packet, uns
         gate->counters.rewrites_refused++;
 }
 
+/* Frames and their order stay as they were, but leave with the packet that made the datagram whole,
+ * under its time. */
+static void send_fragments(struct mb_gate *gate, const struct pending *packet, uint32_t slot) {
+    struct mb_frame frame;
+    while (mb_held_fragments_take(gate->fragments, slot, &frame)) {
+        frame.time = packet->frame.time;
+        gate->counters.fragments_kept--;
+        send(gate, packet, &frame, gate->config.pool + frame.offset, packet->direction);
+    }
+}
+
+/* Until its datagram is whole a fragment is of no flow. True where the packet is one that has to
+ * wait; else those that waited for it are let out. */
+static bool keep_fragment(struct mb_gate *gate, const struct pending *packet) {
+    for (unsigned i = 0; i < MB_DEFRAG_NESTED_MAX && packet->datagrams[i].slot != 0; i++) {
+        const struct mb_handled_datagram *of = &packet->datagrams[i];
+        if (of->begins)
+            mb_held_fragments_forget(gate->fragments, of->slot);
+        if (i > 0)
+            mb_held_fragments_move(gate->fragments, packet->datagrams[i - 1].slot, of->slot);
+        if (!of->completes) {
+            mb_held_fragments_add(gate->fragments, of->slot, &packet->frame);
+            gate->counters.fragments_kept++;
+            return true;
+        }
+        const bool is_last = i + 1 == MB_DEFRAG_NESTED_MAX || packet->datagrams[i + 1].slot == 0;
+        if (is_last)
+            send_fragments(gate, packet, of->slot);
+    }
+    return false;
+}
+
 /* What NFs left with the packet holds for itself already. */
 static void take_rewrites(struct mb_gate *gate, const struct pending *packet) {
     if ((packet->judges & gate->rewriters) == 0)
@@ -467,6 +505,8 @@ static void let_out(struct mb_gate *gate, const struct pending *packet, uint64_t
         note_sent(flow_of(gate, packet), packet);
     for (; unjudged != 0; unjudged &= unjudged - 1)
         gate->by_nf[__builtin_ctzll(unjudged)].unjudged_passed++;
+    if (gate->fragments != NULL && keep_fragment(gate, packet))
+        return;
     send(gate, packet, &packet->frame, gate->config.pool + packet->frame.offset, packet->direction);
 }
 

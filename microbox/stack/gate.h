@@ -55,6 +55,7 @@ struct mb_gate_counters {
     uint64_t failed_closed;
     uint64_t rewrites;         /* of flows, taken */
     uint64_t rewrites_refused; /* that were not sound */
+    uint64_t fragments_kept;   /* of datagrams that are not whole, where NFs rewrite flows */
     uint64_t translated;       /* packets that left with other addresses or ports */
     uint64_t
         resets_made; /* RST segments that were handed to the sink, or would be if there were one */

@@ -203,6 +203,7 @@ static bool handle_icmp_error(struct mb_stack *stack, const struct mb_decoded *p
     handled->flow = flow->number;
     handled->flow_slot = mb_flow_slot(stack, flow);
     handled->dropped_by = flow->dropped_by;
+    handled->direction = (uint8_t)(1 - direction);
     if (mb_flow_is_refused(flow)) {
         handle_refused(stack, flow, packet, 1 - direction);
         return true;
@@ -303,6 +304,7 @@ static bool take_fragment(struct mb_stack *stack, struct mb_decoded *fragment,
         return false;
     noted->slot = (uint32_t)(datagram - stack->defrag.table.datagrams);
     noted->before = datagram->completed;
+    noted->begins = datagram->fragments == 1;
     noted->completes = is_complete && mb_defrag_assemble(stack, datagram, fragment, whole);
     return noted->completes;
 }

@@ -221,6 +221,7 @@ enum { MB_DEFRAG_NESTED_MAX = 2 }; /* fragments of a tunnel's packet inside frag
 struct mb_handled_datagram {
     uint64_t before; /* packet that completed the last datagram with the same key; 0: none did */
     uint32_t slot;   /* in the table of datagrams; 0: no datagram */
+    bool begins;     /* no fragment of it came before */
     bool completes;
 };
 

@@ -126,6 +126,7 @@ static void count_gate(const struct mb_worker *worker, struct mb_stack_counters 
     counters->gate_rewrites = gate.rewrites;
     counters->gate_rewrites_refused = gate.rewrites_refused;
     counters->gate_translated = gate.translated;
+    counters->gate_fragments_kept = gate.fragments_kept;
     counters->by_reason[MB_REASON_VERDICT_DROP] += gate.verdict_drop;
     counters->by_reason[MB_REASON_VERDICT_DROP_FLOW] += gate.verdict_drop_flow;
     counters->by_reason[MB_REASON_VERDICT_RESET] += gate.verdict_reset;

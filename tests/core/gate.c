@@ -71,8 +71,15 @@ static int set_up(void **state) {
     attach(bench, 0, false);
     attach(bench, 1, true);
     attach(bench, 2, false);
-    bench->rewrites = calloc(SLOTS, sizeof *bench->rewrites);
+    return 0;
+}
+
+/* NF 0 rewrites flows. */
+static int set_up_rewriting(void **state) {
+    set_up(state);
+    struct bench *bench = *state;
     const struct mb_decoder decoder = {.tunnels_max = 4};
+    bench->rewrites = calloc(SLOTS, sizeof *bench->rewrites);
     assert_true(mb_gate_translate(bench->gate, &decoder));
     mb_gate_watch_rewrites(bench->gate, 0, bench->rewrites);
     return 0;
@@ -425,6 +432,33 @@ static void what_comes_of_a_dropped_datagram_is_dropped(void **state) {
     assert_int_equal(mb_gate_counters(bench->gate).verdict_drop, 4);
 }
 
+/* Where flows are rewritten, as here, fragments wait for their datagram. */
+static void fragments_leave_with_the_packet_that_makes_the_datagram_whole(void **state) {
+    struct bench *bench = *state;
+    fragment(bench, (struct mb_handled_datagram){.slot = 1, .begins = true});
+    packet(bench, NOBODY);
+    fragment(bench, (struct mb_handled_datagram){.slot = 2, .begins = true});
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    assert_int_equal(mb_gate_counters(bench->gate).fragments_kept, 2);
+    fragment(bench, (struct mb_handled_datagram){.slot = 1, .completes = true});
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    assert_int_equal(mb_gate_counters(bench->gate).fragments_kept, 1);
+    assert_output(bench, "103");
+}
+
+static void fragments_of_a_datagram_that_was_given_up_never_leave(void **state) {
+    struct bench *bench = *state;
+    fragment(bench, (struct mb_handled_datagram){.slot = 1, .begins = true});
+    fragment(bench, (struct mb_handled_datagram){.slot = 1, .begins = true}); /* of another one */
+    fragment(bench, (struct mb_handled_datagram){.slot = 1, .completes = true});
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    assert_int_equal(mb_gate_counters(bench->gate).fragments_kept, 1);
+    assert_output(bench, "12");
+}
+
 /* The gate knows a rewrite by its mark; what it says of a frame is for edits/translation.h. */
 static void leave_rewrite(struct bench *bench, uint64_t sequence, uint64_t flow) {
     bench->verdicts[0][sequence % SLOTS] |= MB_LEFT_REWRITE;
@@ -507,6 +541,8 @@ static void what_a_dead_nf_did_not_pass_is_no_rewrite(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define GATE_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define REWRITE_TEST(function)                                                                     \
+    cmocka_unit_test_setup_teardown(function, set_up_rewriting, tear_down)
         GATE_TEST(what_comes_of_a_dropped_datagram_is_dropped),
         GATE_TEST(packets_that_concern_no_inline_nf_leave_at_once),
         GATE_TEST(a_packet_waits_for_its_nf_and_holds_back_those_behind),
@@ -524,11 +560,13 @@ int main(void) {
         GATE_TEST(verdicts_hold_as_the_log_goes_round),
         GATE_TEST(a_cursor_that_runs_back_hides_no_verdict),
         GATE_TEST(a_verdict_is_read_although_its_entry_was_overwritten),
-        GATE_TEST(a_rewrite_holds_from_its_packet_on),
-        GATE_TEST(a_packet_that_is_dropped_may_bring_a_rewrite),
-        GATE_TEST(a_rewrite_of_another_flow_than_the_packets_is_refused),
-        GATE_TEST(marks_of_who_leaves_no_rewrites_or_is_not_named_mean_nothing),
-        GATE_TEST(what_a_dead_nf_did_not_pass_is_no_rewrite),
+        REWRITE_TEST(fragments_leave_with_the_packet_that_makes_the_datagram_whole),
+        REWRITE_TEST(fragments_of_a_datagram_that_was_given_up_never_leave),
+        REWRITE_TEST(a_rewrite_holds_from_its_packet_on),
+        REWRITE_TEST(a_packet_that_is_dropped_may_bring_a_rewrite),
+        REWRITE_TEST(a_rewrite_of_another_flow_than_the_packets_is_refused),
+        REWRITE_TEST(marks_of_who_leaves_no_rewrites_or_is_not_named_mean_nothing),
+        REWRITE_TEST(what_a_dead_nf_did_not_pass_is_no_rewrite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
