@@ -62,6 +62,7 @@ def producer(event_type: EventType) -> str:
     return {
         "core": "the stack's core",
         "worker": "the worker",
+        "bus": "the bus, to the NF alone that it is about",
         "nf": "any network function",
     }.get(event_type.producer, f"the module `{event_type.producer.replace('_', '.', 1)}`")
 

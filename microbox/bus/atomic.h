@@ -8,6 +8,7 @@
 #ifndef MICROBOX_BUS_ATOMIC_H
 #define MICROBOX_BUS_ATOMIC_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 static inline uint64_t mb_load_acquire(const uint64_t *word) {
@@ -51,6 +52,29 @@ static inline void mb_store_relaxed(uint64_t *word, uint64_t value) {
  * then loads the word; the mover stores the word then loads `asleep`. */
 static inline void mb_store_sequential(uint64_t *word, uint64_t value) {
     __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+}
+
+/* A warning to who copies what is overwritten next: no later store, of whatever kind, is seen before
+ * this one. (A release would only order what comes before it. Loading the word again orders what
+ * comes after: on x86 the store is an exchange; on ARM it is STLR, LDAR, and no store passes LDAR.)
+ */
+static inline void mb_announce(uint64_t *word, uint64_t value) {
+    __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+    (void)__atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+/* Copies words that their owner may be writing. What was copied may be used only where a floor that
+ * is loaded afterwards says that nothing of it was overwritten: each load is an acquire, so that
+ * load comes last. The writer's stores are plain ones, which ThreadSanitizer would report. */
+__attribute__((no_sanitize("thread"))) static inline void
+mb_copy_unstable(uint64_t *to, const uint64_t *from, size_t words) {
+    for (size_t i = 0; i < words; i++)
+        to[i] = __atomic_load_n(&from[i], __ATOMIC_ACQUIRE);
+}
+
+__attribute__((no_sanitize("thread"))) static inline uint8_t
+mb_load_byte_unstable(const uint8_t *byte) {
+    return __atomic_load_n(byte, __ATOMIC_ACQUIRE);
 }
 
 static inline uint64_t mb_load_sequential(const uint64_t *word) {

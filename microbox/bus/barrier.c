@@ -20,14 +20,17 @@ uint64_t mb_peer_passed(const struct mb_reader *reader, const struct mb_peer *pe
     return passed < head ? passed : head;
 }
 
+void mb_reader_go_to(struct mb_reader *reader, uint64_t position) {
+    reader->next = position;
+    reader->packet_end = position;
+    reader->resting = position;
+}
+
 /* Skips what the worker no longer keeps for this NF, which all was not for it. */
 static void go_to_from(struct mb_reader *reader) {
     uint64_t from = mb_load_acquire(&reader->log->from[reader->nf]);
-    if (from <= reader->next)
-        return;
-    reader->next = from;
-    reader->packet_end = from;
-    reader->resting = from;
+    if (from > reader->next)
+        mb_reader_go_to(reader, from);
 }
 
 struct mb_window mb_reader_look(struct mb_reader *reader) {
@@ -54,6 +57,8 @@ struct mb_window mb_reader_look(struct mb_reader *reader) {
         mb_nf_log_look(reader, peer);
     }
     mb_nf_log_find_next(reader);
+    if (reader->skipping != NULL)
+        mb_skipping_look(reader, &window);
     return window;
 }
 

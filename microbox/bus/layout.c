@@ -33,12 +33,15 @@ static_assert((int)MB_VERDICTS <= (int)MB_LEFT_REWRITE, "marks stand beside the 
 static_assert(sizeof(struct mb_log_page) <= MB_PAGE_SIZE, "slots follow on the next page");
 static_assert(BEGINS_LINE(mb_log_page, head), "moves with each batch");
 static_assert(BEGINS_LINE(mb_log_page, asleep), "moves when the log is full");
+static_assert(BEGINS_LINE(mb_log_page, floor), "moves when skipping NFs lose something");
 static_assert(BEGINS_LINE(mb_log_page, due), "moves with each batch");
 static_assert(BEGINS_LINE(mb_log_page, from), "moves when the worker looks at cursors");
 static_assert(BEGINS_LINE(mb_log_page, gone_at), "moves when an NF dies");
 static_assert(SIZE_OF_FIELD(mb_log_page, due) / sizeof(uint64_t) == MB_NFS_MAX, "one an NF");
 static_assert(SIZE_OF_FIELD(mb_log_page, from) / sizeof(uint64_t) == MB_NFS_MAX, "one an NF");
 static_assert(SIZE_OF_FIELD(mb_log_page, gone_at) / sizeof(uint64_t) == MB_NFS_MAX, "one an NF");
+static_assert(SIZE_OF_FIELD(mb_log_page, named_before) / sizeof(uint64_t) == MB_NFS_MAX,
+              "one an NF");
 static_assert(SIZE_OF_FIELD(mb_log_page, fails_closed) == MB_NFS_MAX, "one an NF");
 
 static_assert(sizeof(struct mb_nf_page) <= MB_PAGE_SIZE, "counters follow on the next page");

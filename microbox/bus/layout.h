@@ -64,6 +64,16 @@
  * saw. Who moves a word stores it sequentially consistent, then reads the `asleep` fields of those
  * who may wait for it, and wakes those once (wait.h).
  *
+ * Floor. An NF that skips holds nothing: the worker overwrites entries that it has not read. Before
+ * it does, it stores `floor`, the first entry that it will keep; then named_before[i], how many
+ * entries before the floor were for NF i; then `counted` = the floor. Such an NF copies entries
+ * first and then reads the floor: what is at or past it was copied whole, and so were the verdicts
+ * on it, since those who judge see a new entry in the slot later than the floor. What lies before
+ * the floor is lost; how much of it was for this NF is the difference between named_before[i],
+ * which is right where floor = counted was seen before and after it was read, and what the NF itself
+ * counted up to there. Frames in memory that is used again have a floor of their own,
+ * `frames_floor`: entries before it may name frames that are not theirs any more.
+ *
  * Death. When NF i is gone, the worker stores due[i] = 0 for good, so that it has passed everything
  * for everybody; entries at or past gone_at[i] were not judged by it. It stores gone_at first. A
  * death moves no word, so nobody sleeps on an NF's cursor for long without looking again.
@@ -194,9 +204,17 @@ struct mb_log_page {
     uint32_t asleep; /* 0: awake; 1 + i: until NF i's cursor moves */
     uint8_t line2[60];
 
+    uint64_t floor;        /* entries before this one may be overwritten, though NFs that skip have
+                              not read them */
+    uint64_t counted;      /* the floor that named_before[] belongs to */
+    uint64_t frames_floor; /* frames of entries before this one may be, where their memory is used
+                              again */
+    uint8_t line3[40];
+
     uint64_t due[64];
     uint64_t from[64];
     uint64_t gone_at[64]; /* UINT64_MAX while the NF lives */
+    uint64_t named_before[64]; /* entries before `counted` that were for NF i, which skips */
     uint8_t fails_closed[64];
 };
 
@@ -221,7 +239,9 @@ struct mb_nf_counters {
     uint64_t commands;
     uint64_t rewrites;        /* of flows, that it left with entries */
     uint64_t verdicts_untold; /* verdicts on flows that there was no room to tell the stack of */
-    uint64_t reserved[40];
+    uint64_t lost; /* events that it would have got, were it faster: overwritten before it read them
+                      (on_lag: skip) */
+    uint64_t reserved[39];
     uint64_t published_by_type[512];
 };
 

@@ -74,6 +74,17 @@ static void learn_concerns(struct mb_log *log) {
         learn_concerns_of(log, index);
 }
 
+/* What was overwritten while nobody skipped lies before the floor. */
+static void begin_to_skip(struct mb_log *log, uint32_t index) {
+    const uint64_t kept = log->limit - (log->slot_mask + 1);
+    log->skipping |= UINT64_C(1) << index;
+    if (kept <= log->floor)
+        return;
+    log->floor = kept;
+    mb_store_sequential(&log->page->floor, kept);
+    mb_store_release(&log->page->counted, kept);
+}
+
 int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *consumer) {
     if (index >= MB_NFS_MAX || index > log->consumers || consumer->page == NULL)
         return -EINVAL;
@@ -86,6 +97,11 @@ int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *
     log->due[index] = 0;
     log->from[index] = log->head;
     log->passed[index] = log->head;
+    log->since[index] = log->head;
+    log->named[index] = 0;
+    mb_store_relaxed(&log->page->named_before[index], 0);
+    if (consumer->delivers != NULL)
+        begin_to_skip(log, index);
     log->page->fails_closed[index] = consumer->fails_closed;
     mb_store_release(&log->page->from[index], log->head);
     mb_store_release(&log->page->due[index], 0);
@@ -108,21 +124,45 @@ void mb_log_detach(struct mb_log *log, uint32_t index) {
     const struct mb_nf_page *page = log->consumer[index].page;
     mb_store_release(&log->page->gone_at[index], mb_log_passed(log, index));
     log->due[index] = 0;
+    log->skipping &= ~(UINT64_C(1) << index);
     mb_store_sequential(&log->page->due[index], 0);
     log->consumer[index].page = NULL;
     log->consumer[index].verdicts = NULL;
     mb_futex_wake(&page->cursor, MB_WAITERS_ALL);
 }
 
-/* Positions of all NFs → limit. An NF with nothing to read is counted at the head, which `from`
- * tells it before anything is overwritten. Returns the slowest, or NOBODY. */
+static bool skips(const struct mb_log *log, uint32_t index) {
+    return log->skipping >> index & 1;
+}
+
+static void learn_from(struct mb_log *log, uint64_t passed) {
+    uint64_t kept = passed;
+    if (passed > log->passed_by_all)
+        log->passed_by_all = passed;
+    if (log->skipping != 0) {
+        mb_log_raise_floor(log, passed);
+        kept = log->floor;
+    }
+    uint64_t limit = kept + log->slot_mask + 1;
+    if (limit > log->limit) /* a cursor that runs backwards gives nothing back */
+        log->limit = limit;
+}
+
+/* Positions of all NFs that hold the log → limit. An NF with nothing to read is counted at the head,
+ * which `from` tells it before anything is overwritten. Returns the slowest, or where none of those
+ * is behind one that skips, or NOBODY. */
 static uint32_t learn_slowest(struct mb_log *log) {
     uint64_t smallest = log->head;
     uint32_t slowest = NOBODY;
+    uint32_t behind = NOBODY;
     for (uint32_t index = 0; index < log->consumers; index++) {
         if (!is_attached(log, index))
             continue;
         uint64_t position = mb_log_passed(log, index);
+        if (skips(log, index)) {
+            behind = position < log->head ? index : behind;
+            continue;
+        }
         log->passed[index] = position;
         if (position == log->head && log->from[index] != log->head) {
             log->from[index] = log->head;
@@ -133,10 +173,8 @@ static uint32_t learn_slowest(struct mb_log *log) {
             slowest = index;
         }
     }
-    uint64_t limit = smallest + log->slot_mask + 1;
-    if (limit > log->limit) /* a cursor that runs backwards gives nothing back */
-        log->limit = limit;
-    return slowest;
+    learn_from(log, smallest);
+    return slowest != NOBODY ? slowest : behind;
 }
 
 void mb_log_learn_limit(struct mb_log *log) {

@@ -17,6 +17,9 @@ struct mb_consumer {
     uint64_t mask[2];              /* all its bits */
     bool fails_closed;
     uint64_t siblings; /* set of NFs: instances of the same NF, itself included; 0: it is alone */
+    const uint64_t (*delivers)[2]; /* NULL: it holds the log until it has read it. Else it skips: by
+                                      type (MB_TYPES_MAX), the bits on which its handlers get the
+                                      type, by which its losses are counted; to outlive it */
 };
 
 /* Private to the worker. */
@@ -37,6 +40,12 @@ struct mb_log {
     uint64_t from[MB_NFS_MAX];
     uint64_t passed[MB_NFS_MAX]; /* what NF i was counted to have passed: slots before it may be
                                     claimed anew, so it is not asked again */
+    uint64_t passed_by_all;      /* all that hold the log have passed it; never goes back */
+    uint64_t skipping;           /* set of NFs that hold nothing */
+    uint64_t floor;              /* as the page says */
+    uint64_t frames_floor;
+    uint64_t since[MB_NFS_MAX]; /* of NFs that skip: the first entry that they are to read */
+    uint64_t named[MB_NFS_MAX]; /* entries from there to the floor that were for them */
     uint64_t waits;              /* times that the worker found the log full */
     uint64_t slept;              /* how often it went to sleep over that */
     struct mb_area area;
@@ -58,7 +67,8 @@ int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *
  * Its page must still be mapped. */
 void mb_log_detach(struct mb_log *log, uint32_t index);
 
-/* Looks at all cursors and works out the limit anew. */
+/* Looks at all cursors and works out the limit anew: MB_ENTRIES_PER_PACKET entries on, where nobody
+ * but NFs that skip stands in the way. */
 void mb_log_learn_limit(struct mb_log *log);
 
 /* True when `count` entries can be claimed now. Looks at cursors only when the remembered limit
@@ -69,6 +79,13 @@ static inline bool mb_log_has_room(struct mb_log *log, uint64_t count) {
     mb_log_learn_limit(log);
     return log->next + count <= log->limit;
 }
+
+/* floor.c. Raises the floor so far that MB_ENTRIES_PER_PACKET entries have room, but not past
+ * `passed`, which all that hold the log have passed. There are NFs that skip. */
+void mb_log_raise_floor(struct mb_log *log, uint64_t passed);
+
+/* floor.c. Frames that only entries before `passed_by_all` name are about to be used again. */
+void mb_log_give_up_frames(struct mb_log *log);
 
 /* Waits up to `timeout_ns` for the slowest NF to move. Commit first: what is not readable cannot
  * be passed. */

@@ -57,7 +57,7 @@ static void look_at_next(struct mb_reader *reader, struct mb_peer *peer) {
 
 /* Entries that are not merged matter for the ends of batches alone. */
 static void look_for_batches(struct mb_reader *reader, struct mb_peer *peer, uint64_t head) {
-    if (reader->cut == 0)
+    if (reader->cut == 0 || reader->skipping != NULL) /* nobody waits for who skips */
         return;
     peer->visible = head;
     if (head - peer->scanned > peer->geometry.own_slots)

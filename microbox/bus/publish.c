@@ -83,7 +83,7 @@ static uint64_t passed_by_readers(const struct mb_reader *reader, struct mb_wind
     uint64_t smallest = MB_NEVER;
     for (uint32_t i = 0; i < reader->peers; i++) {
         const struct mb_peer *peer = &reader->peer[i];
-        if (peer->index < reader->nf)
+        if (peer->index < reader->nf || peer->skips)
             continue;
         uint64_t cursor;
         uint64_t passed = mb_peer_passed(reader, peer, head, &cursor);

@@ -49,7 +49,8 @@ static bool is_sound(const struct mb_reader_config *config) {
            (config->geometry.command_slots != 0) == (config->command_delay != 0) &&
            (config->command_delay == 0 || cut == 0) &&
            (config->instance == 0 || config->instance < config->instances) &&
-           (uint64_t)config->switchable >> config->subscriptions == 0;
+           (uint64_t)config->switchable >> config->subscriptions == 0 &&
+           !(config->skips && (config->geometry.is_inline || config->command_delay != 0));
 }
 
 static int create_area(struct mb_reader *reader) {
@@ -92,6 +93,8 @@ struct mb_reader *mb_reader_create(const struct mb_reader_config *config, int *e
         *error = learn_subscriptions(reader, config) ? create_area(reader) : -EINVAL;
     if (*error == 0 && config->command_delay != 0)
         *error = mb_command_index_create(reader, config->command_delay);
+    if (*error == 0 && config->skips)
+        *error = mb_skipping_create(reader);
     if (*error == 0)
         return reader;
     mb_reader_destroy(reader);
@@ -106,6 +109,7 @@ void mb_reader_destroy(struct mb_reader *reader) {
     mb_area_destroy(&reader->log_area);
     mb_area_destroy(&reader->own_area);
     mb_command_index_destroy(reader);
+    mb_skipping_destroy(reader);
     mb_flow_set_destroy(&reader->dropped_flows);
     mb_flow_set_destroy(&reader->judged_flows);
     free(reader->copies);
@@ -131,6 +135,8 @@ int mb_reader_map_log(struct mb_reader *reader, int fd) {
     }
     reader->log = page;
     reader->slots = (const struct mb_entry *)((const uint8_t *)page + MB_PAGE_SIZE);
+    if (reader->skipping != NULL)
+        reader->slots = mb_skipping_slots(reader, reader->slots);
     return 0;
 }
 
@@ -139,7 +145,10 @@ static bool may_be_neighbour(const struct mb_reader *reader, const struct mb_nei
         return false;
     if (neighbour->geometry.log_slots != reader->slot_mask + 1)
         return false;
-    if (neighbour->publishes && (!neighbour->barrier || neighbour->geometry.own_slots == 0))
+    if (neighbour->publishes && (!neighbour->barrier || neighbour->geometry.own_slots == 0 ||
+                                 reader->skipping != NULL))
+        return false;
+    if (neighbour->skips && neighbour->index < reader->nf)
         return false;
     return !neighbour->barrier || neighbour->index < reader->nf;
 }
@@ -151,6 +160,7 @@ static struct mb_peer *place_of(struct mb_reader *reader, uint32_t index) {
         if (reader->peer[i].index != index)
             continue;
         mb_area_destroy(&reader->peer[i].area);
+        free(reader->peer[i].verdict_copies);
         return &reader->peer[i];
     }
     uint32_t place = reader->peers++;
@@ -189,10 +199,11 @@ int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour 
     /* What it published before, it published before this reader knew it. */
     const uint64_t published = mb_load_acquire(&parts.page->log_head);
     mb_reader_advance(reader);
-    *place_of(reader, neighbour->index) = (struct mb_peer){
+    struct mb_peer peer = {
         .index = neighbour->index,
         .barrier = neighbour->barrier,
         .publishes = neighbour->publishes,
+        .skips = neighbour->skips,
         .mask = {neighbour->mask[0], neighbour->mask[1]},
         .geometry = neighbour->geometry,
         .area = area,
@@ -207,6 +218,12 @@ int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour 
         .scanned = published,
         .batch_end_at = MB_NEVER,
     };
+    if (peer.barrier && peer.verdicts != NULL && reader->skipping != NULL &&
+        mb_skipping_add_judge(reader, &peer) != 0) {
+        mb_area_destroy(&area);
+        return -ENOMEM;
+    }
+    *place_of(reader, neighbour->index) = peer;
     collect_judges(reader);
     mb_nf_log_find_next(reader);
     return 0;
@@ -223,9 +240,7 @@ static uint32_t subscriptions_in(const struct mb_reader *reader, uint64_t mask, 
     return subscriptions;
 }
 
-/* Which of the reader's subscriptions the event matches: named in its mask, and of a type that they
- * deliver. */
-static uint32_t matches(const struct mb_reader *reader, const struct mb_entry *entry) {
+uint32_t mb_reader_matches(const struct mb_reader *reader, const struct mb_entry *entry) {
     uint64_t low = entry->mask[0] & reader->bits[0];
     uint64_t high = entry->mask[1] & reader->bits[1];
     if ((low | high) == 0 || entry->type >= MB_TYPES_MAX)
@@ -241,7 +256,7 @@ static bool is_of_no_share(const struct mb_entry *entry) {
     return entry->flow == 0 && entry->frame_length == 0;
 }
 
-/* As `matches`, for what an NF published. Its mask is that of the worker's entry which caused it,
+/* As `mb_reader_matches`, for what an NF published. Its mask is that of the worker's entry which caused it,
  * and names this reader under the publisher's filters. Subscription 0 has no filter: whatever made
  * the publisher speak is right for it. Of several instances the mask names the one whose share it
  * is; where all are named, as for a timer, it is for the first. */
@@ -249,10 +264,10 @@ static uint32_t matches_published(const struct mb_reader *reader, const struct m
     if (entry->type >= MB_TYPES_MAX)
         return 0;
     if (reader->instances > 1 && !is_of_no_share(entry))
-        return matches(reader, entry);
+        return mb_reader_matches(reader, entry);
     if (reader->instance > 0)
         return 0;
-    return matches(reader, entry) | (reader->subscriptions_of_type[entry->type] & UINT32_C(1));
+    return mb_reader_matches(reader, entry) | (reader->subscriptions_of_type[entry->type] & UINT32_C(1));
 }
 
 /* The subscriptions among `bits` whose handlers the event reaches; counts it. */
@@ -307,8 +322,27 @@ static bool take_nf_entries(struct mb_reader *reader, uint64_t before) {
     return true;
 }
 
+static void add_delivery(struct mb_reader *reader, const struct mb_entry *entry, uint32_t bits,
+                         uint64_t position) {
+    reader->deliveries[reader->delivered++] = (struct mb_delivery){
+        .entry = entry,
+        .nf_entry = NULL,
+        .payload = entry->payload.bytes,
+        .payload_length = MB_PAYLOAD_SIZE,
+        .bits = bits,
+        .position = position,
+    };
+}
+
+static void deliver_lost(struct mb_reader *reader) {
+    const struct mb_entry *lost = mb_skipping_take_lost(reader);
+    const uint32_t bits = lost != NULL ? mb_reader_matches(reader, lost) : 0;
+    if (bits != 0)
+        add_delivery(reader, lost, bits, lost->sequence);
+}
+
 static void deliver_entry(struct mb_reader *reader, const struct mb_entry *entry) {
-    uint32_t bits = matches(reader, entry);
+    uint32_t bits = mb_reader_matches(reader, entry);
     if (bits != 0)
         bits = delivered_bits(reader, entry, reader->next, MB_NOBODY, reader->dropped_by, bits);
     if (bits == 0)
@@ -316,14 +350,7 @@ static void deliver_entry(struct mb_reader *reader, const struct mb_entry *entry
     /* Handlers come when the whole poll is done; by then the other lines are here. */
     __builtin_prefetch(&entry->payload);
     __builtin_prefetch(&entry->snapshot);
-    reader->deliveries[reader->delivered++] = (struct mb_delivery){
-        .entry = entry,
-        .nf_entry = NULL,
-        .payload = entry->payload.bytes,
-        .payload_length = MB_PAYLOAD_SIZE,
-        .bits = bits,
-        .position = reader->next,
-    };
+    add_delivery(reader, entry, bits, reader->next);
 }
 
 static bool take_entry(struct mb_reader *reader) {
@@ -375,6 +402,16 @@ static void take(struct mb_reader *reader, const struct mb_window *window) {
     }
 }
 
+static void take_what_is_ready(struct mb_reader *reader, const struct mb_window *window) {
+    if (reader->skipping == NULL) {
+        take(reader, window);
+        return;
+    }
+    deliver_lost(reader);
+    take(reader, window);
+    mb_skipping_keep_frames(reader);
+}
+
 /* --- polling --- */
 
 bool mb_reader_is_inside_packet(const struct mb_reader *reader) {
@@ -387,11 +424,15 @@ static bool is_ready(struct mb_reader *reader, struct mb_window *window) {
         return true;
     }
     *window = mb_reader_look(reader);
+    if (mb_skipping_has_lost(reader))
+        return true;
     if (!window->concerned || window->end <= reader->next)
         return false;
     if (reader->cut == 0)
         return true;
     uint64_t end = mb_reader_batch_end(reader, window);
+    if (end == MB_NEVER && mb_skipping_ends_batch(reader))
+        end = window->end;
     if (end == MB_NEVER)
         return false;
     window->end = end;
@@ -412,7 +453,7 @@ static int report_broken(struct mb_reader *reader, uint32_t *broken_nf) {
 static uint32_t look_once(struct mb_reader *reader, struct mb_window *window, bool *moved) {
     uint64_t before = reader->next;
     if (is_ready(reader, window))
-        take(reader, window);
+        take_what_is_ready(reader, window);
     *moved = reader->next != before || reader->delivered > 0;
     if (reader->delivered == 0)
         mb_reader_advance(reader);

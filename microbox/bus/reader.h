@@ -8,6 +8,7 @@
 #define MICROBOX_BUS_READER_H
 
 #include "microbox/bus/area.h"
+#include "microbox/bus/frame_pool.h"
 #include "microbox/bus/layout.h"
 #include "microbox/bus/wait.h"
 
@@ -80,6 +81,9 @@ struct mb_reader_config {
     uint64_t command_delay; /* packets until a command takes effect; 0 where it gives none. Not
                                together with `cut`: a batch is not begun before it is complete, and
                                the worker waits for who gives commands */
+    bool skips; /* it holds back nobody: what it is too slow for is overwritten, and it gets
+                   system.lost instead (layout.h, "Floor"). Not with verdicts, nor with commands,
+                   nor for who merges in events of other NFs */
     struct mb_wait_policy wait_policy;
 };
 
@@ -108,8 +112,16 @@ struct mb_neighbour {
     uint64_t mask[2];
     bool barrier;
     bool publishes;
+    bool skips; /* a later one: what this NF published is not kept for it */
 };
 int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour *neighbour);
+
+/* For a reader that skips: frames behind the capture may be used again before it has read them, so
+ * it reads them from memory of its own. `shared` and `own` are two mappings of the pool, which must
+ * outlive the reader; pages of `own` are replaced, and it is to be read from then on. Returns 0 or
+ * -errno. */
+int mb_reader_copy_frames(struct mb_reader *reader, const struct mb_frame_pool *shared,
+                          const struct mb_frame_pool *own);
 
 /* Waits up to `timeout_ns` (0: looks once) for entries, and writes up to `capacity`
  * (>= 2 * MB_ENTRIES_PER_PACKET) deliveries in order. What an earlier NF dropped is passed over and

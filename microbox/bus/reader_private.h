@@ -5,6 +5,7 @@
  * nf_log.c    other NFs' logs, checked     verdict.c   what earlier NFs dropped; own verdicts
  * batch.c     where a batch ends           publish.c   the own log
  * command.c   own commands to the stack     rewrite.c   own rewrites of flows
+ * skip.c      reading what may be overwritten
  */
 #ifndef MICROBOX_BUS_READER_PRIVATE_H
 #define MICROBOX_BUS_READER_PRIVATE_H
@@ -21,12 +22,15 @@ struct mb_peer {
     uint32_t index;
     bool barrier;
     bool publishes; /* its events are merged in */
+    bool skips;     /* it holds nothing: what it has not read may be overwritten */
     bool broken;    /* its log was found broken and is not looked at any more */
     uint64_t mask[2];
     struct mb_nf_geometry geometry;
     struct mb_area area;
     const struct mb_nf_page *page;
     const uint8_t *verdicts;
+    const uint8_t *shared_verdicts; /* of a reader that skips: `verdicts` is its copy of these */
+    uint8_t *verdict_copies;
     const struct mb_nf_entry *slots;
     const uint8_t *ring;
 
@@ -104,6 +108,7 @@ struct mb_reader {
     uint64_t own_ring_head; /* likewise in the data ring */
     uint64_t own_ring_tail;
     struct mb_command_index *commands; /* NULL: this NF gives none */
+    struct mb_skipping *skipping;      /* NULL: what it has not read is kept for it */
 
     uint64_t share_slots; /* own_head and own_ring_head as of `floor` */
     uint64_t share_ring;
@@ -123,10 +128,18 @@ static inline const struct mb_entry *mb_reader_entry(const struct mb_reader *rea
 uint64_t mb_peer_passed(const struct mb_reader *reader, const struct mb_peer *peer, uint64_t head,
                         uint64_t *cursor);
 struct mb_window mb_reader_look(struct mb_reader *reader);
+/* What lies before `position`, the end of a packet, is not looked at any more. */
+void mb_reader_go_to(struct mb_reader *reader, uint64_t position);
 /* Stores the cursor and wakes who waits for it. */
 void mb_reader_move_cursor(struct mb_reader *reader, uint64_t position);
 /* Sleeps until what holds `window` back moves, at most `timeout_ns`. */
 void mb_reader_sleep(struct mb_reader *reader, const struct mb_window *window, uint64_t timeout_ns);
+
+/* reader.c */
+
+/* Which of the reader's subscriptions the event matches: named in its mask, and of a type that they
+ * deliver. */
+uint32_t mb_reader_matches(const struct mb_reader *reader, const struct mb_entry *entry);
 
 /* nf_log.c */
 
@@ -180,6 +193,27 @@ uint32_t mb_reader_still_wanted(const struct mb_reader *reader, const struct mb_
 /* Tells the stack of a verdict on the flow of a delivery of the last poll, where there is room. */
 void mb_reader_tell_verdict(struct mb_reader *reader, const struct mb_delivery *judged,
                             enum mb_command_kind kind);
+
+/* skip.c: of a reader that skips */
+
+/* Returns 0 or -ENOMEM. */
+int mb_skipping_create(struct mb_reader *reader);
+void mb_skipping_destroy(struct mb_reader *reader);
+/* What it reads instead of the worker's slots. */
+const struct mb_entry *mb_skipping_slots(struct mb_reader *reader, const struct mb_entry *shared);
+/* Its verdicts are copied with the entries. Returns 0 or -ENOMEM. */
+int mb_skipping_add_judge(struct mb_reader *reader, struct mb_peer *peer);
+/* Copies what `window` allows, and narrows it to what is copied; or goes to the floor. */
+void mb_skipping_look(struct mb_reader *reader, struct mb_window *window);
+/* True where the next entry to be copied is lost, so that a batch will not be complete. Of any
+ * reader. */
+bool mb_skipping_ends_batch(const struct mb_reader *reader);
+/* Whether there is a system.lost to be delivered before anything else (of any reader), and it; NULL
+ * where there is none. */
+bool mb_skipping_has_lost(const struct mb_reader *reader);
+const struct mb_entry *mb_skipping_take_lost(struct mb_reader *reader);
+/* Copies the frames of what was delivered. */
+void mb_skipping_keep_frames(struct mb_reader *reader);
 
 /* publish.c */
 

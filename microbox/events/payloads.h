@@ -196,6 +196,10 @@ struct mb_nf_exited {
     int32_t status; /* exit status, or the negative number of the signal */
 };
 
+struct mb_lost {
+    uint64_t events;
+};
+
 union mb_payload {
     struct mb_packet packet;
     struct mb_incomplete_datagram incomplete_datagram;
@@ -215,6 +219,7 @@ union mb_payload {
     struct mb_end_of_input end_of_input;
     struct mb_nf_attached nf_attached;
     struct mb_nf_exited nf_exited;
+    struct mb_lost lost;
     uint8_t bytes[56];
 };
 

@@ -18,6 +18,7 @@ enum {
     PRODUCER_abstract = 0,
     PRODUCER_core = 0,
     PRODUCER_worker = 0,
+    PRODUCER_bus = 0,
     PRODUCER_nf = 0,
     PRODUCER_parser_http = 0,
     PRODUCER_parser_tls = 0,

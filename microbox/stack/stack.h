@@ -22,6 +22,8 @@ struct mb_subscription {
     const char *filter;    /* libpcap syntax; "" or NULL: everything */
     uint64_t types[8];     /* set of types, descendants included */
     struct mb_share share; /* of flows, and of packets without one */
+    uint64_t lost[8];      /* of an NF that skips: those that its handlers get, by which its losses
+                              are counted */
 };
 
 /* A subscription that its NF may switch on and off for one flow. */

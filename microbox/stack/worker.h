@@ -42,6 +42,10 @@ uint64_t mb_worker_assembled_size(const struct mb_worker *worker);
 int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd,
                      const struct mb_nf_geometry *geometry, bool fails_closed);
 
+/* NF `index`, just attached, skips: it holds nothing, and its losses are counted by what subscribe
+ * says of them. Call before subscribe. Returns 0 or -errno. */
+int mb_worker_let_skip(struct mb_worker *worker, uint32_t index);
+
 /* The subscriptions and timers of all NFs; while the worker is paused, those of all that are there
  * from now on. Returns 0, or -errno with a sentence in `error`: then those that were there stay as
  * they were, and who was attached in this pause is gone again. */

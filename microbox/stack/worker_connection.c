@@ -89,8 +89,10 @@ void mb_worker_destroy(struct mb_worker *worker) {
     mb_gate_destroy(worker->gate);
     if (worker->stack)
         mb_stack_destroy(worker->stack);
-    for (uint32_t index = 0; index < worker->nfs; index++)
+    for (uint32_t index = 0; index < worker->nfs; index++) {
         mb_area_destroy(&worker->nf[index].area);
+        free(worker->nf[index].lost);
+    }
     mb_area_destroy(&worker->counters);
     mb_log_destroy(&worker->log);
     mb_frame_pool_unmap(&worker->pool);
@@ -130,6 +132,7 @@ static void give_back(struct mb_worker *worker, uint32_t index) {
     if (worker->gate)
         mb_gate_unwatch(worker->gate, index);
     mb_area_destroy(&worker->nf[index].area);
+    free(worker->nf[index].lost);
 }
 
 int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd,
@@ -153,6 +156,17 @@ int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd,
     return 0;
 }
 
+int mb_worker_let_skip(struct mb_worker *worker, uint32_t index) {
+    if (index >= worker->nfs)
+        return -EINVAL;
+    struct mb_attached *nf = &worker->nf[index];
+    if (!(nf->is_new || worker->phase == PHASE_CONNECTING) || nf->is_inline ||
+        nf->command_slots != 0 || nf->lost != NULL)
+        return -EINVAL;
+    nf->lost = calloc(MB_TYPES_MAX, sizeof *nf->lost);
+    return nf->lost != NULL ? 0 : -ENOMEM;
+}
+
 static void collect_mask(uint64_t mask[2], const struct mb_subscription *subscriptions,
                          uint32_t count, uint32_t nf) {
     for (uint32_t i = 0; i < count; i++)
@@ -167,6 +181,16 @@ static uint64_t siblings_of(const struct mb_subscription *subscriptions, uint32_
         if (subscriptions[i].nf == nf)
             return mb_share_siblings(&subscriptions[i].share);
     return 0;
+}
+
+static void collect_lost(uint64_t (*lost)[2], const struct mb_subscription *subscriptions,
+                         uint32_t count, uint32_t nf) {
+    for (uint32_t i = 0; i < count; i++) {
+        const struct mb_subscription *one = &subscriptions[i];
+        for (uint32_t type = 0; type < MB_TYPES_MAX && one->nf == nf; type++)
+            if (one->lost[type / 64] >> type % 64 & 1)
+                lost[type][one->bit / 64] |= UINT64_C(1) << one->bit % 64;
+    }
 }
 
 static bool are_sound(const struct mb_worker *worker, const struct mb_subscription *subscriptions,
@@ -193,7 +217,10 @@ static bool connect_to_log(struct mb_worker *worker, const struct mb_subscriptio
             .verdicts = nf->is_inline ? nf->parts.verdicts : NULL,
             .fails_closed = nf->fails_closed,
             .siblings = siblings_of(subscriptions, count, index),
+            .delivers = (const uint64_t(*)[2])nf->lost,
         };
+        if (nf->lost != NULL)
+            collect_lost(nf->lost, subscriptions, count, index);
         collect_mask(consumer.mask, subscriptions, count, index);
         if (mb_log_attach(&worker->log, index, &consumer) != 0) {
             snprintf(error, MB_ERROR_SIZE, "NF %u cannot be attached: it shares bits with another",

@@ -37,6 +37,7 @@ struct mb_attached {
     uint64_t command_slots; /* 0: it gives no commands */
     bool is_inline;
     bool fails_closed;
+    uint64_t (*lost)[2]; /* of one that skips: bits by type, MB_TYPES_MAX; else NULL */
     bool is_dead;
     bool exit_untold; /* system.nf_exited is still to be published */
     int32_t exit_status;

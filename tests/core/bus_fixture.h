@@ -37,6 +37,7 @@ struct bus_nf {
     bool reads_streams; /* BUS_TYPE carries bytes of a stream */
     uint32_t instance;  /* with `instances` others, which come right before and behind */
     uint32_t instances;
+    bool skips;
 };
 
 struct bus {
@@ -46,6 +47,7 @@ struct bus {
     struct mb_reader *reader[BUS_NFS];
     struct mb_area area[BUS_NFS]; /* as the worker maps them */
     struct mb_delivery delivery[BUS_NFS][BUS_CAPACITY];
+    uint64_t delivers[BUS_NFS][MB_TYPES_MAX][2]; /* of NFs that skip */
     uint64_t packets;
 };
 
@@ -73,7 +75,8 @@ static inline struct mb_reader *bus_make_reader(const struct bus *bus, uint32_t 
                                       .instance = bus->nf[index].instance,
                                       .instances = bus->nf[index].instances,
                                       .switchable = bus->nf[index].command_slots != 0,
-                                      .command_delay = bus->nf[index].command_delay};
+                                      .command_delay = bus->nf[index].command_delay,
+                                      .skips = bus->nf[index].skips};
     memset(config.types[0], 0xff, sizeof config.types[0]);
     if (bus->nf[index].reads_streams)
         config.streams[BUS_TYPE / 64] = UINT64_C(1) << BUS_TYPE % 64;
@@ -92,7 +95,8 @@ static inline void bus_map_neighbour(struct bus *bus, uint32_t index, uint32_t o
                                      .geometry = bus_geometry(bus, other),
                                      .mask = {NF(other), 0},
                                      .barrier = (nf->waits_for & NF(other)) != 0,
-                                     .publishes = (nf->merges & NF(other)) != 0};
+                                     .publishes = (nf->merges & NF(other)) != 0,
+                                     .skips = bus->nf[other].skips};
     assert_int_equal(mb_reader_map_neighbour(bus->reader[index], &neighbour), 0);
 }
 
@@ -116,6 +120,10 @@ static inline void bus_create(struct bus *bus, uint64_t slots, const struct bus_
                                        .mask = {NF(i), 0},
                                        .fails_closed = nfs[i].fails_closed,
                                        .siblings = bus_siblings(&nfs[i], i)};
+        for (uint32_t type = 0; type < MB_TYPES_MAX; type++)
+            bus->delivers[i][type][0] = NF(i);
+        if (nfs[i].skips)
+            consumer.delivers = (const uint64_t(*)[2])bus->delivers[i];
         assert_int_equal(mb_log_attach(&bus->log, i, &consumer), 0);
         assert_int_equal(mb_reader_map_log(bus->reader[i], bus->log.area.fd), 0);
     }

@@ -81,15 +81,10 @@ void mb_assembled_destroy(struct mb_assembled_frames *frames) {
 
 /* --- taking --- */
 
-/* What all readers have passed; an entry before it may be overwritten, a frame that it names too.
- */
-static uint64_t passed_by_all(const struct mb_log *log) {
-    return log->limit - (log->slot_mask + 1);
-}
-
 static void reclaim(struct mb_assembled_frames *frames, struct mb_assembled_class *slots) {
     mb_log_learn_limit(frames->log);
-    uint64_t passed = passed_by_all(frames->log);
+    mb_log_give_up_frames(frames->log);
+    uint64_t passed = frames->log->passed_by_all;
     while (slots->waiting != 0 && slots->slots[slots->waiting].position <= passed)
         set_free(slots, pop(slots, &slots->waiting));
 }

@@ -1,0 +1,270 @@
+/*
+ * An NF that skips: it holds back nobody, so what it reads may be overwritten at any time
+ * (layout.h, "Floor"). It therefore reads from a copy of its own, as large as the log and with each
+ * entry in the same slot, made of packets that were copied whole; all else about reading is the same
+ * as for others. Where entries were overwritten before it came to them, it goes on at the floor, and
+ * gets system.lost in the slot of the last entry that it missed.
+ *
+ * Frames in memory that is used again are copied likewise, to the same offset of memory of its own,
+ * when their events are delivered. Two events of one poll name the same memory only where it is the
+ * same frame: the later one was there to be read before the earlier one's frame was copied, and that
+ * copy would have been too late. An event whose frame is gone becomes system.lost itself.
+ */
+#include "microbox/bus/atomic.h"
+#include "microbox/bus/reader_private.h"
+#include "microbox/events/event_types.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum {
+    WORDS_OF_LINE = MB_CACHE_LINE / sizeof(uint64_t),
+    LINES = MB_ENTRY_SIZE / MB_CACHE_LINE,
+    TRIES = 1000 /* the worker is just moving the floor: that takes it some microseconds */
+};
+
+struct mb_skipping {
+    struct mb_entry *slots;        /* the copy */
+    const struct mb_entry *shared; /* the worker's */
+    uint64_t ahead;                /* how far beyond `next` is copied */
+    uint64_t end;                  /* entries before this one are copied, or were never to be had */
+    uint64_t named;                /* how many of those were for this NF, lost ones included */
+    bool is_behind;                /* the one at `end` was overwritten before it was copied */
+    bool has_lost;                 /* the entry before `next` is a system.lost to be delivered */
+
+    const uint8_t *shared_frames; /* frame pool as others read it; NULL: nothing in it is copied */
+    uint8_t *own_frames;          /* as this NF reads it */
+    uint64_t unstable;            /* what lies from here on may be used again */
+};
+
+/* --- making --- */
+
+int mb_skipping_create(struct mb_reader *reader) {
+    struct mb_skipping *skipping = calloc(1, sizeof *skipping);
+    if (skipping == NULL)
+        return -ENOMEM;
+    reader->skipping = skipping;
+    skipping->slots = calloc(reader->slot_mask + 1, sizeof *skipping->slots);
+    if (skipping->slots == NULL)
+        return -ENOMEM;
+    /* A packet has to fit, and a batch with the packet that ends it. */
+    skipping->ahead = 2 * (uint64_t)MB_ENTRIES_PER_PACKET;
+    if (reader->cut + MB_ENTRIES_PER_PACKET > skipping->ahead)
+        skipping->ahead = reader->cut + MB_ENTRIES_PER_PACKET;
+    return 0;
+}
+
+void mb_skipping_destroy(struct mb_reader *reader) {
+    if (reader->skipping == NULL)
+        return;
+    free(reader->skipping->slots);
+    free(reader->skipping);
+    for (uint32_t i = 0; i < reader->peers; i++)
+        free(reader->peer[i].verdict_copies);
+}
+
+const struct mb_entry *mb_skipping_slots(struct mb_reader *reader, const struct mb_entry *shared) {
+    reader->skipping->shared = shared;
+    return reader->skipping->slots;
+}
+
+int mb_skipping_add_judge(struct mb_reader *reader, struct mb_peer *peer) {
+    peer->verdict_copies = calloc(reader->slot_mask + 1, 1);
+    if (peer->verdict_copies == NULL)
+        return -ENOMEM;
+    peer->shared_verdicts = peer->verdicts;
+    peer->verdicts = peer->verdict_copies;
+    return 0;
+}
+
+int mb_reader_copy_frames(struct mb_reader *reader, const struct mb_frame_pool *shared,
+                          const struct mb_frame_pool *own) {
+    struct mb_skipping *skipping = reader->skipping;
+    if (skipping == NULL || own->size != shared->size || own->assembled != shared->assembled)
+        return -EINVAL;
+    const uint64_t size = own->size - own->assembled;
+    if (size == 0)
+        return 0;
+    uint8_t *frames = (uint8_t *)(uintptr_t)own->bytes;
+    if (mmap(frames + own->assembled, size, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+        return -errno;
+    skipping->shared_frames = shared->bytes;
+    skipping->own_frames = frames;
+    skipping->unstable = own->assembled;
+    return 0;
+}
+
+/* --- copying --- */
+
+static bool names(const struct mb_entry *entry, const uint64_t bits[2]) {
+    return ((entry->mask[0] & bits[0]) | (entry->mask[1] & bits[1])) != 0;
+}
+
+/* The first line of an entry says who it is for, and what others need of it. */
+static void copy_entry(const struct mb_reader *reader, uint64_t sequence) {
+    const struct mb_skipping *skipping = reader->skipping;
+    const uint64_t slot = sequence & reader->slot_mask;
+    struct mb_entry *copy = &skipping->slots[slot];
+    uint64_t *to = (uint64_t *)copy;
+    const uint64_t *from = (const uint64_t *)&skipping->shared[slot];
+    mb_copy_unstable(to, from, WORDS_OF_LINE);
+    if (names(copy, reader->bits))
+        mb_copy_unstable(to + WORDS_OF_LINE, from + WORDS_OF_LINE, (LINES - 1) * WORDS_OF_LINE);
+    if (!names(copy, reader->judges))
+        return;
+    for (uint32_t i = 0; i < reader->peers; i++) {
+        const struct mb_peer *peer = &reader->peer[i];
+        if (peer->verdict_copies != NULL)
+            peer->verdict_copies[slot] = mb_load_byte_unstable(&peer->shared_verdicts[slot]);
+    }
+}
+
+/* The end of the last packet in [first, end), or `first`. */
+static uint64_t last_boundary(const struct mb_reader *reader, uint64_t first, uint64_t end) {
+    while (end > first && !(mb_reader_entry(reader, end - 1)->flags & MB_LAST))
+        end--;
+    return end;
+}
+
+/* Copies what there is up to `end`; or finds that it was overwritten. */
+static void copy_entries(struct mb_reader *reader, uint64_t end) {
+    struct mb_skipping *skipping = reader->skipping;
+    for (uint64_t sequence = skipping->end; sequence < end; sequence++)
+        copy_entry(reader, sequence);
+    if (mb_load_acquire(&reader->log->floor) > skipping->end) {
+        skipping->is_behind = true;
+        return;
+    }
+    end = last_boundary(reader, skipping->end, end);
+    for (; skipping->end < end; skipping->end++)
+        skipping->named += mb_reader_matches(reader, mb_reader_entry(reader, skipping->end)) != 0;
+}
+
+/* --- what was lost --- */
+
+/* Floor, and how many entries before it were for this NF. */
+static bool read_floor(const struct mb_reader *reader, uint64_t *floor, uint64_t *named) {
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        *floor = mb_load_acquire(&reader->log->counted);
+        *named = mb_load_acquire(&reader->log->named_before[reader->nf]);
+        if (mb_load_acquire(&reader->log->floor) == *floor)
+            return true;
+        mb_spin_pause();
+    }
+    return false;
+}
+
+/* Makes of the entry in slot `sequence` one that says that `events` were lost. */
+static void put_lost(struct mb_reader *reader, uint64_t sequence, uint64_t events, uint64_t time,
+                     uint64_t packet) {
+    reader->own.counters->lost += events;
+    reader->skipping->slots[sequence & reader->slot_mask] = (struct mb_entry){
+        .sequence = sequence,
+        .time = time,
+        .packet = packet,
+        .type = MB_TYPE_SYSTEM_LOST,
+        .flags = MB_LAST | MB_APART,
+        .mask = {reader->bits[0], reader->bits[1]},
+        .payload.lost = {.events = events},
+    };
+}
+
+static uint64_t later(uint64_t one, uint64_t other) {
+    return one > other ? one : other;
+}
+
+/* The time of a loss is that of the first entry behind it. That slot may be empty still, or written
+ * again: then it holds another time, which serves as well unless it is earlier than what came. */
+static void put_lost_before(struct mb_reader *reader, uint64_t floor, uint64_t events) {
+    const struct mb_skipping *skipping = reader->skipping;
+    const struct mb_entry *last = mb_reader_entry(reader, skipping->end - 1);
+    struct mb_entry first;
+    mb_copy_unstable((uint64_t *)&first,
+                     (const uint64_t *)&skipping->shared[floor & reader->slot_mask], WORDS_OF_LINE);
+    put_lost(reader, floor - 1, events, later(first.time, last->time),
+             later(first.packet, last->packet));
+}
+
+/* All that was copied is delivered: goes to the floor. */
+static void go_to_floor(struct mb_reader *reader) {
+    struct mb_skipping *skipping = reader->skipping;
+    uint64_t floor;
+    uint64_t named;
+    if (!read_floor(reader, &floor, &named) || floor <= skipping->end)
+        return;
+    if (named > skipping->named) {
+        put_lost_before(reader, floor, named - skipping->named);
+        skipping->has_lost = true;
+    }
+    skipping->named = named;
+    skipping->end = floor;
+    skipping->is_behind = false;
+    mb_reader_go_to(reader, floor);
+    mb_reader_move_cursor(reader, floor);
+}
+
+void mb_skipping_look(struct mb_reader *reader, struct mb_window *window) {
+    struct mb_skipping *skipping = reader->skipping;
+    if (skipping->end < reader->next) /* what was before `from` was not for this NF */
+        skipping->end = reader->next;
+    uint64_t end = reader->next + skipping->ahead;
+    if (end > window->end)
+        end = window->end;
+    if (!skipping->is_behind && end > skipping->end)
+        copy_entries(reader, end);
+    if (skipping->is_behind && reader->next == skipping->end)
+        go_to_floor(reader);
+    if (skipping->has_lost) {
+        window->end = reader->next;
+        window->whole = true;
+    } else if (window->end > skipping->end) {
+        window->end = skipping->end;
+        window->whole = true;
+    }
+}
+
+bool mb_skipping_ends_batch(const struct mb_reader *reader) {
+    return reader->skipping != NULL && reader->skipping->is_behind;
+}
+
+/* --- delivering --- */
+
+bool mb_skipping_has_lost(const struct mb_reader *reader) {
+    return reader->skipping != NULL && reader->skipping->has_lost;
+}
+
+const struct mb_entry *mb_skipping_take_lost(struct mb_reader *reader) {
+    if (!mb_skipping_has_lost(reader))
+        return NULL;
+    reader->skipping->has_lost = false;
+    return mb_reader_entry(reader, reader->next - 1);
+}
+
+/* Copies the frame of an entry. Returns false where its memory is used for another one. */
+static bool copy_frame(const struct mb_reader *reader, const struct mb_entry *entry) {
+    const struct mb_skipping *skipping = reader->skipping;
+    const uint64_t first = entry->frame & ~(uint64_t)(sizeof(uint64_t) - 1);
+    const uint64_t end = entry->frame + entry->frame_length;
+    mb_copy_unstable((uint64_t *)(skipping->own_frames + first),
+                     (const uint64_t *)(skipping->shared_frames + first),
+                     (end - first + sizeof(uint64_t) - 1) / sizeof(uint64_t));
+    return mb_load_acquire(&reader->log->frames_floor) <= entry->sequence;
+}
+
+void mb_skipping_keep_frames(struct mb_reader *reader) {
+    const struct mb_skipping *skipping = reader->skipping;
+    if (skipping->own_frames == NULL)
+        return;
+    for (uint32_t i = 0; i < reader->delivered; i++) {
+        struct mb_delivery *delivery = &reader->deliveries[i];
+        const struct mb_entry *entry = delivery->entry;
+        if (entry->frame < skipping->unstable || copy_frame(reader, entry))
+            continue;
+        put_lost(reader, delivery->position, 1, entry->time, entry->packet);
+        reader->own.counters->matched--;
+        delivery->bits = mb_reader_matches(reader, entry);
+    }
+}
