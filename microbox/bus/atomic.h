@@ -54,9 +54,10 @@ static inline void mb_store_sequential(uint64_t *word, uint64_t value) {
     __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
 }
 
-/* A warning to who copies what is overwritten next: no later store, of whatever kind, is seen before
- * this one. (A release would only order what comes before it. Loading the word again orders what
- * comes after: on x86 the store is an exchange; on ARM it is STLR, LDAR, and no store passes LDAR.)
+/* A warning to who copies what is overwritten next: no later store, of whatever kind, is seen
+ * before this one. (A release would only order what comes before it. Loading the word again orders
+ * what comes after: on x86 the store is an exchange; on ARM it is STLR, LDAR, and no store passes
+ * LDAR.)
  */
 static inline void mb_announce(uint64_t *word, uint64_t value) {
     __atomic_store_n(word, value, __ATOMIC_SEQ_CST);

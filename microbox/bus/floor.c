@@ -2,9 +2,9 @@
  * The overwrite floor: what the worker says before it overwrites entries that NFs which skip have
  * not read (layout.h, "Floor"), and how many entries that were for them it took away.
  *
- * It moves in blocks, so that counting and telling cost next to nothing an entry; the counting reads
- * lines that are about to be written anyway. A floor is the end of a packet, as heads and cursors
- * are.
+ * It moves in blocks, so that counting and telling cost next to nothing an entry; the counting
+ * reads lines that are about to be written anyway. A floor is the end of a packet, as heads and
+ * cursors are.
  */
 #include "microbox/bus/atomic.h"
 #include "microbox/bus/log.h"

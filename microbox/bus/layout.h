@@ -70,8 +70,8 @@
  * first and then reads the floor: what is at or past it was copied whole, and so were the verdicts
  * on it, since those who judge see a new entry in the slot later than the floor. What lies before
  * the floor is lost; how much of it was for this NF is the difference between named_before[i],
- * which is right where floor = counted was seen before and after it was read, and what the NF itself
- * counted up to there. Frames in memory that is used again have a floor of their own,
+ * which is right where floor = counted was seen before and after it was read, and what the NF
+ * itself counted up to there. Frames in memory that is used again have a floor of their own,
  * `frames_floor`: entries before it may name frames that are not theirs any more.
  *
  * Death. When NF i is gone, the worker stores due[i] = 0 for good, so that it has passed everything
@@ -213,7 +213,7 @@ struct mb_log_page {
 
     uint64_t due[64];
     uint64_t from[64];
-    uint64_t gone_at[64]; /* UINT64_MAX while the NF lives */
+    uint64_t gone_at[64];      /* UINT64_MAX while the NF lives */
     uint64_t named_before[64]; /* entries before `counted` that were for NF i, which skips */
     uint8_t fails_closed[64];
 };

@@ -148,9 +148,9 @@ static void learn_from(struct mb_log *log, uint64_t passed) {
         log->limit = limit;
 }
 
-/* Positions of all NFs that hold the log → limit. An NF with nothing to read is counted at the head,
- * which `from` tells it before anything is overwritten. Returns the slowest, or where none of those
- * is behind one that skips, or NOBODY. */
+/* Positions of all NFs that hold the log → limit. An NF with nothing to read is counted at the
+ * head, which `from` tells it before anything is overwritten. Returns the slowest, or where none of
+ * those is behind one that skips, or NOBODY. */
 static uint32_t learn_slowest(struct mb_log *log) {
     uint64_t smallest = log->head;
     uint32_t slowest = NOBODY;

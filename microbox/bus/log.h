@@ -46,8 +46,8 @@ struct mb_log {
     uint64_t frames_floor;
     uint64_t since[MB_NFS_MAX]; /* of NFs that skip: the first entry that they are to read */
     uint64_t named[MB_NFS_MAX]; /* entries from there to the floor that were for them */
-    uint64_t waits;              /* times that the worker found the log full */
-    uint64_t slept;              /* how often it went to sleep over that */
+    uint64_t waits;             /* times that the worker found the log full */
+    uint64_t slept;             /* how often it went to sleep over that */
     struct mb_area area;
 };
 

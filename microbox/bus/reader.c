@@ -94,7 +94,7 @@ struct mb_reader *mb_reader_create(const struct mb_reader_config *config, int *e
     if (*error == 0 && config->command_delay != 0)
         *error = mb_command_index_create(reader, config->command_delay);
     if (*error == 0 && config->skips)
-        *error = mb_skipping_create(reader);
+        *error = mb_skipping_create(reader, config->loses);
     if (*error == 0)
         return reader;
     mb_reader_destroy(reader);
@@ -145,8 +145,8 @@ static bool may_be_neighbour(const struct mb_reader *reader, const struct mb_nei
         return false;
     if (neighbour->geometry.log_slots != reader->slot_mask + 1)
         return false;
-    if (neighbour->publishes && (!neighbour->barrier || neighbour->geometry.own_slots == 0 ||
-                                 reader->skipping != NULL))
+    if (neighbour->publishes &&
+        (!neighbour->barrier || neighbour->geometry.own_slots == 0 || reader->skipping != NULL))
         return false;
     if (neighbour->skips && neighbour->index < reader->nf)
         return false;
@@ -256,10 +256,10 @@ static bool is_of_no_share(const struct mb_entry *entry) {
     return entry->flow == 0 && entry->frame_length == 0;
 }
 
-/* As `mb_reader_matches`, for what an NF published. Its mask is that of the worker's entry which caused it,
- * and names this reader under the publisher's filters. Subscription 0 has no filter: whatever made
- * the publisher speak is right for it. Of several instances the mask names the one whose share it
- * is; where all are named, as for a timer, it is for the first. */
+/* As `mb_reader_matches`, for what an NF published. Its mask is that of the worker's entry which
+ * caused it, and names this reader under the publisher's filters. Subscription 0 has no filter:
+ * whatever made the publisher speak is right for it. Of several instances the mask names the one
+ * whose share it is; where all are named, as for a timer, it is for the first. */
 static uint32_t matches_published(const struct mb_reader *reader, const struct mb_entry *entry) {
     if (entry->type >= MB_TYPES_MAX)
         return 0;
@@ -267,7 +267,8 @@ static uint32_t matches_published(const struct mb_reader *reader, const struct m
         return mb_reader_matches(reader, entry);
     if (reader->instance > 0)
         return 0;
-    return mb_reader_matches(reader, entry) | (reader->subscriptions_of_type[entry->type] & UINT32_C(1));
+    return mb_reader_matches(reader, entry) |
+           (reader->subscriptions_of_type[entry->type] & UINT32_C(1));
 }
 
 /* The subscriptions among `bits` whose handlers the event reaches; counts it. */

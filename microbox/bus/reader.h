@@ -81,9 +81,11 @@ struct mb_reader_config {
     uint64_t command_delay; /* packets until a command takes effect; 0 where it gives none. Not
                                together with `cut`: a batch is not begun before it is complete, and
                                the worker waits for who gives commands */
-    bool skips; /* it holds back nobody: what it is too slow for is overwritten, and it gets
-                   system.lost instead (layout.h, "Floor"). Not with verdicts, nor with commands,
-                   nor for who merges in events of other NFs */
+    bool skips;        /* it holds back nobody: what it is too slow for is overwritten, and it gets
+                          system.lost instead (layout.h, "Floor"). Not with verdicts, nor with commands,
+                          nor for who merges in events of other NFs */
+    uint64_t loses[8]; /* of one that skips: set of types that count as lost, as the worker knows
+                          them (mb_consumer.delivers) */
     struct mb_wait_policy wait_policy;
 };
 

@@ -196,8 +196,8 @@ void mb_reader_tell_verdict(struct mb_reader *reader, const struct mb_delivery *
 
 /* skip.c: of a reader that skips */
 
-/* Returns 0 or -ENOMEM. */
-int mb_skipping_create(struct mb_reader *reader);
+/* `loses`: as in mb_reader_config. Returns 0 or -ENOMEM. */
+int mb_skipping_create(struct mb_reader *reader, const uint64_t loses[8]);
 void mb_skipping_destroy(struct mb_reader *reader);
 /* What it reads instead of the worker's slots. */
 const struct mb_entry *mb_skipping_slots(struct mb_reader *reader, const struct mb_entry *shared);

@@ -1,14 +1,14 @@
 /*
  * An NF that skips: it holds back nobody, so what it reads may be overwritten at any time
  * (layout.h, "Floor"). It therefore reads from a copy of its own, as large as the log and with each
- * entry in the same slot, made of packets that were copied whole; all else about reading is the same
- * as for others. Where entries were overwritten before it came to them, it goes on at the floor, and
- * gets system.lost in the slot of the last entry that it missed.
+ * entry in the same slot, made of packets that were copied whole; all else about reading is the
+ * same as for others. Where entries were overwritten before it came to them, it goes on at the
+ * floor, and gets system.lost in the slot of the last entry that it missed.
  *
  * Frames in memory that is used again are copied likewise, to the same offset of memory of its own,
  * when their events are delivered. Two events of one poll name the same memory only where it is the
- * same frame: the later one was there to be read before the earlier one's frame was copied, and that
- * copy would have been too late. An event whose frame is gone becomes system.lost itself.
+ * same frame: the later one was there to be read before the earlier one's frame was copied, and
+ * that copy would have been too late. An event whose frame is gone becomes system.lost itself.
  */
 #include "microbox/bus/atomic.h"
 #include "microbox/bus/reader_private.h"
@@ -31,6 +31,7 @@ struct mb_skipping {
     uint64_t ahead;                /* how far beyond `next` is copied */
     uint64_t end;                  /* entries before this one are copied, or were never to be had */
     uint64_t named;                /* how many of those were for this NF, lost ones included */
+    uint64_t loses[8];             /* set of types that are counted */
     bool is_behind;                /* the one at `end` was overwritten before it was copied */
     bool has_lost;                 /* the entry before `next` is a system.lost to be delivered */
 
@@ -41,7 +42,7 @@ struct mb_skipping {
 
 /* --- making --- */
 
-int mb_skipping_create(struct mb_reader *reader) {
+int mb_skipping_create(struct mb_reader *reader, const uint64_t loses[8]) {
     struct mb_skipping *skipping = calloc(1, sizeof *skipping);
     if (skipping == NULL)
         return -ENOMEM;
@@ -49,6 +50,7 @@ int mb_skipping_create(struct mb_reader *reader) {
     skipping->slots = calloc(reader->slot_mask + 1, sizeof *skipping->slots);
     if (skipping->slots == NULL)
         return -ENOMEM;
+    memcpy(skipping->loses, loses, sizeof skipping->loses);
     /* A packet has to fit, and a batch with the packet that ends it. */
     skipping->ahead = 2 * (uint64_t)MB_ENTRIES_PER_PACKET;
     if (reader->cut + MB_ENTRIES_PER_PACKET > skipping->ahead)
@@ -129,6 +131,12 @@ static uint64_t last_boundary(const struct mb_reader *reader, uint64_t first, ui
     return end;
 }
 
+/* As the worker counts (floor.c). */
+static bool counts(const struct mb_reader *reader, const struct mb_entry *entry) {
+    const uint64_t *loses = reader->skipping->loses;
+    return mb_reader_matches(reader, entry) != 0 && loses[entry->type / 64] >> entry->type % 64 & 1;
+}
+
 /* Copies what there is up to `end`; or finds that it was overwritten. */
 static void copy_entries(struct mb_reader *reader, uint64_t end) {
     struct mb_skipping *skipping = reader->skipping;
@@ -140,7 +148,7 @@ static void copy_entries(struct mb_reader *reader, uint64_t end) {
     }
     end = last_boundary(reader, skipping->end, end);
     for (; skipping->end < end; skipping->end++)
-        skipping->named += mb_reader_matches(reader, mb_reader_entry(reader, skipping->end)) != 0;
+        skipping->named += counts(reader, mb_reader_entry(reader, skipping->end));
 }
 
 /* --- what was lost --- */

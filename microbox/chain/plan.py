@@ -57,6 +57,8 @@ class PlannedNF:
     cut: int  # log positions that batches end at; 0: no batches
     added_because: str  # "" where the chain file names it
     on_error: str  # "stop" | "skip"
+    skips: bool  # on_lag: skip
+    loses: list[int]  # types that count as lost where it skips; [] where it does not
     fails_closed: bool
     written: str
     filters: dict[str, FilterFacts] = field(default_factory=dict)
@@ -99,7 +101,14 @@ class Plan:
     def worker_subscriptions(self) -> list[WorkerSubscription]:
         """What the worker sets the bits for, in the order of the bits."""
         return [
-            WorkerSubscription(nf.index, bit.bit, bit.filter, bit.wanted, bit.share)
+            WorkerSubscription(
+                nf.index,
+                bit.bit,
+                bit.filter,
+                bit.wanted,
+                bit.share,
+                sorted({*bit.types} & {*nf.loses}),
+            )
             for nf in self.nfs
             for bit in nf.bits
         ]

@@ -109,6 +109,42 @@ class _Check:
             yield ChainError(self._chain.file, *position, message, hint)
 
     def settings(self) -> Iterator[ChainError]:
+        """What the chain says about an NF, and the NF cannot keep."""
+        yield from self._on_failure()
+        if self._nf.skips:
+            yield from self._on_lag()
+
+    def _on_lag(self) -> Iterator[ChainError]:
+        """Who skips may lose anything at any time; so nobody may need what it says, and it reads
+        what the stack publishes, of which the worker knows how much was lost."""
+        manifest = self._reader.manifest
+        if manifest.is_inline:
+            yield self._cannot_skip("may drop packets, which wait for its verdicts")
+        if manifest.commands:
+            yield self._cannot_skip(
+                "unsubscribes from flows, and the worker waits for what it says of them"
+            )
+        for nf, reader in zip(self._chain.nfs, self._readers, strict=True):
+            if any(reader.from_nfs(wish, self._reader.publishes) for wish in reader.wishes):
+                yield self._cannot_skip(f"publishes what '{nf.name}' reads, which waits for it")
+            elif self._nf.name in (nf.after or ()):
+                yield self._cannot_skip(f"is to come before '{nf.name}', which waits for it")
+            if any(self._reader.from_nfs(wish, reader.publishes) for wish in self._reader.wishes):
+                yield self._cannot_skip(
+                    f"reads what '{nf.name}' publishes, which is kept until it is read",
+                    "only what the stack itself publishes can be skipped",
+                )
+
+    def _cannot_skip(self, because: str, hint: str = "") -> ChainError:
+        position = self._nf.value_positions.get("on_lag", self._nf.position)
+        return ChainError(
+            self._chain.file,
+            *position,
+            f"'{self._nf.name}' {because}; expected `on_lag: block` (the default)",
+            hint,
+        )
+
+    def _on_failure(self) -> Iterator[ChainError]:
         """`on_failure: closed` promises what only an NF that judges packets can keep."""
         if self._nf.on_failure != "closed" or self._reader.manifest.is_inline:
             return

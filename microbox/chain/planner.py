@@ -239,6 +239,8 @@ class _Planner:
             cut=min(BATCH_CUT, self._chain.log_slots // 4) if batches else 0,
             added_because=nf.added_because,
             on_error=nf.on_error,
+            skips=nf.skips,
+            loses=_numbers(self._asked_for(index, reader)) if nf.skips else [],
             fails_closed=manifest.is_inline and nf.on_failure != "open",
             written=nf.written or nf.name,
             filters={key.filter: self._facts[key.filter] for key in drafts if key.filter},
@@ -267,6 +269,13 @@ class _Planner:
         for draft in [*drafts.values()]:
             plain.wanted |= draft.wanted & self._counting
         return drafts
+
+    def _asked_for(self, index: int, reader: Reader) -> set[EventType]:
+        """What the NF's own handlers get; not what only the runtime reads."""
+        published = publishers_in_front(self._readers, index)
+        own = (wish for wish in reader.wishes if wish.handler.handler.isidentifier())
+        asked_for = {one for wish in own for one in reader.available(wish, published)}
+        return asked_for | ({self._timer} if reader.manifest.timers else set())
 
     def _follow(self, index: int, drafts: dict[_BitKey, _Draft], reads: list[int]) -> None:
         """What the module's docstring says under `wanted`, second and third."""

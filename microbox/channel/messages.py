@@ -217,6 +217,8 @@ class Configure:
     streams: list[int] = field(default_factory=list)  # types that carry bytes of a stream, or say
     # that some will never come: a drop of one drops the flow
     share: Share = ALL_FLOWS  # of the flows: its bits are set for that share alone
+    skips: bool = False  # it holds back nobody, and loses what it is too slow for
+    loses: list[int] = field(default_factory=list)  # numbers of types that count as lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +293,7 @@ class Attach:
     index: int
     shape: AreaShape
     fails_closed: bool
+    skips: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +305,7 @@ class WorkerSubscription:
     filter: str
     types: list[int]
     share: Share = ALL_FLOWS
+    lost: list[int] = field(default_factory=list)  # of an NF that skips: those that it may lose
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +357,7 @@ class Neighbour:
     bits: list[int]
     barrier: bool
     publishes: bool
+    skips: bool = False
 
 
 @dataclass(frozen=True, slots=True)

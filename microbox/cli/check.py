@@ -126,6 +126,7 @@ def _nf_as_json(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
         "edits": nf.manifest.edits,
         "fails_closed": nf.fails_closed,
         "on_error": nf.on_error,
+        "on_lag": "skip" if nf.skips else "block",
         "parameters": nf.parameters,
         "needs": _needs(plan, nf),
         "subscriptions": [
@@ -286,6 +287,8 @@ def _facts(nf: PlannedNF, plan: Plan) -> list[tuple[str, str]]:
     facts += [(label, escape(text)) for label, text in _permissions(_needs(plan, nf))]
     if nf.on_error == "skip":
         facts.append(("on_error", "an event whose handler raises is skipped"))
+    if nf.skips:
+        facts.append(("on_lag", "loses what it is too slow for, which is counted"))
     return facts
 
 

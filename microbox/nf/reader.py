@@ -57,18 +57,22 @@ class Reader:
         config.command_delay = configure.command_delay
         config.instance, config.instances = configure.share.index, configure.share.count
         config.streams = set_of(configure.streams)
+        config.skips = configure.skips
+        config.loses = set_of(configure.loses)
         config.wait_policy = lib.mb_wait_policy_default()
         self._describe_bits(config, bits)
         error = ffi.new("int *")
         self._reader = lib.mb_reader_create(config, error)
         if self._reader == ffi.NULL:
             raise BusError(f"the NF's area cannot be made: {os.strerror(-error[0])}")
+        self._skips = configure.skips
         self.log_slots = configure.shape.log_slots
         self.deliveries = ffi.new("struct mb_delivery[]", CAPACITY)
         self.counters = lib.mb_reader_counters(self._reader)
         self.cancelled = ffi.new("bool *", False)
         self.pool = ffi.NULL  # const uint8_t *, where frames begin
         self.pool_size = 0
+        self._shared_pool: Any = None
         self._broken = ffi.new("uint32_t *")
 
     @staticmethod
@@ -96,12 +100,20 @@ class Reader:
     def map_pool(self, capture: int, size: int, assembled: int, assembled_size: int) -> None:
         """Maps the frame pool: the capture (or what libpcap made of it), and behind it the
         datagrams that were put together from fragments. Takes no descriptor."""
-        pool = ffi.new("struct mb_frame_pool *")
-        result = lib.mb_frame_pool_map(pool, capture, size, assembled, assembled_size)
-        self._check(result, "the frame pool")
+        pool = self._mapped_pool(capture, size, assembled, assembled_size)
+        if self._skips:  # what may be used again it reads from memory of its own
+            self._shared_pool = self._mapped_pool(capture, size, assembled, assembled_size)
+            result = lib.mb_reader_copy_frames(self._reader, self._shared_pool, pool)
+            self._check(result, "the frame pool")
         # Unmapped when nothing refers to its bytes any more.
         self.pool = ffi.gc(pool.bytes, lambda _: lib.mb_frame_pool_unmap(pool))
         self.pool_size = int(pool.size)
+
+    def _mapped_pool(self, capture: int, size: int, assembled: int, assembled_size: int) -> Any:
+        pool = ffi.new("struct mb_frame_pool *")
+        result = lib.mb_frame_pool_map(pool, capture, size, assembled, assembled_size)
+        self._check(result, "the frame pool")
+        return pool
 
     def map_neighbour(self, one: Neighbour, fd: int) -> None:
         """Maps another NF's area. Does not take `fd`."""
@@ -113,6 +125,7 @@ class Reader:
             neighbour.mask[bit // 64] |= 1 << (bit % 64)
         neighbour.barrier = one.barrier
         neighbour.publishes = one.publishes
+        neighbour.skips = one.skips
         result = lib.mb_reader_map_neighbour(self._reader, neighbour)
         self._check(result, f"the area of NF {one.index}")
 
@@ -229,3 +242,5 @@ class Reader:
         if self._reader != ffi.NULL:
             lib.mb_reader_destroy(self._reader)
             self._reader = ffi.NULL
+            if self._shared_pool is not None:
+                lib.mb_frame_pool_unmap(self._shared_pool)

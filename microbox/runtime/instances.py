@@ -36,6 +36,7 @@ def together(entry: str, instances: list[NFReport], directory: Path) -> NFReport
         matched=sum(one.matched for one in instances),
         handled=sum(one.handled for one in instances),
         raised=sum(one.raised for one in instances),
+        lost=sum(one.lost for one in instances),
         published=_sums(one.published for one in instances),
         alerts=sum(one.alerts for one in instances),
         verdicts=_sums(one.verdicts for one in instances),

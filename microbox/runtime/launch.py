@@ -237,6 +237,8 @@ class Launcher:
                 share=nf.share,
                 command_delay=plan.command_delay(nf),
                 streams=plan.stream_types(),
+                skips=nf.skips,
+                loses=nf.loses,
             )
         )
         _, fds = await child.expect(Area, self._options.patience.start, "making its shared memory")
@@ -248,7 +250,7 @@ class Launcher:
     ) -> Running:
         worker_areas, (log, counters, *frames) = await self._start_worker(plan, worker)
         for nf, area in zip(plan.nfs, areas, strict=True):
-            await worker.send(Attach(nf.index, nf.shape, nf.fails_closed), [area])
+            await worker.send(Attach(nf.index, nf.shape, nf.fails_closed, nf.skips), [area])
         await worker.send(plan.subscribe())
         mapping = (
             Map(worker_areas.pool_size, worker_areas.assembled_size),
@@ -336,6 +338,7 @@ def neighbours(plan: Plan, nf: PlannedNF) -> list[Neighbour]:
             bits=[bit.bit for bit in other.bits],
             barrier=other.index in awaited[nf.index],
             publishes=other.index in nf.reads,
+            skips=other.skips,
         )
         for other in plan.nfs
         if other.index in awaited[nf.index] | {*nf.reads}

@@ -93,6 +93,7 @@ class NFReport:
     matched: int  # events that its handlers asked for
     handled: int  # calls of its handlers that returned; a batch counts as its events
     raised: int  # handler calls that raised
+    lost: int  # events that were overwritten before it read them (on_lag: skip)
     published: dict[str, int]  # by type
     alerts: int
     verdicts: dict[str, int]  # "drop", "drop_flow", "pass_flow", "reset"; passing is not counted

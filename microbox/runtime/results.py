@@ -172,6 +172,7 @@ def _nf_report(
         matched=values["matched"],
         handled=values["handled"],
         raised=values["raised"],
+        lost=values["lost"],
         published=_by_name(counters.published, catalog),
         alerts=values["alerts"],
         verdicts=counters.verdicts,
@@ -222,6 +223,7 @@ def _balances(
         *_output(running, worker),
         _entries(worker, running.plan.catalog),
         *_passed(running, worker),
+        *_lagging(nfs),
         *_handled(counters, nfs),
         *_commands(worker, counters),
         *_records(nfs),
@@ -287,6 +289,17 @@ def _passed(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
             Term(published - read, "that it did not get past", is_loss=True),
         ]
         yield Balance(f"read by {nf.name}", Term(published, "events"), parts)
+
+
+def _lagging(nfs: list[NFReport]) -> Iterator[Balance]:
+    """What NFs that skip were too slow for."""
+    for nf in nfs:
+        if nf.lost:
+            parts = [
+                Term(nf.matched, "that it read"),
+                Term(nf.lost, "that it was too slow for (on_lag: skip)", is_loss=True),
+            ]
+            yield Balance(f"events for {nf.name}", Term(nf.matched + nf.lost, "events"), parts)
 
 
 def _handled(counters: list[NFCounters], nfs: list[NFReport]) -> Iterator[Balance]:

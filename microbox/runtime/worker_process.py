@@ -247,6 +247,8 @@ def _attach(worker: Any, message: Attach, area: int) -> None:
     shape = geometry_of(message.shape)
     status = lib.mb_worker_attach(worker, message.index, area, shape, message.fails_closed)
     os.close(area)
+    if status == 0 and message.skips:
+        status = lib.mb_worker_let_skip(worker, message.index)
     if status != 0:
         raise WorkerError(f"cannot map the area of NF {message.index}: {os.strerror(-status)}")
 
@@ -258,6 +260,7 @@ def _subscribe(worker: Any, message: Subscribe) -> None:
         row.nf, row.bit, row.filter = each.nf, each.bit, expression
         row.share = dataclasses.asdict(each.share)
         _set_bits(row.types, each.types)
+        _set_bits(row.lost, each.lost)
     timers = ffi.new("struct mb_timer_subscription[]", len(message.timers))
     for timer, declared in zip(timers, message.timers, strict=True):
         timer.period = declared.period

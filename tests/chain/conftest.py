@@ -41,6 +41,7 @@ class HandMade:
     parameters: Sequence[ParameterDeclaration] = ()
     given: dict[str, Any] = field(default_factory=dict)
     on_failure: str | None = None
+    skips: bool = False
     after: tuple[str, ...] | None = None
     group: int | None = None  # the `parallel` that it stands in
     instances: int = 1
@@ -97,6 +98,7 @@ def chain_of(nfs: Sequence[HandMade], **settings: Any) -> Chain:
                 source=Path(f"{nf.name}.py"),
                 parameters=nf.given,
                 on_failure=nf.on_failure,
+                skips=nf.skips,
                 after=nf.after,
                 group=nf.group,
                 written=nf.name,

@@ -31,6 +31,46 @@ def complaints(plan: Planner) -> Complaints:
     return complain
 
 
+# --- on_lag: skip ---
+
+BLOCK = "expected `on_lag: block` (the default)"
+
+
+def test_an_inline_nf_cannot_skip(complaints: Complaints, nf: NF) -> None:
+    assert complaints(nf("wall", on=["tcp.start"], inline=True, skips=True)) == [
+        f"chain.yaml:3:5: 'wall' may drop packets, which wait for its verdicts; {BLOCK}"
+    ]
+
+
+def test_an_nf_that_others_read_cannot_skip(complaints: Complaints, nf: NF) -> None:
+    http = nf("http", on=["tcp.data"], publishes=["http.request"], skips=True)
+    assert complaints(http, nf("log", on=["http.request"])) == [
+        f"chain.yaml:3:5: 'http' publishes what 'log' reads, which waits for it; {BLOCK}"
+    ]
+
+
+def test_an_nf_that_another_comes_after_cannot_skip(complaints: Complaints, nf: NF) -> None:
+    slow = nf("slow", on=["packet"], skips=True)
+    assert complaints(slow, nf("log", on=["packet"], after=("slow",))) == [
+        f"chain.yaml:3:5: 'slow' is to come before 'log', which waits for it; {BLOCK}"
+    ]
+
+
+def test_an_nf_that_reads_others_cannot_skip(complaints: Complaints, nf: NF) -> None:
+    http = nf("http", on=["tcp.data"], publishes=["http.request"])
+    assert complaints(http, nf("log", on=["http.request"], skips=True)) == [
+        "chain.yaml:4:5: 'log' reads what 'http' publishes, which is kept until it is read; "
+        f"{BLOCK}; only what the stack itself publishes can be skipped"
+    ]
+
+
+def test_an_nf_that_unsubscribes_cannot_skip(complaints: Complaints, nf: NF) -> None:
+    assert complaints(nf("dip", on=["tcp.data"], commands=True, skips=True)) == [
+        "chain.yaml:3:5: 'dip' unsubscribes from flows, and the worker waits for what it says of "
+        f"them; {BLOCK}"
+    ]
+
+
 # --- parameters ---
 
 DECLARED = [

@@ -27,6 +27,7 @@ FLOW_LOG = NFReport(
     matched=1234,
     handled=1200,
     raised=0,
+    lost=0,
     published={},
     alerts=0,
     verdicts={"drop": 3},

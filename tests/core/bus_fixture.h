@@ -80,6 +80,7 @@ static inline struct mb_reader *bus_make_reader(const struct bus *bus, uint32_t 
     memset(config.types[0], 0xff, sizeof config.types[0]);
     if (bus->nf[index].reads_streams)
         config.streams[BUS_TYPE / 64] = UINT64_C(1) << BUS_TYPE % 64;
+    memset(config.loses, 0xff, sizeof config.loses);
     int error = 0;
     struct mb_reader *reader = mb_reader_create(&config, &error);
     assert_int_equal(error, 0);
