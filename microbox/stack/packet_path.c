@@ -217,7 +217,7 @@ static bool handle_icmp_error(struct mb_stack *stack, const struct mb_decoded *p
 static bool is_known(const struct mb_stack *stack, const struct mb_flow_entry *flow,
                      unsigned direction) {
     return flow->marks & MB_FLOW_SEEN << direction && flow->epoch == stack->subscriptions.epoch &&
-           stack->commands == NULL;
+           (stack->commands == NULL || stack->subscriptions.packet_filter_count == 0);
 }
 
 /* Anybody can make a RST with any number. */
