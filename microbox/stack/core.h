@@ -77,6 +77,7 @@ struct mb_stack {
     uint64_t checkpoint;      /* packets from one system.checkpoint to the next */
     uint64_t next_checkpoint; /* number of the packet that it comes with */
     bool segment_refused;     /* tcp.monitor says that the receiver would not take the segment */
+    bool notes_sequences;     /* a gate wants to know where segments end */
     bool is_bypassed;         /* by the policy of a cap: nobody is shown the packet in hand */
     bool has_given_up_flow;   /* for the packet in hand, whose own flow finds room then */
     uint8_t dropped; /* enum mb_reason: why the packet in hand does not go out; 0: it may */

@@ -243,7 +243,8 @@ static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *pa
     handled->flow_slot = mb_flow_slot(stack, flow);
     handled->dropped_by = flow->dropped_by;
     handled->direction = (uint8_t)direction;
-    note_sequence(handled, packet);
+    if (stack->notes_sequences)
+        note_sequence(handled, packet);
     if (mb_flow_is_refused(flow))
         return handle_refused(stack, flow, packet, direction);
     publish_packet_of_flow(stack, packet, flow, direction);

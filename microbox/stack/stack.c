@@ -378,6 +378,10 @@ uint32_t mb_stack_datagram_slots(const struct mb_stack *stack) {
     return stack->defrag.table.capacity + 1;
 }
 
+void mb_stack_note_sequences(struct mb_stack *stack) {
+    stack->notes_sequences = true;
+}
+
 uint32_t mb_stack_flow_slots(const struct mb_stack *stack) {
     return stack->table.capacity + 1;
 }

@@ -238,7 +238,7 @@ struct mb_handled {
     uint32_t flow_slot; /* index in the flow table; meaningless where `flow` is 0 */
     uint8_t dropped;    /* enum mb_reason: the stack drops it, whatever NFs say; 0: it does not */
     uint8_t direction;  /* of the flow */
-    bool has_sequence;  /* a TCP segment: `sequence_end` is set */
+    bool has_sequence;  /* a TCP segment, and they are noted: `sequence_end` is set */
     uint8_t dropped_by; /* 1 + the NF that has told the stack that it drops the flow; 0: none */
     uint32_t sequence_end; /* one past its last sequence number */
     struct mb_handled_datagram datagrams[MB_DEFRAG_NESTED_MAX]; /* from the outside in */
@@ -271,6 +271,9 @@ const struct mb_decoder *mb_stack_decoder(const struct mb_stack *stack);
 
 /* Slots of the table of datagrams: every mb_handled.datagrams[].slot is below. */
 uint32_t mb_stack_datagram_slots(const struct mb_stack *stack);
+
+/* From now on mb_handled says where segments end. */
+void mb_stack_note_sequences(struct mb_stack *stack);
 
 /* Slots of the flow table: every mb_handled.flow_slot is below. */
 uint32_t mb_stack_flow_slots(const struct mb_stack *stack);

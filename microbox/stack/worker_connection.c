@@ -257,6 +257,7 @@ static bool create_gate(struct mb_worker *worker) {
         .datagram_slots = mb_stack_datagram_slots(worker->stack),
     };
     worker->gate = mb_gate_create(&config);
+    mb_stack_note_sequences(worker->stack);
     return worker->gate != NULL;
 }
 
