@@ -315,6 +315,7 @@ class _Run:
             self._plan.names,
             self._plan.command_delay(planned),
             self._plan.stream_types(),
+            derives=planned.derives,
         )
 
     def _reader(self, planned: PlannedNF) -> Reader:

@@ -187,9 +187,9 @@ static int check(const struct mb_reader *reader, const struct mb_delivery *cause
     return 0;
 }
 
-int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause, uint16_t type,
-                      uint8_t reason, const uint8_t *payload, uint32_t payload_length,
-                      const volatile bool *cancelled) {
+static int publish(struct mb_reader *reader, const struct mb_delivery *cause, uint16_t type,
+                   uint8_t reason, const uint8_t *payload, uint32_t payload_length,
+                   const volatile bool *cancelled) {
     int error = check(reader, cause, type, payload_length);
     if (error != 0)
         return error;
@@ -228,6 +228,36 @@ int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause,
     counters->published_bytes += payload_length;
     counters->published_by_type[type]++;
     return 0;
+}
+
+void mb_reader_derive(struct mb_reader *reader, mb_derive derive, const void *context) {
+    reader->derive = derive;
+    reader->derive_context = context;
+}
+
+static int publish_derived(struct mb_reader *reader, const uint8_t *payload,
+                           uint32_t payload_length, const volatile bool *cancelled) {
+    /* Its slot may be given up when the next publication waits. */
+    const struct mb_nf_entry last =
+        reader->own.slots[(reader->own_head - 1) & (reader->geometry.own_slots - 1)];
+    const struct mb_delivery cause = {.entry = &last.entry, .nf_entry = &last};
+    uint16_t types[MB_DERIVATIONS_MAX];
+    const uint32_t count =
+        reader->derive(reader->derive_context, &last.entry, payload, payload_length, types);
+    int error = 0;
+    for (uint32_t i = 0; i < count && error == 0; i++)
+        error = publish(reader, &cause, types[i], last.entry.reason, payload, payload_length,
+                        cancelled);
+    return error;
+}
+
+int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause, uint16_t type,
+                      uint8_t reason, const uint8_t *payload, uint32_t payload_length,
+                      const volatile bool *cancelled) {
+    int error = publish(reader, cause, type, reason, payload, payload_length, cancelled);
+    if (error != 0 || reader->derive == NULL)
+        return error;
+    return publish_derived(reader, payload, payload_length, cancelled);
 }
 
 int mb_reader_publish_many(struct mb_reader *reader, const struct mb_publications *many,

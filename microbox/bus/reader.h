@@ -182,6 +182,17 @@ int mb_reader_publish(struct mb_reader *reader, const struct mb_delivery *cause,
                       uint8_t reason, const uint8_t *payload, uint32_t payload_length,
                       const volatile bool *cancelled);
 
+enum { MB_DERIVATIONS_MAX = 32 };
+
+/* Which further types an event is published as, right behind it and caused by it: `entry` as it was
+ * published, its whole `payload`. Returns how many. */
+typedef uint32_t (*mb_derive)(const void *context, const struct mb_entry *entry,
+                              const uint8_t *payload, uint32_t payload_length, uint16_t types[32]);
+
+/* Asks `derive` about each event that is published from now on. It is called while one is
+ * published, and publishes nothing itself. NULL: no more. */
+void mb_reader_derive(struct mb_reader *reader, mb_derive derive, const void *context);
+
 /* Several events of one type, in the order in which they are published. Nothing is owned. */
 struct mb_publications {
     uint16_t type;

@@ -110,6 +110,8 @@ struct mb_reader {
     struct mb_command_index *commands; /* NULL: this NF gives none */
     struct mb_skipping *skipping;      /* NULL: what it has not read is kept for it */
 
+    mb_derive derive; /* NULL: nothing is derived from what is published */
+    const void *derive_context;
     uint64_t share_slots; /* own_head and own_ring_head as of `floor` */
     uint64_t share_ring;
 };

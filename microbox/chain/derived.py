@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from microbox.chain.conditions.rule import Fault, RuleFaults
+from microbox.chain.conditions.rule import WHEN, Fault, RuleFaults
 from microbox.chain.errors import ChainError
 from microbox.chain.model import Chain
 from microbox.chain.user_types import DeclaredRule, declared_rules
@@ -13,6 +13,8 @@ from microbox.events.catalog import Catalog, EventType, UnknownEventType
 
 DERIVED_MAX = 32  # MB_DERIVED_MAX
 COUNTERS_MAX = 32  # MB_DERIVED_COUNTERS_MAX
+
+NO_COUNTERS = "counters and at_most go with what the stack publishes; the NF may count itself"
 
 Compiled = dict[EventType, WorkerDerivedType]
 
@@ -49,6 +51,9 @@ def _compiled(rule: DeclaredRule, derived: EventType, catalog: Catalog) -> Worke
     from microbox.chain.conditions.compiler import compile_rule  # loads the core
 
     assert derived.parent is not None
+    if not derived.is_by_stack and (rule.rule.counters or rule.rule.at_most):
+        part = next(iter(rule.rule.counters), WHEN)
+        raise RuleFaults([Fault(part, 0, "NFs keep no counters of flows", NO_COUNTERS)])
     program = compile_rule(rule.rule, derived.parent, catalog)
     return WorkerDerivedType(
         type=derived.number,
@@ -70,6 +75,15 @@ def _error(rule: DeclaredRule, fault: Fault) -> ChainError:
     return ChainError(
         error.file, error.line, error.column, error.message, error.hint, f"{line}\n{caret}"
     )
+
+
+def derived_by_nfs(
+    compiled: Compiled, published: Iterable[EventType], wanted: Iterable[EventType]
+) -> Compiled:
+    """What an NF that publishes some types derives from them, since others want it."""
+    own = {one.number for one in published}
+    rules = wanted_rules(compiled, [one for one in wanted if not one.is_by_stack])
+    return {one: rule for one, rule in rules.items() if own.intersection(rule.bases)}
 
 
 def wanted_rules(compiled: Compiled, wanted: Iterable[EventType]) -> Compiled:

@@ -62,6 +62,7 @@ class PlannedNF:
     fails_closed: bool
     written: str
     filters: dict[str, FilterFacts] = field(default_factory=dict)
+    derives: list[WorkerDerivedType] = field(default_factory=list)  # from what it publishes
 
     @property
     def is_inline(self) -> bool:
@@ -182,6 +183,7 @@ class Plan:
     def derived_types(self) -> list[tuple[EventType, bool]]:
         """All types that have conditions, and whether somebody reads them or what is below."""
         read = {one.type for one in self.derived}
+        read |= {one.type for nf in self.nfs for one in nf.derives}
         return [(one, one.number in read) for one in self.catalog.types if one.is_derived]
 
     def memory(self) -> dict[str, int]:

@@ -33,8 +33,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from microbox.chain.derived import (
+    Compiled,
     compiled_rules,
     counting_types,
+    derived_by_nfs,
     derived_limit_errors,
     wanted_rules,
 )
@@ -87,6 +89,7 @@ def make_plan(
     catalog, user_types, errors = user_catalog(chain, manifests, catalog)
     compiled, wrong = compiled_rules(chain, manifests, catalog)
     readers = [Reader(manifest, catalog) for manifest in manifests]
+    let_derive(readers, compiled)
     facts = _judged_filters(manifests, judge)
     errors += wrong + check_plan_inputs(chain, readers, facts) + order_errors(chain, readers)
     if errors:
@@ -114,6 +117,14 @@ def make_plan(
     )
 
 
+def let_derive(readers: Sequence[Reader], compiled: Compiled) -> None:
+    """Who publishes what others want something derived from publishes that, too."""
+    wanted = {one for reader in readers for one in reader.delivered()}
+    for reader in readers:
+        reader.derives = derived_by_nfs(compiled, reader.publishes, wanted)
+        reader.publishes |= reader.derives.keys()
+
+
 def part_errors(
     chain: Chain,
     manifests: Sequence[Manifest],
@@ -122,8 +133,9 @@ def part_errors(
 ) -> list[ChainError]:
     """What is wrong with each of these NFs by itself, where others of the chain are unknown."""
     catalog, _, errors = user_catalog(chain, manifests, catalog)
-    _, wrong = compiled_rules(chain, manifests, catalog)
+    compiled, wrong = compiled_rules(chain, manifests, catalog)
     readers = [Reader(manifest, catalog) for manifest in manifests]
+    let_derive(readers, compiled)
     facts = _judged_filters(manifests, judge)
     return errors + wrong + check_plan_inputs(chain, readers, facts, is_whole=False)
 
@@ -243,6 +255,7 @@ class _Planner:
             loses=_numbers(self._asked_for(index, reader)) if nf.skips else [],
             fails_closed=manifest.is_inline and nf.on_failure != "open",
             written=nf.written or nf.name,
+            derives=list(reader.derives.values()),
             filters={key.filter: self._facts[key.filter] for key in drafts if key.filter},
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from microbox.channel.messages import HandlerDeclaration, Manifest
+from microbox.channel.messages import HandlerDeclaration, Manifest, WorkerDerivedType
 from microbox.events.catalog import Catalog, EventType, UnknownEventType
 
 ALERT = "alert"
@@ -59,6 +59,7 @@ class Reader:
         self.publishes = frozenset(
             found for name in manifest.publishes if (found := self._resolve(name, None))
         )
+        self.derives: dict[EventType, WorkerDerivedType] = {}  # from what it publishes
         self.wishes = tuple(
             Wish(handler, name, found)
             for handler in manifest.handlers
@@ -72,6 +73,10 @@ class Reader:
         except UnknownEventType as error:
             self.unknown.append((handler, error, name))
             return None
+
+    def delivered(self) -> frozenset[EventType]:
+        """All that its handlers would get if somebody published it."""
+        return frozenset(one for wish in self.wishes for one in self._catalog.delivered(wish.type))
 
     def available(self, wish: Wish, published: Iterable[EventType]) -> frozenset[EventType]:
         """What the wish gets when the NFs in front publish `published`."""

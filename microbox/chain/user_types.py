@@ -1,7 +1,7 @@
 """Event types that a chain and its NFs declare, added to the built-in ones.
 
 Types that the stack derives come first, those of the chain file before those of NFs, parents before
-children; then what NFs publish themselves.
+children; then what NFs publish themselves, and what is derived from that.
 """
 
 from __future__ import annotations
@@ -98,11 +98,12 @@ def user_catalog(
     the order of their numbers, and what is wrong with the rest. Two may declare the same type with
     the same fields: so an NF says what it reads."""
     declarations = module_types(chain)
-    errors = _add_derived(declared_rules(chain, manifests), catalog, declarations)
+    errors: list[ChainError] = []
+    pending = _add_derived(declared_rules(chain, manifests), catalog, declarations, errors)
     extended = catalog.with_user_types(declarations)
     for nf, manifest in zip(chain.nfs, manifests, strict=True):
         for declared in manifest.declares:
-            if declared.when:
+            if declared.when or _is_reference(declared, pending):
                 continue
             declaration = replace(declared, producer="user")  # whatever its process says
             try:
@@ -113,20 +114,26 @@ def user_catalog(
                 continue
             if len(extended.types) > len(catalog.types) + len(declarations):
                 declarations.append(declaration)
-    return extended if not errors else catalog.with_user_types(declarations), declarations, errors
+    # What is derived from types of NFs.
+    pending = _add_derived(pending, catalog, declarations, errors)
+    extended = catalog.with_user_types(declarations)
+    errors += [_without_parent(rule, pending, extended) for rule in pending]
+    return extended, declarations, errors
 
 
 def _add_derived(
-    rules: Sequence[DeclaredRule], catalog: Catalog, declarations: list[TypeDeclaration]
-) -> list[ChainError]:
-    """Adds those of all rules whose parents are known, parents first. What is wrong with others."""
-    errors: list[ChainError] = []
+    rules: Sequence[DeclaredRule],
+    catalog: Catalog,
+    declarations: list[TypeDeclaration],
+    errors: list[ChainError],
+) -> list[DeclaredRule]:
+    """Adds those of all rules whose parents are known, parents first, and what is wrong with them.
+    Returns the rest."""
     extended = catalog.with_user_types(declarations)
     pending = list(rules)
     while pending:
         ready = [rule for rule in pending if _has_parent(rule, extended)]
         if not ready:
-            errors += [_without_parent(rule, pending, extended) for rule in pending]
             break
         pending = [rule for rule in pending if rule not in ready]
         for rule in ready:
@@ -138,7 +145,14 @@ def _add_derived(
                 continue
             if len(extended.types) > len(catalog.types) + len(declarations):
                 declarations.append(declaration)
-    return errors
+    return pending
+
+
+def _is_reference(declared: TypeDeclaration, rules: Sequence[DeclaredRule]) -> bool:
+    """True where an NF only says that it reads what one of the rules derives."""
+    return not declared.fields and any(
+        f".{declared.name}".endswith(f".{rule.name}") for rule in rules
+    )
 
 
 def _has_parent(rule: DeclaredRule, catalog: Catalog) -> bool:

@@ -203,6 +203,18 @@ class AreaShape:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerDerivedType:
+    """A type that the stack, or an NF, derives (struct mb_derived_type)."""
+
+    type: int
+    parent: int  # a derived type further up the list; 0: none
+    bases: list[int]  # types of its own
+    program: bytes
+    step_count: int
+    counters: int
+
+
+@dataclass(frozen=True, slots=True)
 class Configure:
     """The NF's place in the plan."""
 
@@ -219,6 +231,9 @@ class Configure:
     share: Share = ALL_FLOWS  # of the flows: its bits are set for that share alone
     skips: bool = False  # it holds back nobody, and loses what it is too slow for
     loses: list[int] = field(default_factory=list)  # numbers of types that count as lost
+    derives: list[WorkerDerivedType] = field(
+        default_factory=list
+    )  # what it publishes besides, behind its own events; parents before children
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,18 +259,6 @@ class ModuleFile:
 
     source: str  # path of the shared object
     types: list[int]  # numbers of the types that it publishes, in its own order
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerDerivedType:
-    """A type that the stack derives (struct mb_derived_type)."""
-
-    type: int
-    parent: int  # a derived type further up the list; 0: none
-    bases: list[int]  # types of the stack's own
-    program: bytes
-    step_count: int
-    counters: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,7 @@ def _print_plan(plan: Plan) -> None:
         ("Plan", draw(plan, out.width - 4)),
         ("Who waits for whom", _waits(plan)),
         ("Network functions", _nfs(plan)),
-        ("Events filtered in the stack", _derived(plan)),
+        ("Events with conditions", _derived(plan)),
         ("Stack modules, and who needs them", _modules(plan)),
         ("Shared memory", _memory(plan)),
         ("What this machine lacks to confine NFs", _lacks()),

@@ -209,7 +209,8 @@ def _who(one: EventType) -> str:
     if one.is_abstract:
         return "nobody: subscribe to it to get all below it"
     if one.is_derived:
-        return f"the stack, where {one.condition}"
+        who = "the stack" if one.is_by_stack else "who publishes its parent"
+        return f"{who}, where {one.condition}"
     if one.parser:
         return f"the parser {one.parser}, which is added when somebody subscribes to it"
     if one.is_by_stack:

@@ -108,12 +108,19 @@ class EventType:
     @property
     def is_by_stack(self) -> bool:
         """True where the stack or its worker publishes the type, not an NF."""
+        if self.is_derived:
+            return self.derived_from.is_by_stack or self.derived_from.is_abstract
         return self.producer not in ("abstract", "nf", "user") and not self.parser
 
     @property
     def parser(self) -> str:
         """Name of the parser that publishes the type: "http"; "" where none does."""
-        return _name_behind("parser_", self.producer)
+        return _name_behind("parser_", self.derived_from.producer)
+
+    @property
+    def derived_from(self) -> EventType:
+        """The type that it was derived from by conditions: itself where it was not."""
+        return next(one for one in self.ancestors() if not one.is_derived)
 
     @property
     def module(self) -> str:
@@ -122,8 +129,8 @@ class EventType:
 
     @property
     def is_derived(self) -> bool:
-        """True where the stack publishes it behind those events of its parent that fit a user's
-        condition."""
+        """True where it is published behind those events of its parent that fit a user's condition:
+        by who publishes these."""
         return self.producer == DERIVED
 
     @property
@@ -245,8 +252,10 @@ class Catalog:
         `event`).
         """
         below = self.descendants(to)
-        if not to.is_by_stack:
+        if to.is_abstract:
             return below
+        if not to.is_by_stack:
+            return tuple(one for one in below if one is to or not one.is_derived)
         return tuple(one for one in below if one is to or (one.is_by_stack and not one.is_derived))
 
     def full_name(self, name: str) -> str:
@@ -258,10 +267,12 @@ class Catalog:
         return f"{self.resolve(parent).name}.{label}" if parent else name
 
     def bases(self, of: EventType) -> tuple[EventType, ...]:
-        """The types of the stack's own whose events a derived type is found among."""
-        above = next(one for one in of.ancestors() if not one.is_derived)
-        below = self.delivered(above)
-        return tuple(one for one in below if one.is_by_stack and _can_be_base(one))
+        """The types, all of the stack's own or all of NFs, whose events a derived type is found
+        among."""
+        below = self.delivered(of.derived_from)
+        return tuple(
+            one for one in below if one.is_by_stack == of.is_by_stack and _can_be_base(one)
+        )
 
     def with_user_types(self, declarations: Iterable[TypeDeclaration]) -> Catalog:
         """A catalog that has the users' types too, numbered in the order given.
@@ -361,10 +372,9 @@ def _can_be_base(one: EventType) -> bool:
 def _check_derivation(one: TypeDeclaration, parent: EventType) -> None:
     if one.fields:
         raise DeclarationError(f"'{one.name}' has a condition: it has its parent's fields alone")
-    if not parent.has_packet or not (parent.is_by_stack or parent.is_abstract):
+    if not parent.has_packet:
         raise DeclarationError(
-            f"'{one.name}' cannot be filtered in the stack: its parent '{parent.name}' is not what "
-            "the stack publishes about packets"
+            f"'{one.name}' cannot have a condition: its parent '{parent.name}' is not about packets"
         )
 
 

@@ -34,6 +34,7 @@ HEADERS = (
     "microbox/stack/share.h",
     "microbox/stack/stack.h",
     "microbox/stack/worker.h",
+    "microbox/stack/conditions/derivations.h",
     "microbox/c_nf/abi.h",
     "microbox/c_nf/open.h",
     "microbox/c_nf/publication.h",

@@ -15,6 +15,7 @@ from microbox.channel.messages import Configure, Problem
 from microbox.events.catalog import Catalog
 from microbox.ffi.layout import Layout, payload_layout, struct_chain
 from microbox.nf.c_nf import descriptor_of, named, text_of, texts
+from microbox.nf.derivations import set_of
 from microbox.nf.errors import DeclarationError
 from microbox.nf.event import Deliveries, event_class
 from microbox.nf.function import NetworkFunction
@@ -22,7 +23,7 @@ from microbox.nf.handlers import Handlers
 from microbox.nf.manifest import FLOW_STATE_HANDLER
 from microbox.nf.problems import HandlerFailed
 from microbox.nf.publication import common_prefix
-from microbox.nf.reader import Reader, poll_error, set_of
+from microbox.nf.reader import Reader, poll_error
 from microbox.nf.records import RecordFile
 from microbox.nf.runner import END_OF_INPUT, PROBLEMS_TOLD, address_of, shapes_of
 from microbox.nf.verdict import Verdict

@@ -31,7 +31,7 @@ from microbox.nf.decorators import (
     handlers_of,
     where,
 )
-from microbox.nf.derived import derived_by
+from microbox.nf.derived import DerivedEvent, derived_by
 from microbox.nf.errors import DefinitionError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.needs import check_needs
@@ -127,34 +127,43 @@ def manifest_of(owner: type[NetworkFunction]) -> Manifest:
 
 
 def declarations_of(owner: type[NetworkFunction]) -> list[TypeDeclaration]:
-    """The types that the class declares, by their full names. Raises DefinitionError."""
-    return _derived_by(owner) + [
+    """The types that the class declares, by their full names: those derived from the stack's own,
+    those with fields, those derived from these. Raises DefinitionError."""
+    plain = [
         TypeDeclaration(_full_name(name), dict(fields)) for name, fields in owner.declares.items()
     ]
-
-
-def _derived_by(owner: type[NetworkFunction]) -> list[TypeDeclaration]:
-    """Those with a condition, each of which may be the parent of later ones."""
-    found: list[TypeDeclaration] = []
-    catalog = built_in()
+    before: list[TypeDeclaration] = []
+    behind: list[TypeDeclaration] = []
+    own = {one.name for one in plain if one.fields}
     for one in derived_by(owner):
-        try:
-            declaration = TypeDeclaration(
-                name=catalog.full_name(one.name),
-                doc=one.doc,
-                producer=DERIVED,
-                when=one.when,
-                counters=dict(one.counters),
-                at_most=one.at_most,
-                line=one.line,
-            )
-            catalog = built_in().with_user_types([*found, declaration])
-        except (UnknownEventType, DeclarationError) as error:
-            place = f"{Path(_file_of(owner)).name}:{one.line}"
-            message = f"{owner.__name__}: event '{one.name}' ({place}): {error}"
-            raise DefinitionError(message) from None
-        found.append(declaration)
-    return found
+        if _full_name(one.name).rpartition(".")[0] in own:
+            behind.append(_derived(owner, one, [*before, *plain, *behind]))
+            own.add(behind[-1].name)
+        else:
+            before.append(_derived(owner, one, before))
+    return [*before, *plain, *behind]
+
+
+def _derived(
+    owner: type[NetworkFunction], one: DerivedEvent, known: list[TypeDeclaration]
+) -> TypeDeclaration:
+    """A type with a condition, where others are declared already."""
+    try:
+        declaration = TypeDeclaration(
+            name=built_in().with_user_types(known).full_name(one.name),
+            doc=one.doc,
+            producer=DERIVED,
+            when=one.when,
+            counters=dict(one.counters),
+            at_most=one.at_most,
+            line=one.line,
+        )
+        built_in().with_user_types([*known, declaration])
+    except (UnknownEventType, DeclarationError) as error:
+        place = f"{Path(_file_of(owner)).name}:{one.line}"
+        message = f"{owner.__name__}: event '{one.name}' ({place}): {error}"
+        raise DefinitionError(message) from None
+    return declaration
 
 
 def is_inline(owner: type[NetworkFunction]) -> bool:

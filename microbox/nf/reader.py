@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from microbox._core import ffi, lib
 from microbox.channel.geometry import geometry_of
 from microbox.channel.messages import Bit, Configure, Neighbour
+from microbox.nf.derivations import Derivations, set_of
 from microbox.nf.errors import UsageError
 from microbox.nf.verdict import Verdict
 
@@ -20,19 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CAPACITY = 4096  # deliveries of one poll; at least 2 * MB_ENTRIES_PER_PACKET
-TYPE_WORDS = 8
 
 
 class BusError(RuntimeError):
     """Memory that should be shared cannot be."""
-
-
-def set_of(types: list[int]) -> list[int]:
-    """A set of types as 512 bits in words of 64."""
-    words = [0] * TYPE_WORDS
-    for one in types:
-        words[one // 64] |= 1 << (one % 64)
-    return words
 
 
 def poll_error(error: int, broken: int) -> BusError:
@@ -66,6 +58,9 @@ class Reader:
         if self._reader == ffi.NULL:
             raise BusError(f"the NF's area cannot be made: {os.strerror(-error[0])}")
         self._skips = configure.skips
+        self._derivations: Derivations | None = None
+        if configure.derives:
+            self._derivations = Derivations(configure.derives, self._reader)
         self.log_slots = configure.shape.log_slots
         self.deliveries = ffi.new("struct mb_delivery[]", CAPACITY)
         self.counters = lib.mb_reader_counters(self._reader)
@@ -108,6 +103,8 @@ class Reader:
         # Unmapped when nothing refers to its bytes any more.
         self.pool = ffi.gc(pool.bytes, lambda _: lib.mb_frame_pool_unmap(pool))
         self.pool_size = int(pool.size)
+        if self._derivations is not None:
+            self._derivations.use_pool(self.pool, self.pool_size)
 
     def _mapped_pool(self, capture: int, size: int, assembled: int, assembled_size: int) -> Any:
         pool = ffi.new("struct mb_frame_pool *")

@@ -239,6 +239,7 @@ class Launcher:
                 streams=plan.stream_types(),
                 skips=nf.skips,
                 loses=nf.loses,
+                derives=nf.derives,
             )
         )
         _, fds = await child.expect(Area, self._options.patience.start, "making its shared memory")

@@ -31,9 +31,9 @@ from microbox.channel.messages import (
     Stop,
     Subscribe,
     WorkerAreas,
-    WorkerDerivedType,
     WorkerSwitch,
 )
+from microbox.nf.derivations import derived_rows
 
 SLICE_NS = 20_000_000
 """A message waits at most about this long."""
@@ -177,18 +177,6 @@ def _worker(start: StartWorker, source: Any, sink: Sink, modules: Any) -> Iterat
     finally:
         lib.mb_worker_destroy(worker)
         del programs
-
-
-def derived_rows(types: list[WorkerDerivedType]) -> tuple[Any, list[Any]]:
-    """The derived types as an array for the stack, and the programs that it points to."""
-    rows = ffi.new("struct mb_derived_type[]", len(types))
-    programs = [ffi.new("uint8_t[]", each.program) for each in types]
-    for row, each, program in zip(rows, types, programs, strict=True):
-        row.type, row.parent, row.counters = each.type, each.parent, each.counters
-        row.program, row.program_size = program, len(each.program)
-        row.step_count = each.step_count
-        _set_bits(row.bases, each.bases)
-    return rows, programs
 
 
 def host_rows(networks: list[HostNetwork]) -> Any:

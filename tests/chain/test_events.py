@@ -158,14 +158,18 @@ MISTAKES = {
     ),
     "a parent that is about no packet": (
         "events: {timer.x: true}\n",
-        "chain.yaml:3:10: event 'timer.x': 'timer.x' cannot be filtered in the stack: its parent "
-        "'timer' is not what the stack publishes about packets",
+        "chain.yaml:3:10: event 'timer.x': 'timer.x' cannot have a condition: its parent 'timer' "
+        "is not about packets",
     ),
-    "a parent that NFs publish": (
-        "events: {http.request.x: true}\n",
-        "chain.yaml:3:10: event 'http.request.x': 'flow.tcp.data.http.request.x' cannot be "
-        "filtered in the stack: its parent 'flow.tcp.data.http.request' is not what the stack "
-        "publishes about packets",
+    "a counter of what NFs publish": (
+        "events: {http.request.x: {when: number > 1, at_most: 1}}\n",
+        "chain.yaml:3:33: event 'http.request.x': NFs keep no counters of flows; counters and "
+        "at_most go with what the stack publishes; the NF may count itself",
+    ),
+    "the age of a flow, of what NFs publish": (
+        "events: {http.request.x: flow.age > 1s}\n",
+        "chain.yaml:3:26: event 'http.request.x': 'flow.tcp.data.http.request' has no field "
+        "'flow.age'; did you mean 'flow.vlan'?",
     ),
     "an unknown key": (
         "events: {tcp.data.x: {wen: true}}\n",

@@ -275,7 +275,7 @@ def test_events_with_conditions(microbox: Microbox, write: Write) -> None:
     ran = microbox("check", "chain.yaml")
     assert (ran.status, ran.err) == (0, "")
     text = " ".join(ran.out.split())
-    assert "Events filtered in the stack" in text
+    assert "Events with conditions" in text
     assert 'data.get where data startswith "GET "' in text
     assert "start.web where destination_port == 80 (nobody reads it: it is not looked for)" in text
     assert "tcp.stream gets (data.get)" in text

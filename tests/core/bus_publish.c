@@ -102,6 +102,45 @@ static void a_cause_is_one_of_the_last_polls_deliveries(void **state) {
     bus_destroy(&bus);
 }
 
+/* Types 8 and 9 where the payload begins with an 'x'. */
+static uint32_t derive_two(const void *context, const struct mb_entry *entry,
+                           const uint8_t *payload, uint32_t length, uint16_t types[32]) {
+    assert_string_equal(context, "context");
+    assert_int_equal(entry->type, 7);
+    if (length == 0 || payload[0] != 'x')
+        return 0;
+    types[0] = 8;
+    types[1] = 9;
+    return 2;
+}
+
+static void derived_events_follow_with_the_same_payload(void **state) {
+    (void)state;
+    struct bus bus;
+    bus_create(&bus, SLOTS, (struct bus_nf[]){publishes, merges_first}, 2);
+    bus_packet(&bus, 1, ALL);
+    assert_int_equal(bus_poll(&bus, 0), 1);
+    mb_reader_derive(bus.reader[0], derive_two, "context");
+    uint8_t payload[100] = "x and more";
+    const struct mb_delivery *cause = &bus.delivery[0][0];
+    assert_int_equal(mb_reader_publish(bus.reader[0], cause, 7, 3, payload, 100, NULL), 0);
+    assert_int_equal(mb_reader_publish(bus.reader[0], cause, 7, 3, payload + 1, 10, NULL), 0);
+    mb_reader_advance(bus.reader[0]);
+    assert_int_equal(bus_poll(&bus, 1), 1 + 4);
+    static const uint16_t types[] = {7, 8, 9, 7};
+    for (unsigned i = 0; i < 4; i++) {
+        const struct mb_delivery *delivery = &bus.delivery[1][1 + i];
+        const bool is_derived = types[i] != 7;
+        assert_int_equal(delivery->entry->type, types[i]);
+        assert_int_equal(delivery->entry->reason, 3);
+        assert_int_equal(delivery->payload_length, i < 3 ? 100 : 10);
+        assert_memory_equal(delivery->payload, i < 3 ? payload : payload + 1, 10);
+        assert_int_equal(delivery->nf_entry->provenance.cause_log, is_derived ? 1 : 0);
+        assert_int_equal(delivery->nf_entry->provenance.cause, 0);
+    }
+    bus_destroy(&bus);
+}
+
 static void a_long_payload_lies_in_the_data_ring(void **state) {
     (void)state;
     struct bus bus;
@@ -401,6 +440,7 @@ int main(void) {
         cmocka_unit_test(an_event_has_its_causes_header),
         cmocka_unit_test(many_are_published_in_one_call),
         cmocka_unit_test(a_cause_is_one_of_the_last_polls_deliveries),
+        cmocka_unit_test(derived_events_follow_with_the_same_payload),
         cmocka_unit_test(a_long_payload_lies_in_the_data_ring),
         cmocka_unit_test(events_merge_by_position_then_nf_then_sequence),
         cmocka_unit_test(an_events_cause_may_be_an_event),

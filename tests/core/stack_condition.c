@@ -171,6 +171,21 @@ static void test_fields_are_unsigned_and_as_wide_as_they_are(void **state) {
     assert_int_equal(RUN(LOAD(time)), MB_CONDITION_FAILED);
 }
 
+static void test_a_long_payload_is_read_no_further_than_it_goes(void **state) {
+    (void)state;
+    const struct mb_condition_step steps[] = {
+        {.opcode = MB_STEP_LOAD_PAYLOAD, .width = 2, .place = 300}, WITH(EQUAL, 0x0201)};
+    const uint8_t payload[302] = {[300] = 1, [301] = 2};
+    struct mb_condition condition;
+    assert_int_equal(load(&condition, steps, COUNT_OF(steps), ""), 0);
+    struct mb_condition_input input = {
+        .entry = &entry, .payload = payload, .payload_length = sizeof payload};
+    assert_int_equal(mb_condition_run(&condition, &input), MB_CONDITION_TRUE);
+    input.payload_length--;
+    assert_int_equal(mb_condition_run(&condition, &input), MB_CONDITION_FAILED);
+    assert_true(REFUSED({.opcode = MB_STEP_LOAD_PAYLOAD, .width = 3}));
+}
+
 static void test_a_side_is_the_senders_or_the_other_one(void **state) {
     (void)state;
     const struct mb_condition_step sender = {.opcode = MB_STEP_LOAD_OF_SIDE,
@@ -313,6 +328,7 @@ int main(void) {
         cmocka_unit_test_setup(test_the_stack_is_as_deep_by_every_way, clear),
         cmocka_unit_test_setup(test_a_program_has_a_length, clear),
         cmocka_unit_test_setup(test_fields_are_unsigned_and_as_wide_as_they_are, clear),
+        cmocka_unit_test_setup(test_a_long_payload_is_read_no_further_than_it_goes, clear),
         cmocka_unit_test_setup(test_a_side_is_the_senders_or_the_other_one, clear),
         cmocka_unit_test_setup(test_age_counts_from_the_flows_first_packet, clear),
         cmocka_unit_test_setup(test_division_rounds_down, clear),

@@ -10,7 +10,8 @@ import pytest
 
 from microbox._core import ffi, lib
 from microbox.channel.messages import HostNetwork, WorkerDerivedType
-from microbox.runtime.worker_process import derived_rows, host_rows
+from microbox.nf.derivations import derived_rows
+from microbox.runtime.worker_process import host_rows
 from microbox.testing import sample_capture
 
 

@@ -67,6 +67,8 @@ def fields_of(of: EventType, catalog: Catalog) -> dict[str, Field]:
         "flow.id": Field(Kind.NUMBER, (_load_of("entry", "flow"),)),
         "flow.age": Field(Kind.DURATION, (Step(lib.MB_STEP_AGE),)),
     }
+    if not of.is_by_stack and not of.is_abstract:
+        del fields["flow.age"]  # the flow's first packet is known to the stack
     fields.update(_payload(of))
     fields.update(_snapshot())
     if "tcp_flags" in fields:
@@ -76,13 +78,17 @@ def fields_of(of: EventType, catalog: Catalog) -> dict[str, Field]:
 
 
 def _payload(of: EventType) -> Iterator[tuple[str, Field]]:
-    """Those that lie in the entry; texts lie elsewhere, and no condition is on floats."""
+    """Those that lie in the entry, and numbers that lie behind it in what NFs publish; no condition
+    is on texts and floats."""
     begin = ffi.offsetof("struct mb_entry", "payload")
     is_flow = "flow" in struct_chain(of.struct)
     for place in payload_layout(of).places:
         if place.format not in _INTEGERS and place.format != _ADDRESS:
             continue
         if place.offset + place.size > PAYLOAD_SIZE:
+            if place.format in _INTEGERS:
+                load = Step(lib.MB_STEP_LOAD_PAYLOAD, place.size, place.offset)
+                yield place.field.name, Field(Kind.NUMBER, (load,))
             continue
         field = _payload_field(place, begin + place.offset)
         yield place.field.name, field

@@ -22,15 +22,20 @@ static const struct {
     uint8_t takes;
     uint8_t leaves;
 } effects[MB_STEPS] = {
-    [MB_STEP_PUSH] = {0, 1},         [MB_STEP_LOAD] = {0, 1},     [MB_STEP_LOAD_OF_SIDE] = {0, 1},
-    [MB_STEP_DIRECTION] = {0, 1},    [MB_STEP_AGE] = {0, 1},      [MB_STEP_BYTE] = {1, 1},
-    [MB_STEP_STARTS_WITH] = {0, 1},  [MB_STEP_MATCHES] = {0, 1},  [MB_STEP_SAME_ADDRESS] = {0, 1},
-    [MB_STEP_COUNTER] = {0, 1},      [MB_STEP_COUNT] = {1, 0},    [MB_STEP_SKIP_IF_FALSE] = {1, 0},
-    [MB_STEP_SKIP_IF_TRUE] = {1, 0}, [MB_STEP_NOT] = {1, 1},      [MB_STEP_NEGATE] = {1, 1},
-    [MB_STEP_ADD] = {2, 1},          [MB_STEP_SUBTRACT] = {2, 1}, [MB_STEP_MULTIPLY] = {2, 1},
-    [MB_STEP_DIVIDE] = {2, 1},       [MB_STEP_MODULO] = {2, 1},   [MB_STEP_BITS_AND] = {2, 1},
-    [MB_STEP_BITS_OR] = {2, 1},      [MB_STEP_EQUAL] = {2, 1},    [MB_STEP_UNEQUAL] = {2, 1},
-    [MB_STEP_LESS] = {2, 1},         [MB_STEP_AT_MOST] = {2, 1},  [MB_STEP_GREATER] = {2, 1},
+    [MB_STEP_PUSH] = {0, 1},          [MB_STEP_LOAD] = {0, 1},
+    [MB_STEP_LOAD_OF_SIDE] = {0, 1},  [MB_STEP_LOAD_PAYLOAD] = {0, 1},
+    [MB_STEP_DIRECTION] = {0, 1},     [MB_STEP_AGE] = {0, 1},
+    [MB_STEP_BYTE] = {1, 1},          [MB_STEP_STARTS_WITH] = {0, 1},
+    [MB_STEP_MATCHES] = {0, 1},       [MB_STEP_SAME_ADDRESS] = {0, 1},
+    [MB_STEP_COUNTER] = {0, 1},       [MB_STEP_COUNT] = {1, 0},
+    [MB_STEP_SKIP_IF_FALSE] = {1, 0}, [MB_STEP_SKIP_IF_TRUE] = {1, 0},
+    [MB_STEP_NOT] = {1, 1},           [MB_STEP_NEGATE] = {1, 1},
+    [MB_STEP_ADD] = {2, 1},           [MB_STEP_SUBTRACT] = {2, 1},
+    [MB_STEP_MULTIPLY] = {2, 1},      [MB_STEP_DIVIDE] = {2, 1},
+    [MB_STEP_MODULO] = {2, 1},        [MB_STEP_BITS_AND] = {2, 1},
+    [MB_STEP_BITS_OR] = {2, 1},       [MB_STEP_EQUAL] = {2, 1},
+    [MB_STEP_UNEQUAL] = {2, 1},       [MB_STEP_LESS] = {2, 1},
+    [MB_STEP_AT_MOST] = {2, 1},       [MB_STEP_GREATER] = {2, 1},
     [MB_STEP_AT_LEAST] = {2, 1},
 };
 
@@ -98,6 +103,8 @@ static bool has_sound_operands(const struct check *check, const struct mb_condit
     switch (step->opcode) {
     case MB_STEP_LOAD:
         return is_integer_width(step->width) && lies_in_entry(step->place, step->width);
+    case MB_STEP_LOAD_PAYLOAD:
+        return is_integer_width(step->width);
     case MB_STEP_LOAD_OF_SIDE:
         return is_integer_width(step->width) && lies_in_first_side(step->place, step->width) &&
                step->target <= 1;
@@ -207,9 +214,8 @@ bool mb_condition_reads_flow(const struct mb_condition *condition) {
 
 /* --- running --- */
 
-/* A field, whatever its alignment in the entry. */
-static inline uint64_t load(const struct mb_entry *entry, uint32_t place, uint8_t width) {
-    const uint8_t *at = (const uint8_t *)entry + place;
+/* A number of `width` bytes, whatever its alignment. */
+static inline uint64_t number_at(const uint8_t *at, uint8_t width) {
     uint16_t two;
     uint32_t four;
     uint64_t eight;
@@ -226,6 +232,10 @@ static inline uint64_t load(const struct mb_entry *entry, uint32_t place, uint8_
         memcpy(&eight, at, sizeof eight);
         return eight;
     }
+}
+
+static inline uint64_t load(const struct mb_entry *entry, uint32_t place, uint8_t width) {
+    return number_at((const uint8_t *)entry + place, width);
 }
 
 static unsigned direction_of(const struct mb_entry *entry) {
@@ -272,6 +282,13 @@ static bool divide(uint8_t opcode, int64_t left, int64_t right, int64_t *result)
 static inline bool to_signed(uint64_t value, int64_t *result) {
     *result = (int64_t)value;
     return value <= INT64_MAX;
+}
+
+static bool load_payload(const struct mb_condition_input *input,
+                         const struct mb_condition_step *step, int64_t *result) {
+    if (!lies_within(step->place, step->width, 0, input->payload_length))
+        return false;
+    return to_signed(number_at(input->payload + step->place, step->width), result);
 }
 
 static bool age(const struct mb_condition_input *input, int64_t *result) {
@@ -321,6 +338,9 @@ enum mb_condition_result mb_condition_run(const struct mb_condition *condition,
             break;
         case MB_STEP_LOAD_OF_SIDE:
             is_sound = to_signed(load(entry, place_of_side(entry, step), step->width), ++top);
+            break;
+        case MB_STEP_LOAD_PAYLOAD:
+            is_sound = load_payload(input, step, ++top);
             break;
         case MB_STEP_DIRECTION:
             *++top = direction_of(entry);

@@ -32,6 +32,8 @@ enum mb_condition_opcode {
     MB_STEP_LOAD,          /* `width` bytes at `place` of the entry, unsigned */
     MB_STEP_LOAD_OF_SIDE,  /* `place` lies in snapshot.side[0]: the same of the side that sent what
                               the event is about, where `target` is 1 of the other one */
+    MB_STEP_LOAD_PAYLOAD,  /* `width` bytes at `place` of the whole payload, where that is longer
+                              than an entry has room for */
     MB_STEP_DIRECTION,     /* 0 from the originator, 1 from the responder */
     MB_STEP_AGE,           /* nanoseconds since the flow's first packet */
     MB_STEP_BYTE,          /* pops an index: that byte of the event's data */
@@ -80,9 +82,11 @@ struct mb_condition {
 /* What a program judges. Nothing is owned. */
 struct mb_condition_input {
     const struct mb_entry *entry;
-    const uint8_t *data; /* the event's bytes, entry->data_length of them */
-    uint64_t started;    /* packet time of the flow's first packet, nanoseconds */
-    int64_t *counters;   /* of the flow: as many as the program uses; changed */
+    const uint8_t *data;    /* the event's bytes, entry->data_length of them */
+    const uint8_t *payload; /* whole; NULL with the stack's own, which lie in their entries */
+    uint32_t payload_length;
+    uint64_t started;  /* packet time of the flow's first packet, nanoseconds */
+    int64_t *counters; /* of the flow: as many as the program uses; changed */
 };
 
 enum mb_condition_result { MB_CONDITION_FALSE, MB_CONDITION_TRUE, MB_CONDITION_FAILED };
