@@ -100,10 +100,23 @@ static bool is_taken(const struct mb_field *fields, size_t count) {
     return false;
 }
 
-static void append_place(struct mb_json *line, uint64_t place) {
-    char text[18];
-    snprintf(text, sizeof text, "%016" PRIx64 " ", place);
+static void append_place(struct mb_json *line, const struct mb_record_place *place) {
+    char text[34];
+    snprintf(text, sizeof text, "%016" PRIx64 "%016" PRIx64 " ", place->position, place->among);
     mb_json_raw(line, text);
+}
+
+void mb_record_log_come_to(struct mb_record_log *log, const struct mb_delivery *delivery) {
+    struct mb_record_place place = {.position = delivery->position};
+    const struct mb_nf_entry *by_nf = delivery->nf_entry;
+    if (by_nf != NULL)
+        place.among = (1 + (uint64_t)by_nf->provenance.publisher) << MB_RECORD_SEQUENCE_BITS |
+                      (by_nf->entry.sequence & MB_RECORD_SEQUENCE_MAX);
+    const bool goes_back =
+        place.position < log->place.position ||
+        (place.position == log->place.position && place.among < log->place.among);
+    if (!goes_back)
+        log->place = place;
 }
 
 const char *mb_record_log_write(struct mb_record_log *log, uint64_t time,
@@ -113,7 +126,7 @@ const char *mb_record_log_write(struct mb_record_log *log, uint64_t time,
         return "has a name that every line has already; use another one";
     struct mb_json line = {.bytes = log->buffer + log->used, .capacity = MB_NF_RECORD_MAX};
     if (log->is_part)
-        append_place(&line, log->place);
+        append_place(&line, &log->place);
     append_time(&line, time, log->utc);
     if (entry != NULL && kind != MB_TUPLE_NONE)
         append_flow(&line, entry, kind);

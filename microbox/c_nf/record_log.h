@@ -7,7 +7,18 @@
 #ifndef MICROBOX_C_NF_RECORD_LOG_H
 #define MICROBOX_C_NF_RECORD_LOG_H
 
+#include "microbox/bus/reader.h"
 #include "microbox/c_nf/abi.h"
+
+/* Where a line was caused, as one process would come to it: at an entry of the worker's log, or at
+ * what an NF published there (layout.h, "NF logs"). */
+struct mb_record_place {
+    uint64_t position;
+    uint64_t among; /* 0: the worker's; else the NF, from 1, and the sequence number in its log */
+};
+
+#define MB_RECORD_SEQUENCE_BITS 48
+#define MB_RECORD_SEQUENCE_MAX  ((UINT64_C(1) << MB_RECORD_SEQUENCE_BITS) - 1)
 
 struct mb_record_log {
     const char *path; /* the caller's; the file is made at the first line. NULL: it is made */
@@ -15,12 +26,12 @@ struct mb_record_log {
     int fd;           /* of the file; -1: not made yet */
     bool begun;       /* what was in the file is gone */
     bool is_part;     /* of a log that several instances write: each line has its place in front */
-    uint64_t place;   /* of the next line: never less than of the one before */
-    int error;        /* first errno of opening or writing; 0: none */
-    uint64_t written; /* lines in the file */
-    uint64_t lost;    /* lines that could not be written */
-    uint64_t good_size; /* bytes up to the end of the last whole line */
-    uint64_t lines;     /* in the buffer */
+    struct mb_record_place place; /* of the next line: never less than of the one before */
+    int error;                    /* first errno of opening or writing; 0: none */
+    uint64_t written;             /* lines in the file */
+    uint64_t lost;                /* lines that could not be written */
+    uint64_t good_size;           /* bytes up to the end of the last whole line */
+    uint64_t lines;               /* in the buffer */
     size_t used;
     char *buffer;
 };
@@ -35,6 +46,10 @@ enum mb_tuple_kind {
 /* `fd`: of the file, where it is made already; it is taken. Else -1, and `path`. Returns 0 or
  * -ENOMEM. */
 int mb_record_log_open(struct mb_record_log *log, const char *path, int fd, bool utc);
+
+/* Lines from now on are caused by this delivery. A place before that of the last one is not taken.
+ */
+void mb_record_log_come_to(struct mb_record_log *log, const struct mb_delivery *delivery);
 
 /* Adds a line. `entry`: the event it is about, whose payload begins as `kind` says; NULL: none.
  * Returns what is wrong with the fields (a sentence), NULL: nothing; `*field`: with which. */

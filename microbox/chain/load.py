@@ -42,7 +42,13 @@ from microbox.chain.model import (
     instance_name,
     kind_of_entry,
 )
-from microbox.chain.sources import built_in_names, built_in_source, is_path, syntax_error_of
+from microbox.chain.sources import (
+    PARSERS_PACKAGE,
+    built_in_names,
+    built_in_source,
+    is_path,
+    syntax_error_of,
+)
 from microbox.chain.stack_settings import StackSettings
 from microbox.chain.validate import validate
 from microbox.channel.messages import Sandbox
@@ -321,7 +327,7 @@ class _Loader:
                 _near_file(source),
             )
             return None
-        source_of_built_in = built_in_source(written)
+        source_of_built_in = built_in_source(written) or built_in_source(written, PARSERS_PACKAGE)
         if source_of_built_in is not None:
             return source_of_built_in
         hint = did_you_mean(written, built_in_names())

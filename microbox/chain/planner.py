@@ -18,7 +18,8 @@ wanted    What the worker sets a bit for. First, what the bit delivers of the st
           must not depend on who reads it.
           Instances share out flows: each bit of one is set for its share alone. One that reads
           NF i's events is so named on what i is named for in its share, whatever its filters: the
-          mask says whose share it is in.
+          mask says whose share it is in. Where NF i takes batches, all instances are named, since
+          what it publishes lies where the batch ends.
 barrier   The earlier NFs that an NF waits for: those whose events it reads, and those that may drop
           packets that it reads of. Who reads in batches also waits for those whom they wait
           for. All others run beside it. `after` in the chain file takes the place of the second:
@@ -153,6 +154,7 @@ class _BitKey:
     switch: str = ""  # the type that it is switched by, "": only with all others
     initially: bool = True
     follows: int | None = None  # the bit that it follows; SEVERAL
+    for_all: bool = False  # not for the instance's share alone
 
 
 @dataclass
@@ -184,6 +186,7 @@ class _Planner:
         self._periods: list[set[int]] = []
         self._shares: list[Share] = []  # of the NFs
         self._bit_shares: list[Share] = []
+        self._takes_batches: list[bool] = []
         self._timer = catalog.resolve(TIMER)
         self._end = catalog.resolve(END_OF_INPUT)
         self._checkpoint = catalog.resolve(CHECKPOINT)
@@ -200,6 +203,8 @@ class _Planner:
         reader = self._readers[index]
         manifest = reader.manifest
         self._shares.append(_share(index, nf))
+        batches = any(handler.batch for handler in manifest.handlers)
+        self._takes_batches.append(batches)
         drafts = self._own_drafts(index, reader)
         delivered = {one for draft in drafts.values() for one in draft.types}
         reads = [
@@ -209,7 +214,6 @@ class _Planner:
         ]
         self.protocols.append(self._protocols_read(delivered, reads))
         because = self._barrier(index, delivered, reads, front)
-        batches = any(handler.batch for handler in manifest.handlers)
         if batches:
             self._wait_for_all_behind(because, front)
         self._is_switched.append(
@@ -304,19 +308,28 @@ class _Planner:
             for key, draft in own:
                 if (key.filter or key.switch or is_shared) and draft.types & published:
                     draft.wanted |= packets
+            for_all = is_shared and self._takes_batches[publisher]
             for key, followed in named_for.items():
-                follower = self._follower(publisher, key, is_switched=is_switched)
-                foreign = packets if self._are_apart(publisher, index) else set()
+                follower = self._follower(publisher, key, is_switched=is_switched, for_all=for_all)
+                is_apart = self._are_apart(publisher, index) and not for_all
+                foreign = packets if is_apart else set()
                 drafts.setdefault(follower, _Draft()).wanted |= followed.wanted - foreign
-        _fold_followers(drafts, _BitKey(follows=SEVERAL) if is_switched else _BitKey())
+        for_all = is_shared and any(self._takes_batches[i] for i in reads)
+        is_own = not is_switched and not for_all
+        _fold_followers(drafts, _BitKey() if is_own else _BitKey(follows=SEVERAL, for_all=for_all))
 
-    def _follower(self, publisher: int, key: _BitKey, *, is_switched: bool) -> _BitKey:
+    def _follower(
+        self, publisher: int, key: _BitKey, *, is_switched: bool, for_all: bool
+    ) -> _BitKey:
         """The bit that follows a publisher's bit. Where nothing is ever switched the own bit with
-        that filter does; else it is a bit of its own, which nobody switches but the publisher."""
-        if not is_switched:
+        that filter does; else it is a bit of its own, which nobody switches but the publisher.
+
+        What is published about a batch lies at the batch's end, whosever share that is in: all
+        instances have to look there (`for_all`)."""
+        if not is_switched and not for_all:
             return _BitKey(key.filter)
         follows = self._bits[publisher][key].bit if self._is_switched[publisher] else SEVERAL
-        return _BitKey(key.filter, follows=follows)
+        return _BitKey(key.filter, follows=follows, for_all=for_all)
 
     def _are_apart(self, one: int, other: int) -> bool:
         """True for instances, alike shared out, that have no flow in common."""
@@ -326,7 +339,9 @@ class _Planner:
     def _bit(self, index: int, key: _BitKey, draft: _Draft, manifest: Manifest) -> Bit:
         bit = len(self._bit_shares)
         share = self._shares[index] if self._shares[index].count > 1 else ALL_FLOWS
-        if share is ALL_FLOWS and key.follows is not None and key.follows != SEVERAL:
+        if key.for_all:
+            share = ALL_FLOWS
+        elif share is ALL_FLOWS and key.follows is not None and key.follows != SEVERAL:
             share = self._bit_shares[key.follows]
         self._bit_shares.append(share)
         return Bit(

@@ -13,7 +13,7 @@ from microbox.nf.function import NetworkFunction
 from microbox.nf.manifest import manifest_of
 from microbox.nf.publication import Packer
 from microbox.nf.reader import Reader
-from microbox.nf.records import RecordLog
+from microbox.nf.records import RecordLog, place_of
 
 if TYPE_CHECKING:
     from microbox.nf.batch import Batch
@@ -61,9 +61,9 @@ class Publisher:
 
     @property
     def _place(self) -> int:
-        """Position of the event that is being handled; 0 before the first one."""
+        """Of the event that is being handled; 0 before the first one."""
         deliveries = self._deliveries
-        return int(deliveries.array[deliveries.index].position) if deliveries.entry else 0
+        return place_of(deliveries.array[deliveries.index]) if deliveries.entry else 0
 
     def publish(self, type_name: str, cause: Event | None, fields: Mapping[str, Any]) -> None:
         """See NetworkFunction.publish."""

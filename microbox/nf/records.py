@@ -27,6 +27,7 @@ from microbox.nf.event import PROTOCOLS, Event, address_text, text_of
 from microbox.nf.publication import turn_round
 
 NANOSECONDS = 1_000_000_000
+SEQUENCE_BITS = 48  # MB_RECORD_SEQUENCE_BITS
 BUFFER_SIZE = 1 << 18  # bytes that are written at once
 HEADER_NAMES = frozenset("timestamp flow_id src_ip src_port dest_ip dest_port proto".split())
 
@@ -68,8 +69,7 @@ class RecordLog:
     def write(
         self, time: int, event: Event | None, fields: Mapping[str, Any], place: int = 0
     ) -> None:
-        """Adds a line, caused at position `place` of the log. Raises UsageError for what JSON
-        cannot say."""
+        """Adds a line, caused at `place` (place_of). Raises UsageError for what JSON cannot say."""
         if not HEADER_NAMES.isdisjoint(fields):
             taken = ", ".join(sorted(HEADER_NAMES.intersection(fields)))
             raise UsageError(f"record: every line has {taken} already; use another name")
@@ -77,7 +77,7 @@ class RecordLog:
         line = f'{{"timestamp": {stamp}{flow_header(event)}{encoded(fields)}}}\n'
         if self.is_part:
             self._place = max(self._place, place)  # a batch is gone through in any order
-            line = f"{self._place:016x} {line}"
+            line = f"{self._place:032x} {line}"
         octets = line.encode("utf-8", "backslashreplace")
         self._lines.append(octets)
         self._size += len(octets)
@@ -138,6 +138,17 @@ class RecordLog:
             if descriptor >= 0:
                 os.close(descriptor)
         self._fd = self._made = -1
+
+
+def place_of(delivery: Any) -> int:
+    """Where one process would come to a delivery (struct mb_delivery): at an entry of the worker's
+    log, or at what an NF published there, by the NF's index and then its sequence."""
+    place = int(delivery.position) << 64
+    by_nf = delivery.nf_entry
+    if by_nf:
+        publisher, sequence = by_nf.provenance.publisher, by_nf.entry.sequence
+        place |= (1 + publisher) << SEQUENCE_BITS | sequence & ((1 << SEQUENCE_BITS) - 1)
+    return place
 
 
 def epoch_time(time: int) -> str:

@@ -1,10 +1,11 @@
 """The log of an NF that is several instances: each writes a part, which are one file at the end.
 
-A line of a part begins with the place in the worker's log that it was written at (16 digits in
-hexadecimal, a space), which never goes back. So what is merged is in the order in which one
-instance would have written it. Where a run was cut off before that, `sort` does the same:
+A line of a part begins with its place (32 digits in hexadecimal, a space): the position in the
+worker's log that caused it, then who published what caused it. Places never go back. So what is
+merged is in the order in which one instance would have written it. Where a run was cut off before
+that, `sort` does the same:
 
-    LC_ALL=C sort -m -s -k1,1 ids.*.part | cut -c 18- > ids.jsonl
+    LC_ALL=C sort -m -s -k1,1 ids.*.part | cut -c 34- > ids.jsonl
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import BinaryIO
 
 from microbox.chain.model import ChainNF
 
-PLACE_SIZE = 16
+PLACE_SIZE = 32
 LINE_MAX = 1 << 24  # bytes; who writes a longer line breaks it here
 
 

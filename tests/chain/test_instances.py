@@ -11,7 +11,7 @@ import pytest
 
 from microbox.chain.errors import ChainErrors
 from microbox.chain.plan import Plan
-from microbox.channel.messages import Bit
+from microbox.channel.messages import ALL_FLOWS, Bit
 from microbox.events.catalog import built_in
 
 NF = Callable[..., Any]
@@ -147,3 +147,16 @@ def test_too_many_are_refused(nf: NF, plan: MakePlan) -> None:
     with pytest.raises(ChainErrors) as raised:
         plan(nf("one", on=["tcp"], instances=40), nf("two", on=["tcp"], instances=40))
     assert "the chain has 80 NFs; expected at most 64" in str(raised.value)
+
+
+def test_all_look_where_a_batch_ends(nf: NF, plan: MakePlan) -> None:
+    """What is published about a batch lies there, whosever share that place is in."""
+    made = plan(
+        nf("publisher", batch=["tcp.data"], publishes=["alert"]),
+        nf("reader", on=["alert"], instances=2),
+    )
+    for reader in made.nfs[1:]:
+        own, follower = reader.bits
+        assert own.share.count == 2
+        assert (follower.share, follower.types) == (ALL_FLOWS, [])
+        assert set(numbers("tcp.data")) <= set(follower.wanted)

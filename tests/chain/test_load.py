@@ -499,3 +499,12 @@ def test_no_other_nf_is_called_like_an_instance(complaints: Complaints) -> None:
           - {nf: flow_log, name: my_nf.2}
     """)
     assert error.startswith("chain.yaml:5:26: two NFs are called 'my_nf.2', the first in line 4")
+
+
+def test_a_parser_may_be_named(load: Load) -> None:
+    chain = load("""
+        input: capture.pcap
+        chain: [{nf: http, instances: 2}, http_log]
+    """)
+    assert [nf.name for nf in chain.nfs] == ["http.1", "http.2", "http_log"]
+    assert {nf.source.name for nf in chain.nfs[:2]} == {"http.py"}

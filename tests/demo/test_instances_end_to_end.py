@@ -59,6 +59,7 @@ def test_logs_and_output_do_not_depend_on_their_number(workbench: Workbench, dem
             f"logs-{count}",
             {"nf": "firewall", "deny": DENIED, "instances": count},
             {"nf": "flow_log", "instances": count},
+            {"nf": "http", "instances": count},
             {"nf": "http_log", "instances": count, "spread_by": "hosts"},
             {"nf": "ids", "rules": RULES, "instances": count},
             {"nf": COUNT, "instances": count},
@@ -102,6 +103,40 @@ def test_instances_read_what_instances_publish(workbench: Workbench, demo: Path)
     assert seen[0]["reader.jsonl"].count(b"\n") > 50
     for one, other in itertools.pairwise(seen):
         assert one == other
+
+
+BIG = """
+from microbox import on_batch
+
+class Big(NetworkFunction):
+    "Publish an alert for each large segment, all of a batch at one position of the log."
+
+    publishes = ["alert"]
+
+    @on_batch("tcp.data")
+    def seen(self, batch):
+        for event in batch:
+            if len(event.data) > 1400:
+                self.alert(event, str(len(event.data)))
+"""
+
+
+def test_instances_read_what_is_published_about_a_batch(workbench: Workbench, demo: Path) -> None:
+    """An alert lies where the batch ends, which may be in the share of another instance."""
+    big, reader = workbench.nf("big", BIG), workbench.nf("reader", READER)
+    one, three = (
+        run(
+            workbench,
+            f"logs-{count}",
+            big,
+            {"nf": reader, "instances": count},
+            "alert_log",
+            capture=demo,
+        )
+        for count in (1, 3)
+    )
+    assert one["reader.jsonl"].count(b"\n") > 500
+    assert one == three
 
 
 FRAGILE = """
