@@ -36,6 +36,7 @@ const struct mb_nf_descriptor microbox_nf = {
     .handlers = {{.name = "refuse", .types = {"tcp.start"}, .call = refuse}},
     .publishes = {"alert"},
     .is_inline = true,
+    .leaves_flows = true,
     .state_size = sizeof(struct block_port),
     .finish = finish,
 };

@@ -157,7 +157,8 @@ struct mb_nf_descriptor {
     const char *publishes[16];             /* MB_NF_PUBLISHES_MAX; "alert" to give alerts */
     struct mb_nf_type declares[8];         /* MB_NF_DECLARES_MAX */
     bool is_inline;                        /* may return MB_DROP, MB_DROP_FLOW, MB_RESET */
-    bool unsubscribes;
+    bool leaves_flows; /* unsubscribes, or gives verdicts on flows that the stack is to be told of:
+                          later packets of such a flow then cost it nothing */
     uint32_t state_size;
     uint32_t flow_state_size;         /* bytes; 0: it keeps nothing of flows */
     uint32_t flow_states_max;         /* flows with a state at a time; 0: MB_NF_FLOW_STATES */

@@ -170,7 +170,7 @@ static int unsubscribe(struct mb_nf *nf, const struct mb_event *event) {
         mb_flow_states_end(&runner->states, event->entry->flow);
         return 0;
     case EPERM:
-        mb_c_nf_fail(runner, "unsubscribe: write .unsubscribes = true");
+        mb_c_nf_fail(runner, "unsubscribe: write .leaves_flows = true");
         return -1;
     case ENOENT:
         mb_c_nf_fail(runner, "unsubscribe: this event has no flow; look at event->entry->flow");

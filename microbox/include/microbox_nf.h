@@ -125,7 +125,7 @@ static inline int mb_summarize_fields(struct mb_nf *nf, const struct mb_field *f
     return nf->services->summarize(nf, fields, count);
 }
 
-/* No more events of this event's flow. The descriptor says `.unsubscribes = true`. */
+/* No more events of this event's flow. The descriptor says `.leaves_flows = true`. */
 static inline int mb_unsubscribe(struct mb_nf *nf, const struct mb_event *event) {
     return nf->services->unsubscribe(nf, event);
 }

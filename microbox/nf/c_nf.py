@@ -94,7 +94,7 @@ class _Shown:
             "__annotations__": {},
             DESCRIPTOR: descriptor,
             "inline": bool(descriptor.is_inline),
-            "commands": bool(descriptor.unsubscribes),
+            "commands": bool(descriptor.leaves_flows),
             "publishes": texts(descriptor.publishes),
             "declares": {
                 text_of(one.name): {

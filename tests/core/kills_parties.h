@@ -131,7 +131,7 @@ static const struct mb_nf_descriptor descriptors[PARTIES] = {
     [TALKER] = {PARTY(talk)},
     [ANNOUNCER] = {PARTY(announce)},
     [EAVESDROPPER] = {PARTY(eavesdrop), .flow_state_size = sizeof(uint64_t), .flow_states_max = 64},
-    [LEAVER] = {PARTY(leave), .unsubscribes = true},
+    [LEAVER] = {PARTY(leave), .leaves_flows = true},
     [WITNESS] = {PARTY(write_down)},
     [DAWDLER] = {PARTY(dawdle)},
 };

@@ -168,7 +168,7 @@ def test_values_are_written_as_python_writes_them(small: Any, capture: MakeCaptu
     path = capture([udp(b"")])
 
     class Written(NetworkFunction):
-        inline = False
+        inline = commands = False
 
         @on("packet")
         def see(self, event: Event) -> None:
@@ -211,7 +211,7 @@ def test_values_are_written_as_python_writes_them(small: Any, capture: MakeCaptu
         ),
         ('mb_record(nf, event, mb_int("proto", 1)); return MB_PASS;', "", "line has already"),
         ('mb_record(nf, event, mb_float("f", 0.0 / 0.0)); return MB_PASS;', "", "finite number"),
-        ("mb_unsubscribe(nf, event); return MB_PASS;", "", "write .unsubscribes = true"),
+        ("mb_unsubscribe(nf, event); return MB_PASS;", "", "write .leaves_flows = true"),
         ("mb_flow_state(nf, event); return MB_PASS;", "", "write .flow_state_size"),
         (
             "struct mb_event e = *event; mb_record_fields(nf, &e, NULL, 0); return MB_PASS;",
@@ -427,6 +427,14 @@ def test_its_parameters_and_event_types_are_shown(workbench: Workbench) -> None:
     shown = workbench.run("events", "tcp.data.said", "--chain", chain).stdout
     assert "begin" in shown
     assert "i64" in shown
+
+
+def test_it_is_confined_as_one_in_python(workbench: Workbench, small: Any) -> None:
+    small("extern int fork(void); *value += fork() < 0; return MB_PASS;")
+    result = workbench.run("run", workbench.chain("./small.c"))
+    assert result.returncode == 0, result.stderr
+    (report,) = workbench.summary()["nfs"]
+    assert report["summary"] == {"value": 12}
 
 
 def test_a_crash_is_reported_with_its_signal_and_handler(workbench: Workbench, small: Any) -> None:
