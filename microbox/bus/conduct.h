@@ -18,6 +18,7 @@ enum mb_misconduct {
     MB_LOG_HEAD_RAN_BACK,     /* likewise, of its own log */
     MB_COMMAND_HEAD_RAN_BACK, /* likewise */
     MB_UNKNOWN_VERDICT,       /* found: the byte, expected: the largest verdict */
+    MB_UNSOUND_REWRITE,       /* found: how many, expected: how many */
 };
 
 /* What an NF's page said when it was looked at last, and what was wrong first. */

@@ -24,6 +24,8 @@ struct mb_judge_counters {
     uint64_t flows_reset;
     uint64_t unjudged_passed; /* packets that the NF was gone for */
     uint64_t unjudged_dropped;
+    uint64_t rewrites; /* of flows, taken */
+    uint64_t rewrites_refused;
 };
 
 struct mb_stack_counters {

@@ -61,6 +61,7 @@ struct judge {
     uint64_t mask[2];
     bool fails_closed;
     uint8_t unknown_verdict; /* the first that it gave; 0: none */
+    uint64_t unsound_rewrites;
 };
 
 struct mb_gate {
@@ -153,6 +154,10 @@ void mb_gate_watch_rewrites(struct mb_gate *gate, uint32_t index,
 
 uint8_t mb_gate_unknown_verdict(const struct mb_gate *gate, uint32_t index) {
     return gate->judge[index].unknown_verdict;
+}
+
+uint64_t mb_gate_unsound_rewrites(const struct mb_gate *gate, uint32_t index) {
+    return gate->judge[index].unsound_rewrites;
 }
 
 uint64_t mb_gate_room(const struct mb_gate *gate) {
@@ -320,6 +325,17 @@ static void send(struct mb_gate *gate, const struct pending *packet, const struc
     mb_translations_apply(gate->translations, &copy, mb_sink_last(gate->config.sink));
 }
 
+static void count_rewrite(struct mb_gate *gate, unsigned index) {
+    gate->counters.rewrites++;
+    gate->by_nf[index].rewrites++;
+}
+
+static void refuse_rewrite(struct mb_gate *gate, unsigned index) {
+    gate->counters.rewrites_refused++;
+    gate->judge[index].unsound_rewrites++;
+    gate->by_nf[index].rewrites_refused++;
+}
+
 static void take_rewrite(struct mb_gate *gate, const struct pending *packet, unsigned index,
                          uint64_t sequence) {
     const struct judge *judge = &gate->judge[index];
@@ -330,9 +346,9 @@ static void take_rewrite(struct mb_gate *gate, const struct pending *packet, uns
     const uint8_t *bytes = gate->config.pool + packet->frame.offset;
     const struct mb_leaving cause = leaving(packet, &packet->frame, bytes, packet->direction);
     if (mb_translations_take(gate->translations, &cause, index, &judge->rewrites[slot]))
-        gate->counters.rewrites++;
+        count_rewrite(gate, index);
     else
-        gate->counters.rewrites_refused++;
+        refuse_rewrite(gate, index);
 }
 
 /* Frames and their order stay as they were, but leave with the packet that made the datagram whole,

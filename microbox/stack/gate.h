@@ -86,6 +86,9 @@ void mb_gate_watch_rewrites(struct mb_gate *gate, uint32_t index,
 /* The first verdict of NF `index` that is none, read as MB_PASS; 0: there was none. */
 uint8_t mb_gate_unknown_verdict(const struct mb_gate *gate, uint32_t index);
 
+/* How many rewrites NF `index` left that were refused. */
+uint64_t mb_gate_unsound_rewrites(const struct mb_gate *gate, uint32_t index);
+
 /* How many more packets may be added. */
 uint64_t mb_gate_room(const struct mb_gate *gate);
 

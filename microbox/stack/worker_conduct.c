@@ -9,6 +9,9 @@ static void look_at(struct mb_worker *worker, uint32_t index) {
     const uint8_t unknown = worker->gate ? mb_gate_unknown_verdict(worker->gate, index) : 0;
     if (unknown != 0)
         mb_conduct_accuse(&nf->conduct, MB_UNKNOWN_VERDICT, unknown, MB_VERDICTS - 1);
+    const uint64_t unsound = worker->gate ? mb_gate_unsound_rewrites(worker->gate, index) : 0;
+    if (unsound != 0)
+        mb_conduct_accuse(&nf->conduct, MB_UNSOUND_REWRITE, unsound, 0);
 }
 
 void mb_worker_look_at_conduct(struct mb_worker *worker) {

@@ -507,6 +507,9 @@ static void a_rewrite_of_another_flow_than_the_packets_is_refused(void **state) 
     const struct mb_gate_counters counters = mb_gate_counters(bench->gate);
     assert_int_equal(counters.rewrites, 0);
     assert_int_equal(counters.rewrites_refused, 2);
+    assert_int_equal(mb_gate_judge(bench->gate, 0)->rewrites_refused, 2);
+    assert_int_equal(mb_gate_unsound_rewrites(bench->gate, 0), 2);
+    assert_int_equal(mb_gate_unsound_rewrites(bench->gate, 1), 0);
     assert_int_equal(counters.translated, 0);
 }
 

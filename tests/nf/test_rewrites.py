@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from microbox import DROP, Event, NetworkFunction, on
+from microbox import DROP, Event, NetworkFunction, on, testing
 from microbox.nf.errors import DefinitionError
 from microbox.nf.manifest import edits_of, is_inline
 from microbox.testing import RunFailed, run_nf
@@ -81,6 +81,21 @@ def test_a_flow_leaves_with_its_new_name_both_ways(capture: MakeCapture) -> None
     }
     assert result.counters["gate_rewrites"] == 1
     assert result.counters["gate_translated"] == result.counters["packets"]
+
+
+def test_what_leaves_depends_on_neither_the_log_nor_the_schedule(
+    capture: MakeCapture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rewrite in the middle of each flow, drops behind it; the small log goes round, and its
+    worker waits for each of the NFs again and again."""
+    ports = range(1000, 2500)
+    path = capture([frame for port in ports for frame in connection([b"a", b"b"], port=port)])
+    outputs = []
+    for slots in (4096, 4096, 65536):
+        monkeypatch.setattr(testing, "LOG_SLOTS", slots)
+        outputs.append(run_nf([Hider, Late, Blocker], path).output)
+    assert len(outputs[0]) == 7 * len(ports)
+    assert outputs[0] == outputs[1] == outputs[2]
 
 
 def test_said_twice_by_two_nfs_the_last_one_holds(capture: MakeCapture) -> None:
