@@ -19,7 +19,7 @@ from microbox.nf.errors import UsageError
 from microbox.nf.event import Event
 from microbox.nf.handlers import BatchCall, Call
 from microbox.nf.problems import HandlerFailed
-from microbox.nf.reader import BusError
+from microbox.nf.reader import BusError, severity_of
 from microbox.nf.runner import NO_EVENT, Runner
 from microbox.nf.waiter import Waiter
 
@@ -96,7 +96,7 @@ class AsyncRunner(Runner):
             self._between()
             return self._reader.poll(0) or await self._wait()
         except BusError as error:
-            self._tell(Problem("error", str(error)))
+            self._tell(Problem(severity_of(error), str(error)))
             return 0
         finally:
             self._deliveries.is_at_rest = False

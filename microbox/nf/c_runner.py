@@ -23,7 +23,7 @@ from microbox.nf.handlers import Handlers
 from microbox.nf.manifest import FLOW_STATE_HANDLER
 from microbox.nf.problems import HandlerFailed
 from microbox.nf.publication import common_prefix
-from microbox.nf.reader import Reader, poll_error
+from microbox.nf.reader import Reader, name_of, poll_error, severity_of
 from microbox.nf.records import RecordFile
 from microbox.nf.runner import END_OF_INPUT, PROBLEMS_TOLD, address_of, shapes_of
 from microbox.nf.verdict import Verdict
@@ -210,8 +210,9 @@ class CRunner:
             self._tell_failures()
         elif outcome == lib.MB_C_NF_BROKEN:
             nf = ffi.new("uint32_t *")
-            error = poll_error(lib.mb_c_nf_bus_error(self._runner, nf), nf[0])
-            self._tell(Problem("error", str(error)))
+            status = lib.mb_c_nf_bus_error(self._runner, nf)
+            error = poll_error(status, name_of(self._configure.names, nf[0]))
+            self._tell(Problem(severity_of(error), str(error)))
         elif outcome == lib.MB_C_NF_ENDED:
             self.finish()
             self._reader.advance()

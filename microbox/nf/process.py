@@ -263,7 +263,6 @@ def main() -> int:
     """Runs the NF; the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
     lib.mb_die_with_parent(os.getppid())
-    lib.mb_become_undumpable()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     with Channel.from_descriptor(int(sys.argv[1])) as channel:

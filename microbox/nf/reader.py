@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from microbox._core import ffi, lib
@@ -27,11 +28,27 @@ class BusError(RuntimeError):
     """Memory that should be shared cannot be."""
 
 
-def poll_error(error: int, broken: int) -> BusError:
-    """Why a poll failed: -errno, and whose log is broken."""
+class BrokenLogError(BusError):
+    """Another NF's log is broken. That is not this NF's fault, and it goes on without."""
+
+
+def poll_error(error: int, broken: str) -> BusError:
+    """Why a poll failed: -errno, and the name of the NF whose log is broken."""
     if error == -errno.EPROTO:
-        return BusError(f"the log of NF {broken} is not what it should be; its events are left out")
+        return BrokenLogError(
+            f"what {broken} publishes is not what it should be; its events are left out now"
+        )
     return BusError(f"the log cannot be read: {os.strerror(-error)}")
+
+
+def name_of(names: Sequence[str], index: int) -> str:
+    """Of an NF; one that came later is only known by its number."""
+    return names[index] if index < len(names) else f"NF {index}"
+
+
+def severity_of(error: BusError) -> str:
+    """Of the problem that is reported: what another NF did ends nothing."""
+    return "warning" if isinstance(error, BrokenLogError) else "error"
 
 
 class Reader:
@@ -69,6 +86,7 @@ class Reader:
         self.pool_size = 0
         self._shared_pool: Any = None
         self._broken = ffi.new("uint32_t *")
+        self._names = [*configure.names, *["?"] * lib.MB_NFS_MAX]
 
     @staticmethod
     def _describe_bits(config: Any, bits: list[Bit]) -> None:
@@ -140,7 +158,7 @@ class Reader:
             self._reader, self.deliveries, CAPACITY, timeout_ns, self._broken
         )
         if count < 0:
-            raise poll_error(count, self._broken[0])
+            raise poll_error(count, name_of(self._names, self._broken[0]))
         return int(count)
 
     def advance(self) -> None:

@@ -35,7 +35,7 @@ from microbox.nf.manifest import (
 )
 from microbox.nf.problems import HandlerFailed, Hint, kept_message, no_hint, problem_of
 from microbox.nf.publisher import Publisher
-from microbox.nf.reader import BusError, Reader
+from microbox.nf.reader import BusError, Reader, severity_of
 from microbox.nf.records import RecordLog
 from microbox.nf.rewrites import Rewrites
 from microbox.nf.switches import Switches
@@ -132,7 +132,7 @@ class Runner:
         try:
             count = self._reader.poll(timeout_ns)
         except BusError as error:
-            self._tell(Problem("error", str(error)))
+            self._tell(Problem(severity_of(error), str(error)))
             return 0
         if count:
             self._handle(count)

@@ -137,6 +137,9 @@ class Hostile(NetworkFunction):
         thread.start()
         thread.join()
 
+    def finish(self) -> None:
+        (Path(__file__).parent / "shared" / "done").touch()
+
     def _targets(self) -> dict[str, Any]:
         """Process numbers and paths that the test has written down by now."""
         file = Path(__file__).parent / "shared" / "targets.json"

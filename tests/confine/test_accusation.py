@@ -69,5 +69,26 @@ def test_it_is_ended_with_what_it_did(workbench: "Workbench", demo: "Path", lie:
     assert workbench.processes() == {}
 
 
+SHOUT = """
+class Shout(NetworkFunction):
+    @on("packet")
+    def see(self, event):
+        self.alert(event, "packet")
+"""
+
+
+def test_a_broken_log_is_left_out_and_the_rest_goes_on(
+    workbench: "Workbench", demo: "Path"
+) -> None:
+    lie = LIAR.replace("inline = True", 'publishes = ["alert"]')
+    lie = lie.replace("{lie}", "page.log_head = 2**40").replace("time.sleep(60)", "pass")
+    liar, shout = workbench.nf("liar", lie), workbench.nf("shout", SHOUT)
+    result = workbench.run("run", workbench.chain(shout, liar, "alert_log", capture=demo))
+    assert result.returncode == 0
+    assert "alert_log: what liar publishes is not what it should be" in result.stderr
+    alerts = {nf["name"]: nf["alerts"] for nf in workbench.summary()["nfs"]}
+    assert len(workbench.log("alert_log")) == alerts["shout"]
+
+
 def test_only_a_sound_accusation_is_a_message() -> None:
     assert from_child({"kind": "accused", "index": 3, "why": "it lies"}) == Accused(3, "it lies")

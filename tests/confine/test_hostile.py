@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
+OWN_USERS = 0x70000000  # MB_OWN_USERS
 REFUSED = {"EPERM", "EACCES", "EBADF", "EINVAL", "ENOSYS"}
 """EBADF, and EINVAL for truncating: the capture's descriptor is one for reading. ENOSYS: calls that
 do not exist for an NF."""
@@ -27,6 +28,9 @@ class Count(NetworkFunction):
     @on("tcp")
     def see(self, event):
         self.record(event, type=str(event.type), packet=event.packet)
+    def finish(self):
+        while not os.path.exists(os.path.join(os.path.dirname(__file__), "shared", "done")):
+            time.sleep(0.01)  # it is to be there to be attacked
 """
 
 BY_USER = {
@@ -57,6 +61,7 @@ def prepared(workbench: "Workbench", prefix: list[str], **keys: Any) -> Path:
     folder = workbench.folder
     shutil.copy(Path(__file__).with_name("hostile.py"), folder)
     (folder / "shared").mkdir(exist_ok=True)
+    (folder / "shared" / "done").unlink(missing_ok=True)
     shutil.copy(ROOT / "captures" / "sample.pcap", folder / "in.pcap")
     (folder / "secret").write_text("nobody's business\n")
     count = workbench.nf("count", COUNT)
@@ -76,7 +81,24 @@ def prepared(workbench: "Workbench", prefix: list[str], **keys: Any) -> Path:
     return chain
 
 
-def attack(workbench: "Workbench", chain: Path, prefix: list[str]) -> dict[str, list[str]]:
+def expect_in_ps(workbench: "Workbench", process: int, prefix: list[str], *, is_off: bool) -> None:
+    """What `microbox ps` says of the NF while it runs."""
+    (run,) = json.loads(workbench.run("ps", "--json").stdout)
+    (shown,) = [nf["in_force"] for nf in run["nfs"] if nf["process"] == process]
+    assert shown["sandbox"] is not is_off
+    assert shown["undumpable"] is not is_off
+    assert shown["seccomp"] is not is_off
+    assert shown["no_new_privileges"] is not is_off
+    assert (shown["landlock"] > 0) is not is_off
+    user = NOBODY if prefix else os.geteuid()
+    has_own = os.geteuid() == 0 and not prefix and not is_off
+    assert shown["user"] == (OWN_USERS + process if has_own else user)
+    assert workbench.run("ps").stdout.count("sandbox: off") == int(is_off)
+
+
+def attack(
+    workbench: "Workbench", chain: Path, prefix: list[str], *, is_off: bool = False
+) -> dict[str, list[str]]:
     """Runs the chain; what became of each attempt."""
     folder = workbench.folder
     process = workbench.start("run", chain, "--overwrite", prefix=prefix)
@@ -90,6 +112,7 @@ def attack(workbench: "Workbench", chain: Path, prefix: list[str]) -> dict[str, 
         "log": str(folder / "microbox-logs" / "count.jsonl"),
         "new": str(folder / "microbox-logs" / "new"),
     }
+    expect_in_ps(workbench, own, prefix, is_off=is_off)
     (folder / "targets").write_text(json.dumps(targets))
     (folder / "targets").rename(folder / "shared" / "targets.json")
     result = workbench.end(process)
@@ -123,7 +146,7 @@ def test_nothing_that_it_tries_succeeds(workbench: "Workbench", prefix: list[str
 def test_without_a_sandbox_much_of_it_succeeds(workbench: "Workbench", prefix: list[str]) -> None:
     """So the attempts are real, and what refuses them is the sandbox; seals hold without it."""
     chain = prepared(workbench, prefix, hostile={"gently": True, "sandbox": "off"})
-    attempts = attack(workbench, chain, prefix)
+    attempts = attack(workbench, chain, prefix, is_off=True)
     succeeded = {name for name, errors in attempts.items() if "0" in errors}
     assert succeeded >= {
         "the control socket", "a socket", "read another's file", "make a file", "chmod",
