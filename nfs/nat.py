@@ -6,7 +6,7 @@ import ipaddress
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from microbox import (
     DROP_FLOW,
@@ -69,6 +69,8 @@ class Nat(NetworkFunction):
     endpoint's last flow is given out again. Where nothing is left the flow is dropped. A family
     without an outside address is left as it is.
     """
+
+    per_flow: ClassVar = False
 
     outside: list[str]
     inside: list[str] = parameter(

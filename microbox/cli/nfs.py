@@ -89,6 +89,7 @@ def as_json(name: str, manifest: Manifest) -> dict[str, Any]:
         "doc": manifest.doc,
         "inline": manifest.is_inline,
         "edits": manifest.edits,
+        "per_flow": manifest.per_flow,
         "parameters": [
             {
                 "name": one.name,
@@ -173,6 +174,8 @@ def _print_nf(out: Console, name: str, manifest: Manifest) -> None:
         out.print(Text("\nInline: it may drop packets."))
     if manifest.edits:
         out.print(Text(f"Edits {manifest.edits} of packets."))
+    if not manifest.per_flow:
+        out.print(Text("Knows all flows together: it has one instance."))
 
 
 def _print_parameter(out: Console, one: ParameterDeclaration) -> None:

@@ -309,3 +309,26 @@ def test_a_condition_that_makes_no_sense(microbox: Microbox, write: Write) -> No
         "chain.yaml:4:44: event 'tcp.data.get': 'flow.tcp.data' has no field 'destination_prt'; "
         "did you mean 'destination_port'?"
     ) in " ".join(ran.err.split())
+
+
+def test_an_nf_that_is_several_processes(microbox: Microbox, write: Write) -> None:
+    write(
+        "chain.yaml",
+        """\
+        input: sample.pcap
+        chain: [{nf: block_telnet, instances: 2}, {nf: flow_log, instances: 3, spread_by: hosts}]
+        """,
+    )
+    ran = microbox("check", "chain.yaml")
+    assert (ran.status, ran.err) == (0, "")
+    lines = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert lines[0] == "chain.yaml: fine. sample.pcap, 3 NFs in 2 stages"
+    assert "flow_log instances 3 processes, all flows of two hosts in one of them" in lines
+    assert any("block_telnet x 2 (may drop)" in line for line in lines)
+    assert [line for line in lines if line.startswith("flow_log waits for")] == [
+        "flow_log waits for block_telnet: it may drop tcp"
+    ]
+    nfs = microbox("check", "chain.yaml", "--json").json["nfs"]
+    assert [nf["name"] for nf in nfs][:3] == ["block_telnet.1", "block_telnet.2", "flow_log.1"]
+    assert nfs[3]["instance"] == {"entry": "flow_log", "index": 1, "count": 3, "by": "hosts"}
+    assert nfs[-1]["instance"] is None
