@@ -111,13 +111,10 @@ def send(connected: socket.socket, payload: bytes, fds: Sequence[int]) -> None:
 def receive(connected: socket.socket, buffer: bytearray, decode: Decoder) -> Received:
     """The next message; `buffer` has MESSAGE_LIMIT bytes. Raises ChannelError, BlockingIOError."""
     try:
-        length, control, flags, _ = connected.recvmsg_into(
-            [buffer],
-            socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize),
-            socket.MSG_CMSG_CLOEXEC,
-        )
-    except ConnectionResetError as error:
-        raise ChannelClosed("the other end is gone") from error
+        length, control, flags = _next_datagram(connected, buffer)
+    except ConnectionResetError:
+        # It left something of ours unread. What it said before it went is still there.
+        length, control, flags = _next_datagram(connected, buffer)
     fds = _descriptors_in(control)
     if length == 0:
         _close_all(fds)
@@ -133,6 +130,14 @@ def receive(connected: socket.socket, buffer: bytearray, decode: Decoder) -> Rec
         _close_all(fds)
         raise
     return message, fds
+
+
+def _next_datagram(
+    connected: socket.socket, buffer: bytearray
+) -> tuple[int, list[tuple[int, int, bytes]], int]:
+    room = socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize)
+    length, control, flags, _ = connected.recvmsg_into([buffer], room, socket.MSG_CMSG_CLOEXEC)
+    return length, control, flags
 
 
 def _decode(payload: memoryview, flags: int, decode: Decoder) -> Message:

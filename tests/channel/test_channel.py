@@ -172,3 +172,15 @@ def test_the_asynchronous_end_waits_both_ways() -> None:
 async def send_many(channel: AsyncChannel, message: Load, count: int) -> None:
     for _ in range(count):
         await channel.send(message)
+
+
+def test_the_last_words_of_one_who_left_something_unread_arrive(ends: Ends) -> None:
+    channel, peer = ends
+    channel.send(Begin())
+    other = Channel(peer.dup())
+    other.send(Problem("warning", "the last words"))
+    other.close()
+    peer.close()
+    assert channel.receive()[0] == Problem("warning", "the last words")
+    with pytest.raises(ChannelClosed):
+        channel.receive()
