@@ -57,7 +57,7 @@ from microbox.nf.records import RecordFile
 from microbox.nf.running import AnyRunner, runner_of
 from microbox.nf.verdict import Verdict
 from microbox.runtime import worker_process
-from microbox.runtime.launch import neighbours
+from microbox.runtime.neighbours import neighbours
 
 ANY_NF = type[NetworkFunction] | str | Path
 """A class, the name of a built-in NF, or the path of a file."""

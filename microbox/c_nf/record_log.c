@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -145,12 +146,24 @@ const char *mb_record_log_write(struct mb_record_log *log, uint64_t time,
 
 /* --- the file --- */
 
+/* A process of the NF before has written what is there. */
+static int keep(struct mb_record_log *log) {
+    struct stat status;
+    if (fstat(log->fd, &status) != 0)
+        return -1;
+    log->good_size = (uint64_t)status.st_size;
+    return 0;
+}
+
 static int begin_file(struct mb_record_log *log) {
     if (log->begun)
         return 0;
     if (log->fd < 0)
         log->fd = open(log->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (log->fd < 0 || ftruncate(log->fd, 0) != 0)
+    if (log->fd < 0)
+        return -errno;
+    const int result = fcntl(log->fd, F_GETFL) & O_APPEND ? keep(log) : ftruncate(log->fd, 0);
+    if (result != 0)
         return -errno;
     log->begun = true;
     return 0;

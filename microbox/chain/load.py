@@ -50,6 +50,7 @@ from microbox.chain.sources import (
     syntax_error_of,
 )
 from microbox.chain.stack_settings import StackSettings
+from microbox.chain.supervision import supervision_of
 from microbox.chain.validate import validate
 from microbox.channel.messages import Sandbox
 from microbox.nf.shared_object import is_c
@@ -297,6 +298,7 @@ class _Loader:
             after=_names(entry.get("after")),
             group=group,
             sandbox=self._sandbox_of(_sound(SandboxSettings, entry.get("sandbox"))),
+            supervision=supervision_of(entry),
             written=written,
             position=position,
             key_positions={key: self._document.key_position((*location, key)) for key in entry},

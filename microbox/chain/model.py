@@ -24,7 +24,8 @@ from pydantic import (
 
 from microbox.chain.conditions.rule import Rule
 from microbox.chain.errors import NOWHERE, Position
-from microbox.chain.stack_settings import U32_MAX, Section, StackSettings
+from microbox.chain.stack_settings import U32_MAX, Duration, Section, StackSettings
+from microbox.chain.supervision import NO_SUPERVISION, RestartEntry, Supervision
 from microbox.channel.messages import HostNetwork, Sandbox, TypeDeclaration
 
 LOG_SLOTS_DEFAULT = 65_536
@@ -133,6 +134,12 @@ class NetworkFunctionEntry(BaseModel):
     )
     spread_by: Literal["flow", "hosts"] = Field(default="flow", description="flow or hosts")
     sandbox: SandboxSettings = Field(default=SandboxSettings(), description=_SANDBOX)
+    restart: RestartEntry = Field(
+        default=None, description="true, false, or a mapping such as {attempts: 5, backoff: 100ms}"
+    )
+    deadline: Duration | None = Field(
+        default=None, description="a duration with its unit, such as 2s or 500ms"
+    )
 
 
 class ParallelEntry(Section):
@@ -218,6 +225,7 @@ class ChainNF:
     key_positions: dict[str, Position] = field(default_factory=dict)
     value_positions: dict[str, Position] = field(default_factory=dict)
     sandbox: Sandbox = field(default_factory=Sandbox)
+    supervision: Supervision = NO_SUPERVISION
     added_because: str = ""  # why it is in the chain though the file does not name it
     spread: Spread | None = None  # None: one process has all flows
 

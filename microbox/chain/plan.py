@@ -8,6 +8,7 @@ from typing import Any
 from microbox.chain.filters import FilterFacts
 from microbox.chain.model import Chain, Spread
 from microbox.chain.module_needs import ModuleNeed, modules_of
+from microbox.chain.supervision import NO_SUPERVISION, Supervision
 from microbox.channel.messages import (
     AreaShape,
     Bit,
@@ -61,6 +62,7 @@ class PlannedNF:
     loses: list[int]  # types that count as lost where it skips; [] where it does not
     fails_closed: bool
     written: str
+    supervision: Supervision = NO_SUPERVISION
     filters: dict[str, FilterFacts] = field(default_factory=dict)
     derives: list[WorkerDerivedType] = field(default_factory=list)  # from what it publishes
 

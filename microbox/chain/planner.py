@@ -257,6 +257,7 @@ class _Planner:
             on_error=nf.on_error,
             skips=nf.skips,
             loses=_numbers(self._asked_for(index, reader)) if nf.skips else [],
+            supervision=nf.supervision,
             fails_closed=manifest.is_inline and nf.on_failure != "open",
             written=nf.written or nf.name,
             derives=list(reader.derives.values()),

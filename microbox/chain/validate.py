@@ -20,6 +20,7 @@ from microbox.chain.model import (
     ParallelEntry,
 )
 from microbox.chain.stack_settings import HostSettings, StackSettings, SuspiciousSettings
+from microbox.chain.supervision import RestartSettings
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "": ChainFile,
@@ -29,6 +30,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "log": LogSettings,
     "logs": LogsSettings,
     "chain": NetworkFunctionEntry,
+    "chain.restart": RestartSettings,
     "chain.parallel": NetworkFunctionEntry,
 }
 """The model of each mapping, by the names of the keys on the way to it."""

@@ -24,7 +24,15 @@ from microbox.channel.datagram import (
 from microbox.channel.messages import Message
 from microbox.channel.wire import from_wire
 
-__all__ = ["MESSAGE_LIMIT", "Channel", "ChannelClosed", "ChannelError", "Decoder", "pair"]
+__all__ = [
+    "MESSAGE_LIMIT",
+    "Channel",
+    "ChannelClosed",
+    "ChannelError",
+    "Decoder",
+    "Received",
+    "pair",
+]
 
 
 class Channel:

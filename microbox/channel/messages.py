@@ -23,6 +23,18 @@ validates what children say (`microbox.runtime.validation`). Order of a run::
     controller → any     Stop         end early, in order: the input is over now
     worker → controller  Accused      an NF breaks the protocol: it is to be killed
     worker → controller  Done         then it exits
+
+NFs come and go while packets flow. One that comes has been made ready as above, up to Ready, though
+without neighbours; then::
+
+    controller → worker  Pause        let all NFs come to the head of the log
+    worker → controller  Paused       nothing is in flight
+    controller → NF      Neighbour    to all that are to know each other, old and new
+    NF → controller      Met
+    controller → worker  Attach, Detach, Subscribe
+    controller → worker  Resume
+    worker → controller  Resumed      packets flow again, with or without the change
+    NF → controller      Leave        the NF's user wants it to leave
 """
 
 from __future__ import annotations
@@ -274,6 +286,8 @@ class StartWorker:
     hosts: list[HostNetwork]
     modules: list[ModuleFile] = field(default_factory=list)  # in the order in which they run
     derived: list[WorkerDerivedType] = field(default_factory=list)  # parents before children
+    pace: int = 0  # thousandths of the speed at which the packets were captured; 0: as fast as can
+    # be
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +311,7 @@ class Attach:
     shape: AreaShape
     fails_closed: bool
     skips: bool = False
+    catches_up: bool = False  # it is told of the flows that there are before its first packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,11 +428,12 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Detach:
-    """This NF's process is gone."""
+    """This NF's process is gone; or, in a pause, it leaves in order, and its process is told."""
 
     kind = "detach"
     index: int
     status: int
+    in_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +450,51 @@ class Accused:
     kind = "accused"
     index: int
     why: str  # as a part of a sentence about it
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Handle no further packet, and answer when all NFs have read everything."""
+
+    kind = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Nothing is in flight."""
+
+    kind = "paused"
+    head: int  # where all NFs stand in the log
+    is_over: bool = False  # there is no pause: the input is over
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The neighbour's area is mapped."""
+
+    kind = "met"
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Packets flow again."""
+
+    kind = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """They do."""
+
+    kind = "resumed"
+    error: str = ""  # why the change was refused: everything is as it was before the pause
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The NF wants to leave in order."""
+
+    kind = "leave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,5 +526,11 @@ Message = (
     | Detach
     | Stop
     | Accused
+    | Pause
+    | Paused
+    | Met
+    | Resume
+    | Resumed
+    | Leave
     | Done
 )

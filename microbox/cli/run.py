@@ -42,6 +42,10 @@ class Changing:
     ] = None
     """Stop after so many packets."""
 
+    pace: Annotated[float | None, Parameter(validator=validators.Number(gte=0.001, lte=1e6))] = None
+    """Replay at this multiple of the speed at which the packets were captured, such as 1 or 10,
+    instead of as fast as can be."""
+
     write: Annotated[Path | None, Parameter(name=["--write", "-w"])] = None
     """Write the logs into this directory. One that has files in it is kept, and a new one made
     beside it."""
@@ -110,15 +114,17 @@ def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
     from microbox.runtime.capture import open_capture
     from microbox.runtime.controller import run_chain
     from microbox.runtime.descriptors import provide_descriptors
-    from microbox.runtime.launch import RunOptions
     from microbox.runtime.log_directory import remove_if_empty
+    from microbox.runtime.running import RunOptions
 
     lib.mb_become_undumpable()  # an NF of the same user must not reach the controller
     provide_descriptors(len(chain.nfs))
     capture = open_capture(chain.input)
     try:
         directory = _log_directory(chain, changing)
-        options = RunOptions(capture, directory, changing.count or 0)
+        options = RunOptions(
+            capture, directory, changing.count or 0, pace=round((changing.pace or 0) * 1000)
+        )
         try:
             with Display(is_quiet=showing.quiet, stdout_is_taken=showing.json) as display:
                 report = uvloop.run(run_chain(chain, options, display))

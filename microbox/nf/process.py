@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from microbox._core import lib
-from microbox.channel.channel import Channel, ChannelClosed, ChannelError
+from microbox.channel.channel import Channel, ChannelClosed, ChannelError, Received
 from microbox.channel.messages import (
     Area,
     Begin,
@@ -25,7 +25,7 @@ from microbox.channel.messages import (
     Finished,
     Load,
     Map,
-    Message,
+    Met,
     Neighbour,
     Ready,
     Stop,
@@ -49,7 +49,7 @@ from microbox.nf.summary import as_plain
 
 Answer = TypeVar("Answer")
 
-POLL_NS = 50_000_000  # how long a wait for events may keep a message from the controller waiting
+POLL_NS = 20_000_000  # how long a wait for events may keep a message from the controller waiting
 
 
 class Stopped(Exception):
@@ -104,7 +104,7 @@ class NFProcess:
             self._channel.send(Area(), [reader.area_fd])
             self._map(reader)
             runner = self._runner(load, configure, function, reader)
-            self._run(runner)
+            self._run(runner, reader)
             self._report(runner)
         finally:
             sys.stdout.flush()
@@ -128,16 +128,16 @@ class NFProcess:
             self._hint = permissions_of(owner, self._needs).hint
         return owner
 
-    def _run(self, runner: AnyRunner) -> None:
+    def _run(self, runner: AnyRunner, reader: Reader) -> None:
         try:
             if isinstance(runner, CRunner):
                 runner.report_crashes()
             if runner.is_async:
-                self._run_async(runner)
+                self._run_async(runner, reader)
                 return
             runner.start()
             self._channel.send(Ready())
-            self._loop(runner)
+            self._loop(runner, reader)
         finally:
             if runner.records is not None:
                 runner.records.close()
@@ -188,46 +188,53 @@ class NFProcess:
             hint=self._hint,
         )
 
-    def _loop(self, runner: AnyRunner) -> None:
+    def _loop(self, runner: AnyRunner, reader: Reader) -> None:
         """Until the end of the input has been handled, or the controller says Stop."""
         while not runner.is_finished:
             runner.run_once(POLL_NS)
-            if self._channel.poll(0):
-                self._obey(self._channel.receive()[0], runner)
+            while self._channel.poll(0) and not runner.is_finished:
+                self._obey(self._channel.receive(), runner, reader)
 
-    def _obey(self, message: Message, runner: AnyRunner) -> None:
-        """What the controller says while the NF runs."""
-        if not isinstance(message, Stop):
-            raise ChannelError(f"expected Stop, got {type(message).__name__}")
-        runner.finish()
+    def _obey(self, received: Received, runner: AnyRunner, reader: Reader) -> None:
+        """What the controller says while packets flow: others come and go, or it is over."""
+        message, fds = received
+        with closing(fds):
+            match message:
+                case Neighbour():
+                    reader.map_neighbour(message, fds[0])
+                    self._channel.send(Met())
+                case Stop():
+                    runner.finish()
+                case _:
+                    raise ChannelError(f"expected Stop, got {type(message).__name__}")
 
-    def _run_async(self, runner: AnyRunner) -> None:
+    def _run_async(self, runner: AnyRunner, reader: Reader) -> None:
         """As `_run`, on an event loop that watches the channel."""
         import asyncio
 
         from microbox.nf.async_runner import AsyncRunner, run_on_uvloop
 
         assert isinstance(runner, AsyncRunner)
-        messages: list[Message | ChannelError] = []
+        messages: list[Received | ChannelError] = []
 
         def note_message() -> None:
             try:
-                message, _ = self._channel.receive()
+                received = self._channel.receive()
             except ChannelError as error:
                 asyncio.get_running_loop().remove_reader(self._channel)
                 messages.append(error)
                 return
-            if isinstance(message, Stop):  # whatever a handler awaits
+            if isinstance(received[0], Stop):  # whatever a handler awaits
                 runner.stop()
             else:
-                messages.append(message)
+                messages.append(received)
 
         def obey_all() -> None:
             while messages:
-                message = messages.pop(0)
-                if isinstance(message, ChannelError):
-                    raise message
-                self._obey(message, runner)
+                received = messages.pop(0)
+                if isinstance(received, ChannelError):
+                    raise received
+                self._obey(received, runner, reader)
 
         async def work() -> None:
             asyncio.get_running_loop().add_reader(self._channel, note_message)

@@ -12,6 +12,7 @@ line.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 import os
@@ -34,7 +35,8 @@ HEADER_NAMES = frozenset("timestamp flow_id src_ip src_port dest_ip dest_port pr
 
 @dataclass(frozen=True, slots=True)
 class RecordFile:
-    """Where records go. `descriptor`: of the file, which the log closes; -1: the log makes it."""
+    """Where records go. `descriptor`: of the file, which the log closes; -1: the log makes it. One
+    that is open for appending keeps what is in it: a process of the NF before has written that."""
 
     path: Path
     descriptor: int = -1
@@ -105,8 +107,11 @@ class RecordLog:
         if self._fd >= 0:
             return
         if self._made >= 0:
-            os.ftruncate(self._made, 0)
             self._fd, self._made = self._made, -1
+            if fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_APPEND:
+                self._good_size = os.fstat(self._fd).st_size
+            else:
+                os.ftruncate(self._fd, 0)
         else:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
             self._fd = os.open(self.path, flags, 0o644)

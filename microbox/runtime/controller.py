@@ -13,7 +13,7 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
 from microbox.chain.model import Chain
@@ -25,22 +25,32 @@ from microbox.channel.messages import (
     Failed,
     Finished,
     Message,
+    Met,
+    Paused,
     Problem,
+    Resumed,
     Stop,
 )
 from microbox.events.catalog import built_in
-from microbox.runtime.confinement import in_force, warnings_about
+from microbox.runtime.changes import Changes
+from microbox.runtime.confinement import warnings_about
 from microbox.runtime.control import ControlError, ControlServer, run_name
+from microbox.runtime.deadline import Deadlines
 from microbox.runtime.errors import FAILED, SIGNALLED, Interrupted
-from microbox.runtime.launch import WORKER, Launcher, Patience, Running, RunningNF, RunOptions
+from microbox.runtime.launch import Launcher
+from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer, Reading
 from microbox.runtime.problems import Problems
+from microbox.runtime.progress import held_up_by, names, nf_status, reading, signature
 from microbox.runtime.report import RunReport
+from microbox.runtime.restart import Restarts
 from microbox.runtime.results import Ending, make_report
+from microbox.runtime.running import WORKER, Patience, Running, RunningNF, RunOptions
 from microbox.runtime.stall import Stall
 from microbox.runtime.supervisor import (
     Child,
     ChildBreaksProtocol,
+    ChildDied,
     ChildError,
     ChildFailed,
     Exit,
@@ -71,31 +81,42 @@ class Controller:
         self._chain = chain
         self._options = options
         self._observer = observer
-        self._launcher = Launcher(chain, options, observer.line, self._take_problem)
+        self._starter = NFStarter(options, observer.line, self._take_problem)
+        self._launcher = Launcher(chain, options, self._starter)
         self._starting: asyncio.Task[Running] | None = None
         self._running: Running | None = None
         self._signal = 0
         self._problems = Problems(observer)
         self._ending = Ending()
         self._telling: set[asyncio.Task[None]] = set()
+        self._following: set[asyncio.Task[None]] = set()
+        self._deadlines = Deadlines()
 
     async def run(self) -> RunReport:
         """As `run_chain`."""
         with self._signals():
             try:
                 self._running = await self._start()
-                for warning in warnings_about(self._launcher.confined):
+                for warning in warnings_about(self._starter.confined):
                     self._observer.note(f"warning: {warning}")
+                self._changes = Changes(self._running, self._follow_nf)
+                self._restarts = Restarts(
+                    self._running,
+                    self._starter,
+                    self._changes,
+                    self._observer,
+                    self._ending.fail,
+                )
                 async with self._control():
                     await self._follow(self._running)
                 return make_report(
                     self._running, self._options, self._ending, self._problems.reports()
                 )
             finally:
-                await asyncio.gather(*(child.close() for child in self._launcher.children))
-                self._launcher.close()
+                await asyncio.gather(*(child.close() for child in self._starter.children))
+                self._starter.close()
                 if self._running is not None:
-                    _unmap(self._running)
+                    self._running.close()
 
     # --- the control socket ---
 
@@ -122,13 +143,12 @@ class Controller:
         running = self._running
         if running is None:
             return {}
-        reading = self._reading(running)
         return {
             "process": os.getpid(),
             "chain": self._chain.file,
             "input": str(self._chain.input),
-            **dataclasses.asdict(reading),
-            "nfs": [_nf_status(nf) for nf in running.nfs],
+            **dataclasses.asdict(self._reading(running)),
+            "nfs": [nf_status(nf) for nf in running.nfs],
         }
 
     def _stop_on_request(self) -> dict[str, Any]:
@@ -153,7 +173,7 @@ class Controller:
         if self._signal:
             self._observer.note("ends at once")
             self._ending.is_abrupt = True
-            for child in self._launcher.children:
+            for child in self._starter.children:
                 child.kill()
             return
         self._signal = signal_number
@@ -201,33 +221,58 @@ class Controller:
         ticking = asyncio.create_task(self._tick(running))
         try:
             await _send_quietly(running.worker, Begin())
-            await asyncio.gather(
-                self._follow_worker(running),
-                *(self._follow_nf(running, nf) for nf in running.nfs),
-            )
+            self._follow_in_background(self._follow_worker(running))
+            for nf in running.nfs:
+                self._follow_nf(nf)
+            await self._all_followed()
         finally:
             ticking.cancel()
-            await asyncio.gather(ticking, *self._telling, return_exceptions=True)
+            await asyncio.gather(ticking, *self._telling, *self._following, return_exceptions=True)
         self._ending.seconds = time.monotonic() - began
+
+    def _follow_in_background(self, following: Coroutine[None, None, None]) -> None:
+        self._following.add(asyncio.create_task(following))
+
+    def _follow_nf(self, nf: RunningNF) -> None:
+        assert self._running is not None
+        self._follow_in_background(self._follow_one(self._running, nf))
+
+    async def _all_followed(self) -> None:
+        """Until the worker and all NFs have ended, also those that come meanwhile."""
+        while self._following:
+            done, _ = await asyncio.wait(self._following, return_when=asyncio.FIRST_COMPLETED)
+            self._following -= done
+            for task in done:
+                task.result()
 
     async def _follow_worker(self, running: Running) -> None:
         worker = running.worker
         try:
-            message, _ = await worker.receive()
-            while isinstance(message, Accused):
-                self._end_the_accused(running, message)
-                message, _ = await worker.receive()
-            if not isinstance(message, Done | Failed):
-                raise ChildBreaksProtocol(WORKER, f"breaks the protocol: '{message.kind}'")
-            if isinstance(message, Failed):
-                raise ChildFailed(WORKER, message)
+            self._ending.done = await self._last_words(running)
         except ChildError as error:
             worker.kill()
             await worker.exited()
+            running.answers.end(error)
             self._worker_is_gone(error)
-            return
-        self._ending.done = message
-        await worker.exited()
+        else:
+            running.answers.end(ChildError(WORKER, "is done: the input is over"))
+            await worker.exited()
+        await self._restarts.stop()
+
+    async def _last_words(self, running: Running) -> Done:
+        while True:
+            message, _ = await running.worker.receive()
+            match message:
+                case Done():
+                    return message
+                case Paused() | Resumed():
+                    running.answers.put(message)
+                case Accused():
+                    self._end_the_accused(running, message)
+                case Failed():
+                    raise ChildFailed(WORKER, message)
+                case _:
+                    raise ChildBreaksProtocol(WORKER, f"breaks the protocol: '{message.kind}'")
 
     def _end_the_accused(self, running: Running, accused: Accused) -> None:
         """Raises ChildBreaksProtocol where there is no such NF."""
@@ -248,26 +293,36 @@ class Controller:
         self._ending.is_stopping = False
         self.stop("failed", message, FAILED)
 
-    async def _follow_nf(self, running: Running, nf: RunningNF) -> None:
+    async def _follow_one(self, running: Running, nf: RunningNF) -> None:
         try:
-            message, _ = await nf.child.receive()
-            match message:
-                case Finished():
-                    nf.finished = message
-                case Failed():
-                    nf.failure = ChildFailed(nf.name, message)
-                case _:
-                    raise ChildBreaksProtocol(nf.name, f"breaks the protocol: '{message.kind}'")
+            await self._listen(nf)
         except ChildBreaksProtocol as error:
             nf.complaint = str(error).removeprefix(f"{nf.name} ")
             nf.child.kill()
         except ChildError:
             pass  # it is gone: `exit` says how
         nf.exit = await nf.child.exited()
+        nf.answers.end(ChildDied(nf.name, nf.exit))
         if nf.finished:
             self._note_exit(nf, nf.exit)
             return
         self._nf_is_gone(running, nf, nf.exit.status)
+
+    async def _listen(self, nf: RunningNF) -> None:
+        """To what it says, up to its last word."""
+        while True:
+            message, _ = await nf.child.receive()
+            match message:
+                case Met():
+                    nf.answers.put(message)
+                case Finished():
+                    nf.finished = message
+                    return
+                case Failed():
+                    nf.failure = ChildFailed(nf.name, message)
+                    return
+                case _:
+                    raise ChildBreaksProtocol(nf.name, f"breaks the protocol: '{message.kind}'")
 
     def _note_exit(self, nf: RunningNF, how: Exit) -> None:
         """It has said all that matters; but threads that it left may have to be killed."""
@@ -278,6 +333,8 @@ class Controller:
         if running.worker.is_alive:
             self._tell(running.worker, Detach(nf.planned.index, status))
         if self._ending.is_abrupt:
+            return
+        if nf.failure is None and self._may_come_back(running) and self._restarts.begin(nf):
             return
         if nf.failure is None:
             rest = "" if self._ending.is_stopping else "; the rest of the chain goes on"
@@ -290,6 +347,9 @@ class Controller:
         if nf.planned.on_error == "stop":
             self.stop("failed", f"{nf.name} {nf.outcome}", FAILED)
         self._ending.fail(f"{nf.name} {nf.outcome}")
+
+    def _may_come_back(self, running: Running) -> bool:
+        return running.worker.is_alive and not self._ending.is_stopping
 
     def _take_problem(self, name: str, problem: Problem) -> None:
         self._problems.add(name, problem)
@@ -309,15 +369,24 @@ class Controller:
         noted = False
         while True:
             self._observer.reading(self._reading(running))
-            standing = stall.update(_signature(running))
+            self._end_the_overdue(running)
+            standing = stall.update(signature(running))
             noted = noted and standing > TICK  # it moved: say it again next time
-            if standing > self._options.patience.waiting_note and not noted:
+            if standing > self._options.patience.waiting_note and not (noted or self._options.pace):
                 noted = True
-                self._observer.note(f"waits for {_names(_held_up_by(running))}")
+                self._observer.note(f"waits for {names(held_up_by(running))}")
             if standing > self._allowed(running):
                 self._end_the_stuck(running, standing)
                 stall = Stall(time.monotonic)
             await asyncio.sleep(TICK)
+
+    def _end_the_overdue(self, running: Running) -> None:
+        is_over = running.pages.published(END_OF_INPUT) > 0
+        for nf in self._deadlines.overdue(running, is_input_over=is_over):
+            deadline = nf.planned.supervision.deadline
+            nf.complaint = f"stood still for longer than its deadline of {deadline:g} s"
+            nf.complaint += " and was killed"
+            nf.child.kill()
 
     def _allowed(self, running: Running) -> float:
         """Seconds without movement. While there is input to read, an NF may take its time."""
@@ -338,7 +407,7 @@ class Controller:
         )
 
     def _end_the_stuck(self, running: Running, standing: float) -> None:
-        for stuck in _held_up_by(running):
+        for stuck in held_up_by(running):
             if isinstance(stuck, RunningNF):
                 stuck.complaint = f"did not move for {standing:.0f} s and was killed"
                 stuck.child.kill()
@@ -347,76 +416,10 @@ class Controller:
             stuck.kill()
 
     def _reading(self, running: Running) -> Reading:
-        """What the slowest NF has passed: the stack may be a whole log ahead of it."""
-        pages = running.pages
-        head = pages.head
-        slowest = min((position for _, position in _positions(running)), default=head)
-        share = slowest / head if head else 1.0
-        published = sum(nf.pages.value("published") for nf in running.nfs)
-        return Reading(
-            doing="stopping" if self._ending.is_stopping else "replay",
-            packets=int(pages.value("packets") * share),
-            events=slowest + published,
-            file_read=int(pages.value("input_bytes") * share),
-            file_size=running.areas.file_size,
-        )
-
-
-def _positions(running: Running) -> list[tuple[RunningNF, int]]:
-    """Where each NF that lives stands in the worker's log."""
-    return [
-        (nf, running.pages.passed(nf.planned.index, nf.pages.cursor))
-        for nf in running.nfs
-        if nf.child.is_alive
-    ]
-
-
-def _nf_status(nf: RunningNF) -> dict[str, Any]:
-    return {
-        "name": nf.name,
-        "process": nf.child.process.pid,
-        "outcome": nf.outcome,
-        "in_force": in_force(nf.child.process.pid, nf.confined),
-        **{counter: nf.pages.value(counter) for counter in ("matched", "handled", "alerts")},
-    }
-
-
-def _signature(running: Running) -> tuple[int, ...]:
-    """Numbers of which one changes whenever anybody gets anywhere."""
-    nfs = [number for nf in running.nfs for number in _nf_signature(nf)]
-    return (running.pages.value("packets"), running.pages.head, running.worker.is_alive, *nfs)
-
-
-def _nf_signature(nf: RunningNF) -> tuple[int, ...]:
-    value = nf.pages.value
-    return (nf.pages.cursor, value("handled"), value("published"), nf.child.is_alive)
-
-
-def _held_up_by(running: Running) -> list[RunningNF | Child]:
-    """Whom all others wait for: the first NF of those that are furthest back.
-
-    Where all have read everything: the worker, or those that have not finished.
-    """
-    positions = _positions(running)
-    last, position = min(positions, key=lambda each: each[1], default=(None, 0))
-    if last is not None and position < running.pages.head:
-        return [last]
-    if running.worker.is_alive:
-        return [running.worker]
-    return [nf for nf, _ in positions]
-
-
-def _names(stuck: list[RunningNF | Child]) -> str:
-    return ", ".join(each.name for each in stuck) or "nobody"
+        return reading(running, "stopping" if self._ending.is_stopping else "replay")
 
 
 async def _send_quietly(child: Child, message: Message) -> None:
     """For messages that do not matter to one that is gone: its end is seen elsewhere."""
     with contextlib.suppress(ChildError):
         await child.send(message)
-
-
-def _unmap(running: Running) -> None:
-    running.pages.close()
-    for nf in running.nfs:
-        nf.pages.close()

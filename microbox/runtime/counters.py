@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from microbox._core import ffi, lib
 from microbox.channel.geometry import geometry_of
@@ -29,6 +29,9 @@ VERDICT_NAMES = {
     lib.MB_PASS_FLOW: "pass_flow",
     lib.MB_RESET: "reset",
 }
+
+
+Name = TypeVar("Name", str, int)
 
 
 class AreaError(Exception):
@@ -86,6 +89,14 @@ class NFCounters:
     verdicts: dict[str, int]
     published: dict[int, int]  # by number of the event type
 
+    def __add__(self, other: NFCounters) -> NFCounters:
+        """What two processes counted, one after the other."""
+        return NFCounters(
+            _sums(self.values, other.values),
+            _sums(self.verdicts, other.verdicts),
+            _sums(self.published, other.published),
+        )
+
 
 class WorkerPages:
     """The worker's counter page, and the head page of its log."""
@@ -129,11 +140,17 @@ class WorkerPages:
     def passed(self, index: int, cursor: int) -> int:
         """Where NF `index` counts as standing (bus/layout.h, "Passed")."""
         head = self.head
-        return head if cursor >= self._page.due[index] else cursor
+        if cursor >= self._page.due[index]:
+            return head
+        return max(cursor, int(getattr(self._page, "from")[index]))
 
     def position(self, index: int, cursor: int) -> int:
         """What NF `index` has got to: as `passed`, but for one that died, where it died."""
-        return min(self.passed(index, cursor), int(self._page.gone_at[index]))
+        return min(self.passed(index, cursor), self.gone_at(index))
+
+    def gone_at(self, index: int) -> int:
+        """Where NF `index` died; past everything while it lives."""
+        return int(self._page.gone_at[index])
 
     def close(self) -> None:
         """Unmaps both."""
@@ -177,6 +194,10 @@ class NFPages:
     def close(self) -> None:
         """Unmaps it."""
         self._area.close()
+
+
+def _sums(one: dict[Name, int], other: dict[Name, int]) -> dict[Name, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
 def _scalars(counters: Any) -> dict[str, int]:

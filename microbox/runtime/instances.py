@@ -33,6 +33,7 @@ def together(entry: str, instances: list[NFReport], directory: Path) -> NFReport
         source=first.source,
         added_because=first.added_because,
         outcome=_outcome(instances),
+        restarts=sum(one.restarts for one in instances),
         matched=sum(one.matched for one in instances),
         handled=sum(one.handled for one in instances),
         raised=sum(one.raised for one in instances),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from microbox.channel.messages import Problem
 
+CHUNK = 1 << 16  # bytes that are read at once
+
 
 class RecordFiles:
     """The files of a run. An NF that records nothing leaves none."""
@@ -36,12 +38,16 @@ class RecordFiles:
             os.close(descriptor)
 
     def _open(self, path: Path) -> int:
+        """A file of this run is opened for appending: a process before has written to it."""
         flags = os.O_WRONLY | os.O_CLOEXEC
         with contextlib.suppress(FileExistsError):
             descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
             self._made.append(path)
             return descriptor
-        return os.open(path, flags)
+        if path not in self._made:
+            return os.open(path, flags)
+        cut_to_whole_lines(path)
+        return os.open(path, flags | os.O_APPEND)
 
     def remove_empty(self) -> None:
         """Removes those that were made and not written to."""
@@ -50,3 +56,18 @@ class RecordFiles:
                 if path.stat().st_size == 0:
                     path.unlink()
         self._made.clear()
+
+
+def cut_to_whole_lines(path: Path) -> None:
+    """Cuts off the line that a process was killed in."""
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - CHUNK)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                file.truncate(start + newline + 1)
+                return
+            end = start
+        file.truncate(0)

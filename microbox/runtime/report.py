@@ -89,7 +89,8 @@ class NFReport:
     name: str
     source: str
     added_because: str  # "" where the chain file names it
-    outcome: str  # "finished", "killed by SIGKILL", ...
+    outcome: str  # "finished", "left", "was killed by SIGKILL", ...
+    restarts: int  # times that a process of its died and another one took its place
     matched: int  # events that its handlers asked for
     handled: int  # calls of its handlers that returned; a batch counts as its events
     raised: int  # handler calls that raised
@@ -108,7 +109,7 @@ class NFReport:
     @property
     def is_well(self) -> bool:
         """True where it ended as it should."""
-        return self.outcome == "finished"
+        return self.outcome in ("finished", "left")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from microbox.events.catalog import Catalog
 from microbox.runtime.counters import NFCounters, WorkerCounters
 from microbox.runtime.errors import FAILED
 from microbox.runtime.instances import by_nf
-from microbox.runtime.launch import Running, RunningNF, RunOptions
 from microbox.runtime.log_parts import merge_parts
 from microbox.runtime.report import (
     AlertReport,
@@ -29,6 +28,7 @@ from microbox.runtime.report import (
     Term,
     Timing,
 )
+from microbox.runtime.running import Running, RunningNF, RunOptions
 
 ALERTS_SHOWN = 10
 FLOWS_SHOWN = 10
@@ -81,15 +81,15 @@ def make_report(
 ) -> RunReport:
     """The report, when all processes have ended."""
     worker = running.pages.counters()
-    counters = [nf.pages.counters() for nf in running.nfs]
+    counters = [nf.counters() for nf in running.all_nfs]
     catalog = running.plan.catalog
     nfs = [
         _nf_report(nf, counts, worker, catalog)
-        for nf, counts in zip(running.nfs, counters, strict=True)
+        for nf, counts in zip(running.all_nfs, counters, strict=True)
     ]
     directory = options.log_directory
     unmerged = merge_parts(directory, running.plan.chain.nfs)
-    entries = by_nf([nf.planned for nf in running.nfs], nfs, directory)
+    entries = by_nf([nf.planned for nf in running.all_nfs], nfs, directory)
     output = _output_report(running, worker)
     report = RunReport(
         status=ending.status,
@@ -169,6 +169,7 @@ def _nf_report(
         source=Path(nf.planned.source).name,
         added_because=nf.planned.added_because,
         outcome=nf.outcome,
+        restarts=nf.lives.restarts,
         matched=values["matched"],
         handled=values["handled"],
         raised=values["raised"],
@@ -276,19 +277,35 @@ def _passed(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
     positions = {
         nf: running.pages.position(nf.planned.index, nf.pages.cursor) for nf in running.nfs
     }
-    complete = [nf for nf in running.nfs if positions[nf] >= published]
+    complete = [
+        nf
+        for nf in running.nfs
+        if positions[nf] >= published and not (nf.lives.joined or nf.lives.missed)
+    ]
     if complete:
         number = f"each of {len(complete)} NFs" if len(complete) > 1 else complete[0].name
         yield Balance("read", Term(published, "events"), [Term(published, f"offered to {number}")])
     for nf in running.nfs:
         if nf in complete:
             continue
-        read = positions[nf]
-        parts = [
-            Term(read, f"before {nf.name} {nf.outcome}"),
-            Term(published - read, "that it did not get past", is_loss=True),
-        ]
-        yield Balance(f"read by {nf.name}", Term(published, "events"), parts)
+        yield Balance(
+            f"read by {nf.name}",
+            Term(published, "events"),
+            _parts_passed(nf, positions[nf], published),
+        )
+
+
+def _parts_passed(nf: RunningNF, position: int, published: int) -> list[Term]:
+    lives = nf.lives
+    read = position - lives.joined - lives.missed
+    words = "offered to it" if position >= published else f"before {nf.name} {nf.outcome}"
+    parts = [
+        Term(lives.joined, "before it came"),
+        Term(read, words),
+        Term(lives.missed, "while it was down", is_loss=True),
+        Term(published - position, "that it did not get past", is_loss=True),
+    ]
+    return [part for part in parts if part.count or part.what == words]
 
 
 def _lagging(nfs: list[NFReport]) -> Iterator[Balance]:

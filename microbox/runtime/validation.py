@@ -13,10 +13,14 @@ from microbox.channel.messages import (
     Done,
     Failed,
     Finished,
+    Leave,
     Manifest,
     Message,
+    Met,
+    Paused,
     Problem,
     Ready,
+    Resumed,
     WorkerAreas,
 )
 from microbox.channel.wire import WireError, split_kind
@@ -31,6 +35,10 @@ FROM_CHILDREN = (
     Failed,
     Problem,
     Finished,
+    Paused,
+    Met,
+    Resumed,
+    Leave,
     Done,
 )
 

@@ -27,6 +27,10 @@ from microbox.channel.messages import (
     HostNetwork,
     Message,
     ModuleFile,
+    Pause,
+    Paused,
+    Resume,
+    Resumed,
     StartWorker,
     Stop,
     Subscribe,
@@ -168,6 +172,7 @@ def _worker(start: StartWorker, source: Any, sink: Sink, modules: Any) -> Iterat
     config.stack.link_type = lib.mb_source_link_type(source)
     config.log_slots = start.log_slots
     config.packet_limit = start.packet_limit
+    config.pace = start.pace
     error = ffi.new("char[]", lib.MB_ERROR_SIZE)
     worker = lib.mb_worker_create(config, source, sink.pointer, error)
     if worker == ffi.NULL:
@@ -259,8 +264,7 @@ def _subscribe(worker: Any, message: Subscribe) -> None:
     )
     if status != 0:
         raise WorkerError(_text(error))
-    if message.switches:
-        _accept_commands(worker, message.switches)
+    _accept_commands(worker, message.switches)
 
 
 def _accept_commands(worker: Any, switches: list[WorkerSwitch]) -> None:
@@ -284,9 +288,11 @@ def _work(channel: Channel, worker: Any) -> None:
     """Slices of work, messages between them, until all is done."""
     while True:
         while channel.poll():
-            _obey(channel.receive()[0], worker)
+            _obey(channel, channel.receive()[0], worker)
         status = lib.mb_worker_run(worker, SLICE_NS)
         _accuse(channel, worker)
+        if status == lib.MB_WORKER_PAUSED:
+            _stand_still(channel, worker)
         if status == lib.MB_WORKER_FAILED:
             raise WorkerError(_text(lib.mb_worker_complaint(worker)))
         if status == lib.MB_WORKER_DONE:
@@ -301,10 +307,50 @@ def _accuse(channel: Channel, worker: Any) -> None:
         channel.send(Accused(index[0], _text(words)))
 
 
-def _obey(message: Message, worker: Any) -> None:
+def _stand_still(channel: Channel, worker: Any) -> None:
+    """A pause: NFs come and go, until Resume. A change that cannot be made leaves all as it was."""
+    channel.send(Paused(lib.mb_worker_head(worker)))
+    error = ""
+    while True:
+        message, fds = channel.receive()
+        if isinstance(message, Resume):
+            break
+        try:
+            _change(message, fds, worker)
+        except WorkerError as refused:
+            error = error or str(refused)
+    lib.mb_worker_resume(worker)
+    channel.send(Resumed(error))
+
+
+def _change(message: Message, fds: list[int], worker: Any) -> None:
+    match message:
+        case Attach():
+            _attach(worker, message, fds[0])
+            if message.catches_up:
+                lib.mb_worker_catch_up(worker, message.index)
+        case Subscribe():
+            _subscribe(worker, message)
+        case Detach(in_order=True):
+            lib.mb_worker_leave(worker, message.index)
+        case Detach():
+            lib.mb_worker_detach(worker, message.index, message.status)
+        case Stop():
+            lib.mb_worker_stop(worker)
+        case _:
+            raise _unexpected(message)
+
+
+def _obey(channel: Channel, message: Message, worker: Any) -> None:
     match message:
         case Detach():
             lib.mb_worker_detach(worker, message.index, message.status)
+        case Pause():
+            if not lib.mb_worker_pause(worker):
+                channel.send(Paused(lib.mb_worker_head(worker), is_over=True))
+        case Resume():  # somebody would have had to be waited for too long
+            lib.mb_worker_resume(worker)
+            channel.send(Resumed())
         case Stop():
             lib.mb_worker_stop(worker)
         case _:

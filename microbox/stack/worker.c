@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     /* The worker sleeps until the slowest NF moves; verdicts may come from another one. */
@@ -62,10 +63,28 @@ static void inhale(struct mb_worker *worker) {
     worker->phase = PHASE_ENDING;
 }
 
+/* How many of the next `count` packets are due, where they come at a pace. */
+static size_t frames_due(struct mb_worker *worker, size_t count) {
+    const uint32_t pace = worker->config.pace;
+    const struct mb_frame *frames = &worker->frames[worker->next_frame];
+    if (pace == 0 || count == 0)
+        return count;
+    if (worker->pace_began == 0) {
+        worker->pace_began = worker->now;
+        worker->pace_origin = frames[0].time;
+    }
+    const uint64_t passed = (worker->now - worker->pace_began) / 1000 * pace;
+    size_t due = 0;
+    while (due < count && frames[due].time <= worker->pace_origin + passed)
+        due++;
+    worker->is_early = due == 0;
+    return due;
+}
+
 /* How many packets of the batch may be handled: those that the gate can keep, and that are not too
  * far ahead of NFs that give commands. */
 static size_t frames_allowed(struct mb_worker *worker) {
-    size_t count = worker->frame_count - worker->next_frame;
+    size_t count = frames_due(worker, worker->frame_count - worker->next_frame);
     const bool waited = worker->awaited != MB_NO_NF;
     worker->awaited = MB_NO_NF;
     if (worker->gate && count > mb_gate_room(worker->gate))
@@ -187,6 +206,7 @@ static void finish_when_drained(struct mb_worker *worker) {
 static bool breathe(struct mb_worker *worker) {
     const enum mb_worker_phase phase = worker->phase;
     const enum mb_worker_pause pause = worker->pause;
+    worker->is_early = false;
     mb_worker_welcome(worker);
     inhale(worker);
     if (worker->pause == PAUSE_NONE)
@@ -205,7 +225,9 @@ static bool breathe(struct mb_worker *worker) {
 /* Nothing moved: waits for the NF that has to. */
 static void wait_for_nfs(struct mb_worker *worker, uint64_t timeout_ns) {
     const uint64_t time = timeout_ns < WAIT_AT_MOST ? timeout_ns : WAIT_AT_MOST;
-    if (worker->awaited != MB_NO_NF)
+    if (worker->is_early)
+        nanosleep(&(struct timespec){.tv_nsec = (long)time}, NULL);
+    else if (worker->awaited != MB_NO_NF)
         mb_log_wait_for(&worker->log, worker->awaited, worker->awaited_position, time);
     else
         mb_log_wait_for_room(&worker->log, time);
@@ -224,6 +246,7 @@ enum mb_worker_status mb_worker_run(struct mb_worker *worker, uint64_t slice_ns)
     uint64_t now = mb_monotonic_time();
     const uint64_t end = now + slice_ns;
     do {
+        worker->now = now;
         if (!breathe(worker))
             wait_for_nfs(worker, end > now ? end - now : 0);
         now = mb_monotonic_time();

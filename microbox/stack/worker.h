@@ -14,7 +14,9 @@ struct mb_worker_config {
     struct mb_stack_config stack;
     uint64_t log_slots;
     uint64_t packet_limit; /* stop after so many; 0: all */
-    uint32_t batch;        /* packets a batch, 1 to MB_BATCH; 0: MB_BATCH */
+    uint32_t pace;  /* thousandths of the speed at which the packets were captured; 0: as fast
+                       as can be */
+    uint32_t batch; /* packets a batch, 1 to MB_BATCH; 0: MB_BATCH */
 };
 
 struct mb_worker;
@@ -65,8 +67,9 @@ void mb_worker_detach(struct mb_worker *worker, uint32_t index, int32_t status);
 
 /* Handles no further packet, ends the batches of NFs, lets all of them come to the head and all
  * packets leave: then run returns MB_WORKER_PAUSED. Nothing is in flight then, so that NFs may come
- * and go without that others lose an event or see one twice. No effect once the input is over. */
-void mb_worker_pause(struct mb_worker *worker);
+ * and go without that others lose an event or see one twice. False, with no effect, once the input
+ * is over. */
+bool mb_worker_pause(struct mb_worker *worker);
 
 /* Where all NFs stand while the worker is paused: the log's head. */
 uint64_t mb_worker_head(const struct mb_worker *worker);
@@ -79,7 +82,8 @@ void mb_worker_leave(struct mb_worker *worker, uint32_t index);
  * flows that there are, each by a flow.present, before its first packet. */
 void mb_worker_catch_up(struct mb_worker *worker, uint32_t index);
 
-/* Goes on. Each NF that was attached since the pause gets system.nf_attached first. */
+/* Goes on, also where the pause has not been reached yet. Each NF that was attached since the pause
+ * gets system.nf_attached first. */
 void mb_worker_resume(struct mb_worker *worker);
 
 enum mb_worker_status {

@@ -4,11 +4,19 @@
  */
 #include "microbox/stack/worker_private.h"
 
-void mb_worker_pause(struct mb_worker *worker) {
-    if (worker->phase != PHASE_READING || worker->pause != PAUSE_NONE)
-        return;
+static void begin(struct mb_worker *worker) {
     worker->pause = PAUSE_DRAINING;
     worker->ends_batches = true;
+    worker->pauses_again = false;
+}
+
+bool mb_worker_pause(struct mb_worker *worker) {
+    if (worker->phase != PHASE_READING || worker->stopped)
+        return false;
+    worker->pauses_again = worker->pause == PAUSE_WELCOMING;
+    if (worker->pause == PAUSE_NONE)
+        begin(worker);
+    return true;
 }
 
 uint64_t mb_worker_head(const struct mb_worker *worker) {
@@ -30,6 +38,8 @@ static void collect_new(const struct mb_worker *worker, uint64_t joined[2]) {
 }
 
 void mb_worker_resume(struct mb_worker *worker) {
+    if (worker->pause == PAUSE_DRAINING)
+        worker->pause = PAUSE_NONE;
     if (!mb_worker_is_paused(worker))
         return;
     uint64_t joined[2];
@@ -85,6 +95,8 @@ void mb_worker_welcome(struct mb_worker *worker) {
         const uint32_t index = next_to_welcome(worker);
         if (index == MB_NO_NF) {
             worker->pause = PAUSE_NONE;
+            if (worker->pauses_again)
+                begin(worker);
             return;
         }
         if (!is_welcomed(worker, index))

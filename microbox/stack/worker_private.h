@@ -60,6 +60,7 @@ struct mb_worker {
     enum mb_worker_phase phase;
     bool stopped;
     enum mb_worker_pause pause;
+    bool pauses_again;    /* when those who came have been told so */
     bool ends_batches;    /* at the pause; still to be published */
     bool is_resubscribed; /* in this pause: flows are to be looked at */
     uint32_t welcomed;    /* NF that is being told of flows; MB_NO_NF */
@@ -72,6 +73,12 @@ struct mb_worker {
     size_t next_frame;
     struct mb_frame frames[MB_BATCH];
     struct mb_handled handled[MB_BATCH];
+
+    /* Where a pace is asked for. */
+    uint64_t now;         /* the clock, as of this breath */
+    uint64_t pace_began;  /* the clock, at the first packet */
+    uint64_t pace_origin; /* packet time of the first packet */
+    bool is_early;        /* the next packet is not due yet */
 
     uint64_t packets_read;
     uint64_t log_waits;     /* times that it became full */

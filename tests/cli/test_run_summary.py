@@ -24,6 +24,7 @@ FLOW_LOG = NFReport(
     source="flow_log.py",
     added_because="",
     outcome="finished",
+    restarts=0,
     matched=1234,
     handled=1200,
     raised=0,

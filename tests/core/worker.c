@@ -106,6 +106,28 @@ static void the_packet_limit_ends_the_input(void **state) {
     assert_string_equal(mb_worker_warning(bench->worker), "");
 }
 
+/* Datagrams come one a second. */
+static void packets_come_at_the_pace_that_is_asked_for(void **state) {
+    struct bench *bench = *state;
+    append_datagrams(bench, 7);
+    start(bench, &(struct mb_worker_config){.pace = 1000}, 1, false);
+    turn(bench, 5);
+    assert_int_equal(bench->status, MB_WORKER_RUNNING);
+    assert_int_equal(bench->nf[0].seen, 1);
+    mb_worker_stop(bench->worker);
+    turn(bench, 100);
+    assert_int_equal(bench->status, MB_WORKER_DONE);
+}
+
+static void a_high_pace_is_soon_over(void **state) {
+    struct bench *bench = *state;
+    append_datagrams(bench, 7);
+    start(bench, &(struct mb_worker_config){.pace = 1000000}, 1, false);
+    turn(bench, 10000);
+    assert_int_equal(bench->status, MB_WORKER_DONE);
+    assert_int_equal(bench->nf[0].seen, 7);
+}
+
 static void a_capture_that_ends_inside_a_packet_is_a_warning(void **state) {
     struct bench *bench = *state;
     append_datagrams(bench, 3);
@@ -280,6 +302,8 @@ int main(void) {
         WORKER_TEST(unsubscribing_saves_the_rest_of_a_flow),
         WORKER_TEST(commands_of_the_last_packets_are_too_late),
         WORKER_TEST(the_packet_limit_ends_the_input),
+        WORKER_TEST(packets_come_at_the_pace_that_is_asked_for),
+        WORKER_TEST(a_high_pace_is_soon_over),
         WORKER_TEST(a_capture_that_ends_inside_a_packet_is_a_warning),
         WORKER_TEST(an_nf_that_stands_still_holds_the_input_back),
         WORKER_TEST(verdicts_decide_what_comes_out),

@@ -12,9 +12,9 @@ from microbox.channel.messages import Problem
 from microbox.runtime.capture import open_capture
 from microbox.runtime.controller import run_chain
 from microbox.runtime.errors import RunError
-from microbox.runtime.launch import Patience, RunOptions
 from microbox.runtime.observer import Reading
 from microbox.runtime.report import RunReport
+from microbox.runtime.running import Patience, RunOptions
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench

@@ -1,0 +1,89 @@
+"""What becomes of an NF's process that dies, or that stands still: `restart` and `deadline`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+
+from microbox.chain.stack_settings import Duration, Section
+
+NANOSECONDS = 1_000_000_000
+ATTEMPTS_MAX = 1000
+
+
+class RestartSettings(Section):
+    """`restart` of an entry of `chain`."""
+
+    attempts: Annotated[int, Field(ge=1, le=ATTEMPTS_MAX)] = Field(
+        default=5, description=f"how often it is started again, 1 to {ATTEMPTS_MAX}"
+    )
+    backoff: Duration = Field(
+        default=100_000_000, description="a duration with its unit, such as 100ms or 1s"
+    )
+    backoff_max: Duration = Field(
+        default=10_000_000_000, description="a duration with its unit, such as 10s or 1m"
+    )
+
+
+def _said_in_short(value: object) -> object:
+    """`restart: true` is all defaults, `restart: false` is as if nothing was said."""
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
+
+
+RestartEntry = Annotated[RestartSettings | None, BeforeValidator(_said_in_short)]
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """How often an NF is started again, and after how long."""
+
+    attempts: int
+    backoff: float  # seconds before the first time
+    backoff_max: float  # seconds
+
+    def delay(self, attempt: int) -> float:
+        """Seconds before the attempt, counted from 1: twice as long each time."""
+        doublings = min(attempt - 1, 32)
+        return min(self.backoff * (1 << doublings), self.backoff_max)
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """What the chain file says of one NF's process."""
+
+    restart: Restart | None = None
+    deadline: float = 0.0  # seconds that it may stand still while it has something to read; 0: any
+
+
+NO_SUPERVISION = Supervision()
+
+_RESTART: TypeAdapter[RestartSettings | None] = TypeAdapter(RestartEntry)
+_DEADLINE: TypeAdapter[int] = TypeAdapter(Duration)
+
+
+def supervision_of(entry: Mapping[str, Any]) -> Supervision:
+    """Of an entry of `chain`. What is wrong in it is left out: it has been complained of."""
+    restart = _checked(_RESTART, entry.get("restart"))
+    deadline = _checked(_DEADLINE, entry["deadline"]) if "deadline" in entry else None
+    return Supervision(
+        restart=_restart_of(restart) if restart else None,
+        deadline=(deadline or 0) / NANOSECONDS,
+    )
+
+
+def _restart_of(settings: RestartSettings) -> Restart:
+    return Restart(
+        settings.attempts, settings.backoff / NANOSECONDS, settings.backoff_max / NANOSECONDS
+    )
+
+
+def _checked(adapter: TypeAdapter[Any], value: object) -> Any:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError:
+        return None

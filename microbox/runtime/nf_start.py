@@ -1,0 +1,124 @@
+"""One NF's process, from its start to the point where it may take its place in the chain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from microbox.chain.model import Chain, ChainNF
+from microbox.chain.plan import Plan, PlannedNF
+from microbox.channel.messages import (
+    Area,
+    Begin,
+    Configure,
+    Confined,
+    Load,
+    Manifest,
+    Map,
+    Message,
+    Ready,
+    WorkerAreas,
+)
+from microbox.runtime.answers import Answers
+from microbox.runtime.counters import AreaError, NFPages
+from microbox.runtime.log_parts import log_name
+from microbox.runtime.record_files import RecordFiles
+from microbox.runtime.running import RunningNF, RunOptions
+from microbox.runtime.supervisor import Child, ChildError, OnLine, OnProblem
+
+NF_MODULE = "microbox.nf.process"
+
+
+class NFStarter:
+    """Starts NFs. All children that it ever started are in `children`."""
+
+    def __init__(self, options: RunOptions, on_line: OnLine, on_problem: OnProblem) -> None:
+        """Starts nothing yet."""
+        self._options = options
+        self._on_line = on_line
+        self._on_problem = on_problem
+        self._record_files = RecordFiles(options.log_directory, on_problem)
+        self.children: list[Child] = []
+        self.confined: dict[str, Confined] = {}  # by the NF's name
+
+    def close(self) -> None:
+        """When no NF writes any more."""
+        self._record_files.remove_empty()
+
+    async def start(self, name: str, module: str) -> Child:
+        """Starts `python -P -m module`."""
+        child = await Child.start(name, module, self._on_line, self._on_problem)
+        self.children.append(child)
+        return child
+
+    async def load(self, chain: Chain, nf: ChainNF) -> tuple[Child, Manifest]:
+        """A process that has loaded the NF's file, and what the NF is."""
+        child = await self.start(nf.name, NF_MODULE)
+        return child, await self.describe(child, chain, nf)
+
+    async def describe(self, child: Child, chain: Chain, nf: ChainNF) -> Manifest:
+        """Lets a process load the NF's file."""
+        with self._record_files.opened(nf.name, log_name(nf)) as descriptors:
+            load = Load(
+                name=nf.entry,
+                source=str(nf.source),
+                parameters=nf.parameters,
+                on_error=nf.on_error,
+                log_directory=str(self._options.log_directory.absolute()),
+                log_name=log_name(nf),
+                utc=chain.utc,
+                base=str(chain.base),
+                sandbox=nf.sandbox,
+                has_record_file=bool(descriptors),
+            )
+            await child.send(load, descriptors)
+        patience = self._options.patience.start
+        confined, _ = await child.expect(Confined, patience, "being confined")
+        manifest, _ = await child.expect(Manifest, patience, f"importing {nf.source}")
+        self.confined[nf.name] = confined
+        return manifest
+
+    async def configure(self, plan: Plan, nf: PlannedNF, child: Child) -> int:
+        """The descriptor of the NF's area."""
+        await child.send(
+            Configure(
+                index=nf.index,
+                bits=nf.bits,
+                shape=nf.shape,
+                cut=nf.cut,
+                user_types=plan.user_types,
+                names=plan.names,
+                share=nf.share,
+                command_delay=plan.command_delay(nf),
+                streams=plan.stream_types(),
+                skips=nf.skips,
+                loses=nf.loses,
+                derives=nf.derives,
+            )
+        )
+        _, fds = await child.expect(Area, self._options.patience.start, "making its shared memory")
+        return fds[0]
+
+    async def begin(
+        self,
+        child: Child,
+        areas: WorkerAreas,
+        shared: Sequence[int],
+        neighbours: Sequence[tuple[Message, list[int]]] = (),
+    ) -> None:
+        """Gives an NF all that it reads, lets it start, waits until it has."""
+        await child.send(Map(areas.pool_size, areas.assembled_size), shared)
+        for message, fds in neighbours:
+            await child.send(message, fds)
+        await child.send(Begin())
+        await child.expect(Ready, self._options.patience.start, "in its start()")
+
+
+def running_nf(nf: PlannedNF, child: Child, area: int, confined: Confined) -> RunningNF:
+    """An NF that is ready. Takes `area`. Raises ChildError where that is not what it should be."""
+    try:
+        pages = NFPages(os.dup(area), nf.shape)
+    except AreaError as error:
+        os.close(area)
+        raise ChildError(child.name, str(error)) from None
+    return RunningNF(nf, child, area, pages, Answers(nf.name), confined)

@@ -1,0 +1,65 @@
+"""The chain stands still: all NFs at one event, nothing in flight."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from microbox.channel.messages import Pause, Paused, Resume, Resumed
+from microbox.runtime.running import Running
+from microbox.runtime.supervisor import ChildError, ChildHangs
+
+ANSWER_PATIENCE = 10.0  # seconds; the worker looks for messages each 20 ms
+
+
+class ChangeError(Exception):
+    """NFs cannot come or go as asked; the chain goes on as it was. Says why in a sentence."""
+
+
+class InputOverError(ChangeError):
+    """There are no more packets for who would come."""
+
+
+@contextlib.asynccontextmanager
+async def paused(running: Running) -> AsyncIterator[int]:
+    """While this holds, nothing moves; the head of the log, where all NFs stand.
+
+    Raises ChangeError where there is no pause, and at its end where the worker refused what it was
+    told in it.
+    """
+    try:
+        head = await _pause(running)
+    except ChildHangs:
+        await _resume(running)
+        waited = running.options.patience.pause
+        raise ChangeError(
+            f"the chain does not come to rest within {waited:g} s: an NF is that far behind"
+        ) from None
+    except ChildError as error:
+        raise ChangeError(f"the {error}") from None
+    try:
+        yield head
+    finally:
+        refused = await _resume(running)
+    if refused:
+        raise ChangeError(refused)
+
+
+async def _pause(running: Running) -> int:
+    await running.worker.send(Pause())
+    answer = await running.answers.expect(
+        Paused, running.options.patience.pause, "NFs read what there is"
+    )
+    if answer.is_over:
+        raise InputOverError("the input is over")
+    return answer.head
+
+
+async def _resume(running: Running) -> str:
+    """Why the worker did not do as it was told in the pause."""
+    try:
+        await running.worker.send(Resume())
+        answer = await running.answers.expect(Resumed, ANSWER_PATIENCE, "it goes on")
+    except ChildError as error:
+        return f"the {error}"
+    return answer.error

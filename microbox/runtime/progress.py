@@ -1,0 +1,72 @@
+"""How far a run is, and who holds it up: read from the pages of all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from microbox.runtime.confinement import in_force
+from microbox.runtime.observer import Reading
+from microbox.runtime.running import Running, RunningNF
+from microbox.runtime.supervisor import Child
+
+
+def reading(running: Running, doing: str) -> Reading:
+    """What the slowest NF has passed: the stack may be a whole log ahead of it."""
+    pages = running.pages
+    head = pages.head
+    slowest = min((position for _, position in _positions(running)), default=head)
+    share = slowest / head if head else 1.0
+    published = sum(nf.pages.value("published") for nf in running.nfs)
+    return Reading(
+        doing=doing,
+        packets=int(pages.value("packets") * share),
+        events=slowest + published,
+        file_read=int(pages.value("input_bytes") * share),
+        file_size=running.areas.file_size,
+    )
+
+
+def _positions(running: Running) -> list[tuple[RunningNF, int]]:
+    """Where each NF that lives stands in the worker's log."""
+    return [
+        (nf, running.pages.passed(nf.planned.index, nf.pages.cursor))
+        for nf in running.nfs
+        if nf.child.is_alive
+    ]
+
+
+def nf_status(nf: RunningNF) -> dict[str, Any]:
+    """What `microbox ps` shows of an NF."""
+    return {
+        "name": nf.name,
+        "process": nf.child.process.pid,
+        "outcome": nf.outcome,
+        "restarts": nf.lives.restarts,
+        "in_force": in_force(nf.child.process.pid, nf.confined),
+        **{counter: nf.pages.value(counter) for counter in ("matched", "handled", "alerts")},
+    }
+
+
+def signature(running: Running) -> tuple[int, ...]:
+    """Numbers of which one changes whenever anybody gets anywhere."""
+    nfs = [number for nf in running.nfs for number in (*nf.progress, nf.child.is_alive)]
+    return (running.pages.value("packets"), running.pages.head, running.worker.is_alive, *nfs)
+
+
+def held_up_by(running: Running) -> list[RunningNF | Child]:
+    """Whom all others wait for: the first NF of those that are furthest back.
+
+    Where all have read everything: the worker, or those that have not finished.
+    """
+    positions = _positions(running)
+    last, position = min(positions, key=lambda each: each[1], default=(None, 0))
+    if last is not None and position < running.pages.head:
+        return [last]
+    if running.worker.is_alive:
+        return [running.worker]
+    return [nf for nf, _ in positions]
+
+
+def names(stuck: list[RunningNF | Child]) -> str:
+    """For people."""
+    return ", ".join(each.name for each in stuck) or "nobody"

@@ -1,0 +1,154 @@
+"""NFs that died are started again, after delays that grow, until they are given up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from microbox.chain.model import ChainNF
+from microbox.chain.supervision import Restart
+from microbox.channel.messages import Manifest
+from microbox.runtime.changes import Arrival, Changes
+from microbox.runtime.nf_start import NFStarter, running_nf
+from microbox.runtime.observer import Observer
+from microbox.runtime.pause import ChangeError, InputOverError
+from microbox.runtime.running import Lives, Running, RunningNF
+from microbox.runtime.supervisor import Child, ChildError
+
+STEADY = 60.0
+"""Seconds that an NF must run for its restarts to be counted from 0 again."""
+
+
+@dataclass(slots=True)
+class Attempts:
+    """How often an NF was started again, and when last."""
+
+    count: int = 0
+    last: float = field(default_factory=time.monotonic)
+
+
+class Restarts:
+    """Of one run."""
+
+    def __init__(
+        self,
+        running: Running,
+        starter: NFStarter,
+        changes: Changes,
+        observer: Observer,
+        give_up: Callable[[str], None],
+    ) -> None:
+        """`give_up` is called with a sentence for each NF that stays dead."""
+        self._running = running
+        self._starter = starter
+        self._changes = changes
+        self._observer = observer
+        self._give_up = give_up
+        self._attempts: dict[str, Attempts] = {}
+        self._tasks: dict[asyncio.Task[None], RunningNF] = {}
+
+    def begin(self, nf: RunningNF) -> bool:
+        """Starts a dead NF again, in time. False where the chain does not ask for that."""
+        policy = nf.planned.supervision.restart
+        if policy is None:
+            return False
+        task = asyncio.create_task(self._bring_back(nf, policy))
+        self._tasks[task] = nf
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        return True
+
+    async def stop(self) -> None:
+        """The input is over: who is down stays so."""
+        down = list(self._tasks.values())
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for nf in down:
+            self._give_up(f"{nf.name} {nf.outcome}")
+
+    async def _bring_back(self, nf: RunningNF, policy: Restart) -> None:
+        why = nf.outcome
+        while True:
+            attempt = self._next_attempt(nf.name)
+            if attempt > policy.attempts:
+                times = f"{policy.attempts} restart{'s' if policy.attempts > 1 else ''}"
+                self._observer.note(
+                    f"error: {nf.name} {why}; given up after {times}; the rest of the chain goes on"
+                )
+                self._give_up(f"{nf.name} {why}; given up after {times}")
+                return
+            delay = policy.delay(attempt)
+            self._observer.note(
+                f"{nf.name} {why}; it starts again in {delay:g} s ({attempt} of {policy.attempts})"
+            )
+            await asyncio.sleep(delay)
+            try:
+                await self._start_again(nf)
+            except InputOverError:
+                self._observer.note(f"error: {nf.name} {why}, and then the input was over")
+                self._give_up(f"{nf.name} {why}")
+                return
+            except (ChangeError, ChildError) as error:
+                why = f"cannot be started again: {error}"
+                continue
+            return
+
+    def _next_attempt(self, name: str) -> int:
+        attempts = self._attempts.setdefault(name, Attempts())
+        now = time.monotonic()
+        if now - attempts.last > STEADY:
+            attempts.count = 0
+        attempts.count += 1
+        attempts.last = now
+        return attempts.count
+
+    async def _start_again(self, nf: RunningNF) -> None:
+        running = self._running
+        child, manifest = await self._starter.load(running.chain, self._of_chain(nf))
+        try:
+            if not is_same_in_chain(manifest, nf.planned.manifest):
+                raise ChildError(nf.name, "is another NF now: its file was changed")
+            renewed = await self._made_ready(nf, child)
+            head = await self._changes.take_place(Arrival(renewed))
+        except BaseException:
+            child.kill()
+            raise
+        self._observer.note(f"{nf.name} runs again, from event {head:,} on")
+
+    async def _made_ready(self, nf: RunningNF, child: Child) -> RunningNF:
+        running = self._running
+        area = await self._starter.configure(running.plan, nf.planned, child)
+        await self._starter.begin(child, running.areas, running.shared)
+        renewed = running_nf(nf.planned, child, area, self._starter.confined[nf.name])
+        renewed.lives = Lives(
+            restarts=nf.lives.restarts + 1,
+            counters=[*nf.lives.counters, nf.pages.counters()],
+            joined=nf.lives.joined,
+            missed=nf.lives.missed,
+        )
+        return renewed
+
+    def _of_chain(self, nf: RunningNF) -> ChainNF:
+        return next(one for one in self._running.plan.chain.nfs if one.name == nf.name)
+
+
+def is_same_in_chain(one: Manifest, other: Manifest) -> bool:
+    """True where the one NF can take the other's place in a plan."""
+    return _place(one) == _place(other)
+
+
+def _place(manifest: Manifest) -> Manifest:
+    """The manifest without what only people read."""
+    return replace(
+        manifest,
+        class_name="",
+        file="",
+        doc="",
+        parameters=[],
+        handlers=[replace(each, line=0) for each in manifest.handlers],
+        timers=[replace(each, line=0) for each in manifest.timers],
+        declares=[replace(each, line=0, doc="") for each in manifest.declares],
+    )
