@@ -198,8 +198,9 @@ void mb_log_wait_for_room(struct mb_log *log, uint64_t timeout_ns) {
     const uint64_t *cursor = &log->consumer[slowest].page->cursor;
     mb_store_flag_sequential(&log->page->asleep, 1 + slowest);
     uint64_t seen = mb_load_sequential(cursor);
-    learn_slowest(log);
-    if (log->limit == before) {
+    /* Another one may be the slowest by now, and it would not know that it is waited for. */
+    const bool is_still_slowest = learn_slowest(log) == slowest;
+    if (is_still_slowest && log->limit == before) {
         log->slept++;
         mb_futex_wait(cursor, seen, timeout_ns, MB_WAITER_WORKER);
         learn_slowest(log);

@@ -6,6 +6,8 @@
 #include "microbox/bus/atomic.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -250,6 +252,43 @@ static void waiting_for_room_ends_with_the_time(void **state) {
     bus_destroy(&bus);
 }
 
+/* NF 0 catches up just after the worker has looked at it, and found it the slowest: as the worker
+ * looks at NF 1, whose page cannot be read until then. */
+static struct mb_nf_page *catches_up;
+static void *cannot_be_read;
+
+static void catch_up(int signal) {
+    (void)signal;
+    mprotect(cannot_be_read, MB_PAGE_SIZE, PROT_READ | PROT_WRITE);
+    mb_store_sequential(&catches_up->cursor, SLOTS);
+}
+
+static void nobody_sleeps_on_who_is_not_the_slowest_any_more(void **state) {
+    (void)state;
+    struct bus bus;
+    bus_create(&bus, SLOTS, (struct bus_nf[]){reads, reads}, 2);
+    struct mb_nf_page page = {.cursor = 0};
+    catches_up = &page;
+    cannot_be_read =
+        mmap(NULL, MB_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(cannot_be_read != MAP_FAILED);
+    bus.log.consumer[0].page = &page;
+    bus.log.consumer[1].page = cannot_be_read;
+    bus_packets(&bus, SLOTS, 1, NF(0) | NF(1));
+    struct sigaction before;
+    const struct sigaction action = {.sa_handler = catch_up};
+    sigaction(SIGSEGV, &action, &before);
+    mprotect(cannot_be_read, MB_PAGE_SIZE, PROT_NONE);
+    mb_log_wait_for_room(&bus.log, 1000000);
+    sigaction(SIGSEGV, &before, NULL);
+    assert_int_equal(page.cursor, SLOTS);
+    assert_int_equal(bus.log.slept, 0); /* NF 1 would never wake it */
+    mb_log_wait_for_room(&bus.log, 1000000);
+    assert_int_equal(bus.log.slept, 1);
+    munmap(cannot_be_read, MB_PAGE_SIZE);
+    bus_destroy(&bus);
+}
+
 static void polling_ends_with_the_time(void **state) {
     (void)state;
     struct bus bus;
@@ -282,6 +321,7 @@ int main(void) {
         cmocka_unit_test(attaching_is_checked),
         cmocka_unit_test(the_last_entry_of_a_packet_is_marked),
         cmocka_unit_test(waiting_for_room_ends_with_the_time),
+        cmocka_unit_test(nobody_sleeps_on_who_is_not_the_slowest_any_more),
         cmocka_unit_test(polling_ends_with_the_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
