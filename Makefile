@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help demo test check evasion evasion-list nightly bench fuzz coverage docs format \
-	clean check-style check-types sanitized check-core check-threads check-python
+	clean model check-style check-types sanitized check-core check-threads check-python
 
 # A target of `make fuzz` runs for so long; also SECONDS=60.
 FUZZ_SECONDS ?= $(if $(filter command line,$(origin SECONDS)),$(SECONDS),30)
@@ -36,7 +36,7 @@ test: ## the C unit tests, then all Python tests against the installed package
 	@meson test -C build/test --no-rebuild --quiet --print-errorlogs
 	@pytest $(PYTEST_ARGUMENTS)
 
-check: check-style check-types check-core check-threads check-python ## style, types, and the tests under sanitizers
+check: check-style check-types model check-core check-threads check-python ## style, types, the model of the bus, and the tests under sanitizers
 
 check-style:
 	@tools/setup check
@@ -47,6 +47,10 @@ check-style:
 check-types:
 	@tools/setup check
 	mypy
+
+model: ## explore the model of the bus in all its states, and its mutants (docs/bus-protocol.md)
+	@tools/setup check
+	@python -P tests/model/check.py
 
 sanitized:
 	@tools/setup check
@@ -83,7 +87,7 @@ nightly: ## the property tests with 100,000 cases each, every capture 100 times,
 	@tools/setup test
 	@tools/build build/test -Dbenchmarks=false -Dwerror=false
 	@meson test -C build/test --no-rebuild --quiet --print-errorlogs --timeout-multiplier 20
-	@pytest --timeout=0 $(PYTEST_ARGUMENTS) tests/conditions tests/stack tests/evasion tests/differential tests/faults/test_kills.py
+	@pytest --timeout=0 $(PYTEST_ARGUMENTS) tests/conditions tests/stack tests/evasion tests/differential tests/faults/test_kills.py tests/runtime/test_determinism.py
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=$(NIGHTLY_FUZZ_SECONDS)
 
 bench: ## measure: medians of several runs, beside what was aimed at

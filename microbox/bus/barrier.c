@@ -8,6 +8,8 @@
 /* A death moves no word, so a sleep on an NF's cursor is never longer than this. */
 enum { SLEEP_ON_CURSOR_MAX = 50000000 };
 
+/* The head that was read first, then due, then the cursor, then from: `judged` and `complete` in
+ * docs/bus-protocol.md. */
 uint64_t mb_peer_passed(const struct mb_reader *reader, const struct mb_peer *peer, uint64_t head,
                         uint64_t *cursor) {
     uint64_t due = mb_load_acquire(&reader->log->due[peer->index]);
@@ -62,6 +64,8 @@ struct mb_window mb_reader_look(struct mb_reader *reader) {
     return window;
 }
 
+/* What was judged and published up to there was stored before: `judged` and `causal` in
+ * docs/bus-protocol.md. */
 void mb_reader_move_cursor(struct mb_reader *reader, uint64_t position) {
     if (position == reader->cursor)
         return;

@@ -32,6 +32,8 @@ static void count(struct mb_log *log, const struct mb_entry *entry) {
     }
 }
 
+/* Before anything is overwritten, and in this order: `copy_intact` and `exact_loss` in
+ * docs/bus-protocol.md. */
 static void tell(struct mb_log *log) {
     mb_announce(&log->page->floor, log->floor);
     for (uint64_t rest = log->skipping; rest != 0; rest &= rest - 1) {

@@ -148,7 +148,9 @@ static void learn_from(struct mb_log *log, uint64_t passed) {
         log->limit = limit;
 }
 
-/* Positions of all NFs that hold the log → limit. An NF with nothing to read is counted at the
+/* `intact` in docs/bus-protocol.md.
+ *
+ * Positions of all NFs that hold the log → limit. An NF with nothing to read is counted at the
  * head, which `from` tells it before anything is overwritten. Returns the slowest, or where none of
  * those is behind one that skips, or NOBODY. */
 static uint32_t learn_slowest(struct mb_log *log) {
@@ -231,6 +233,8 @@ static bool is_concerned(const struct mb_log *log, uint32_t index) {
     return ((log->batch_mask[0] & concerns[0]) | (log->batch_mask[1] & concerns[1])) != 0;
 }
 
+/* Before the head (`judged` in docs/bus-protocol.md): who sees the head sees who has work below it.
+ */
 static void store_dues(struct mb_log *log) {
     for (uint32_t index = 0; index < log->consumers; index++) {
         if (!is_attached(log, index) || !is_concerned(log, index))

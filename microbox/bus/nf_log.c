@@ -64,6 +64,7 @@ static void look_for_batches(struct mb_reader *reader, struct mb_peer *peer, uin
         peer->scanned = head - peer->geometry.own_slots;
 }
 
+/* Behind the load of its cursor: `causal` in docs/bus-protocol.md. */
 void mb_nf_log_look(struct mb_reader *reader, struct mb_peer *peer) {
     if (peer->slots == NULL || peer->broken)
         return;

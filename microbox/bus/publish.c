@@ -110,6 +110,7 @@ static bool give_up_before(struct mb_reader *reader, uint64_t passed) {
     return true;
 }
 
+/* `own_intact` in docs/bus-protocol.md. */
 static void reclaim(struct mb_reader *reader, struct mb_window *slowest) {
     if (give_up_before(reader, passed_by_readers(reader, slowest)))
         reader->own_ring_tail = reader->own_ring_head;

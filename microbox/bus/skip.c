@@ -137,7 +137,8 @@ static bool counts(const struct mb_reader *reader, const struct mb_entry *entry)
     return mb_reader_matches(reader, entry) != 0 && loses[entry->type / 64] >> entry->type % 64 & 1;
 }
 
-/* Copies what there is up to `end`; or finds that it was overwritten. */
+/* Copies what there is up to `end`; or finds that it was overwritten. The floor is read last:
+ * `copy_intact` and `copy_judged` in docs/bus-protocol.md. */
 static void copy_entries(struct mb_reader *reader, uint64_t end) {
     struct mb_skipping *skipping = reader->skipping;
     for (uint64_t sequence = skipping->end; sequence < end; sequence++)
@@ -153,7 +154,7 @@ static void copy_entries(struct mb_reader *reader, uint64_t end) {
 
 /* --- what was lost --- */
 
-/* Floor, and how many entries before it were for this NF. */
+/* Floor, and how many entries before it were for this NF: `exact_loss` in docs/bus-protocol.md. */
 static bool read_floor(const struct mb_reader *reader, uint64_t *floor, uint64_t *named) {
     for (unsigned tries = 0; tries < TRIES; tries++) {
         *floor = mb_load_acquire(&reader->log->counted);

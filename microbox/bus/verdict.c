@@ -17,7 +17,8 @@ static bool names(const struct mb_entry *entry, const uint64_t bits[2]) {
     return ((entry->mask[0] & bits[0]) | (entry->mask[1] & bits[1])) != 0;
 }
 
-/* An entry at or past gone_at was not judged: the NF's failure mode decides. */
+/* An entry at or past gone_at was not judged: the NF's failure mode decides. `judged` in
+ * docs/bus-protocol.md. */
 static uint8_t verdict_of(const struct mb_reader *reader, const struct mb_peer *peer,
                           uint64_t sequence) {
     if (sequence >= peer->gone_at)

@@ -552,6 +552,7 @@ static void learn_positions(struct mb_gate *gate) {
     }
 }
 
+/* `gate_judged` and `gate_empties` in docs/bus-protocol.md. */
 uint64_t mb_gate_run(struct mb_gate *gate) {
     const uint64_t before = gate->oldest;
     if (gate->oldest == gate->newest)
