@@ -1,5 +1,5 @@
 """Whole chains, as `microbox run` runs them: what each level of the stack costs, what several NFs
-gain from one stack, what order among them costs.
+gain from one stack, what order among them and other names for flows cost.
 
 The NFs only take numpy batches, so that the chain is measured and not what they do. Rates are
 packets by seconds; what the same chain takes for a few packets (processes end, too) is left out.
@@ -35,6 +35,30 @@ class Reader(NetworkFunction):
         self.seen = len(batch)
 '''
 
+# Woken at the start and the end of each flow, as `nat` and `balancer` are.
+JUDGES = {
+    "passes": "return None",
+    "rewrites": 'event.flow.rewrite(source="192.0.2.1", source_port=1 + event.flow.id % 65535)',
+}
+JUDGE = '''
+from microbox import NetworkFunction, on
+
+
+class Judge(NetworkFunction):
+    """Says one thing of each flow."""
+
+    edits = "headers"
+
+    @on("flow.start")
+    def begin(self, event):
+        """Says it."""
+        {said}
+
+    @on("flow.end")
+    def end(self, event):
+        """As who gives a port back."""
+'''
+
 # What the NF subscribes to → what the stack then does.
 LEVELS = {
     "nothing": ("system.end_of_input", "what a chain costs that wants no packets"),
@@ -53,6 +77,15 @@ def write_chain(folder: Path, capture: Path, nfs: int, event: str, inline: bool)
     lines += [f"  - {{nf: ./reader.py, name: reader_{number}}}" for number in range(nfs)]
     chain = folder / "chain.yaml"
     chain.write_text("\n".join(lines) + "\n")
+    return chain
+
+
+def write_judge(folder: Path, capture: Path, said: str) -> Path:
+    """A chain of one inline NF whose packets go out."""
+    folder.mkdir()
+    (folder / "judge.py").write_text(JUDGE.format(said=said))
+    chain = folder / "chain.yaml"
+    chain.write_text(f"input: {capture}\noutput: {folder / 'out.pcap'}\nchain: [./judge.py]\n")
     return chain
 
 
@@ -76,11 +109,13 @@ def rate(*chains: Path) -> float:
     return (WORK.packets - FEW) / (seconds(chains, WORK.packets) - ending) / 1e6
 
 
-def tell(measure: str, what: str, value: float, reference: float, reference_name: str) -> None:
+def tell(
+    measure: str, what: str, value: float, reference: float, reference_name: str, **goals: float
+) -> None:
     """One line for run.py."""
     sample = {"measure": measure, "what": what, "value": value, "unit": "M packets/s"}
     beside = {"reference": reference, "reference_name": reference_name}
-    print(json.dumps(sample | beside), flush=True)
+    print(json.dumps(sample | beside | goals), flush=True)
 
 
 def measure_levels(chain: Callable[..., Path]) -> None:
@@ -109,6 +144,13 @@ def measure_order(chain: Callable[..., Path]) -> None:
     )
 
 
+def measure_rewrites(folder: Path, capture: Path) -> None:
+    """A chain that gives each flow another name, against one that lets all pass."""
+    rates = {name: rate(write_judge(folder / name, capture, said)) for name, said in JUDGES.items()}
+    what = "packets of flows that an NF has rewritten, checksums repaired"
+    tell("chain.rewrites", what, rates["rewrites"], rates["passes"], "all pass", goal_ratio=0.7)
+
+
 def main() -> None:
     """Measures all, each once."""
     with tempfile.TemporaryDirectory(prefix="microbox-bench-") as name:
@@ -122,6 +164,7 @@ def main() -> None:
         measure_levels(chain)
         measure_sharing(chain)
         measure_order(chain)
+        measure_rewrites(folder, capture)
 
 
 if __name__ == "__main__":

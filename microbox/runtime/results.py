@@ -255,7 +255,7 @@ def _output(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
 
 
 def _kept(fragments: int) -> list[Term]:
-    return [Term(fragments, "fragments of datagrams that were not whole")] if fragments else []
+    return [Term(fragments, "fragments that cannot be translated")] if fragments else []
 
 
 def _written(translated: int) -> str:

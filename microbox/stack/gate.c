@@ -311,15 +311,18 @@ static struct mb_leaving leaving(const struct pending *packet, const struct mb_f
     };
 }
 
+static bool is_translated(const struct mb_gate *gate, const struct pending *packet) {
+    return gate->translations != NULL &&
+           mb_translations_know(gate->translations, packet->flow, packet->flow_slot);
+}
+
 /* A frame that goes `direction` on the packet's flow. It stays as it is: what a translation changes
  * is the sink's copy. */
 static void send(struct mb_gate *gate, const struct pending *packet, const struct mb_frame *frame,
                  const uint8_t *bytes, unsigned direction) {
-    const bool is_translated =
-        gate->translations != NULL &&
-        mb_translations_know(gate->translations, packet->flow, packet->flow_slot);
-    gate->counters.translated += is_translated;
-    if (!gate->config.sink || mb_sink_write(gate->config.sink, frame, bytes) != 0 || !is_translated)
+    const bool translated = is_translated(gate, packet);
+    gate->counters.translated += translated;
+    if (!gate->config.sink || mb_sink_write(gate->config.sink, frame, bytes) != 0 || !translated)
         return;
     const struct mb_leaving copy = leaving(packet, frame, bytes, direction);
     mb_translations_apply(gate->translations, &copy, mb_sink_last(gate->config.sink));
@@ -362,8 +365,9 @@ static void send_fragments(struct mb_gate *gate, const struct pending *packet, u
     }
 }
 
-/* Until its datagram is whole a fragment is of no flow. True where the packet is one that has to
- * wait; else those that waited for it are let out. */
+/* Until its datagram is whole a fragment is of no flow. Where the flow is in a tunnel inside, its
+ * headers lie in the fragments anywhere, and are not found again. True where the packet does not
+ * leave; else those that waited for it do. */
 static bool keep_fragment(struct mb_gate *gate, const struct pending *packet) {
     for (unsigned i = 0; i < MB_DEFRAG_NESTED_MAX && packet->datagrams[i].slot != 0; i++) {
         const struct mb_handled_datagram *of = &packet->datagrams[i];
@@ -373,6 +377,11 @@ static bool keep_fragment(struct mb_gate *gate, const struct pending *packet) {
             mb_held_fragments_move(gate->fragments, packet->datagrams[i - 1].slot, of->slot);
         if (!of->completes) {
             mb_held_fragments_add(gate->fragments, of->slot, &packet->frame);
+            gate->counters.fragments_kept++;
+            return true;
+        }
+        if (of->is_around && is_translated(gate, packet)) {
+            mb_held_fragments_forget(gate->fragments, of->slot);
             gate->counters.fragments_kept++;
             return true;
         }

@@ -353,6 +353,7 @@ handle_fragment(struct mb_stack *stack, struct mb_decoded *fragment, struct mb_h
         if (!take_fragment(stack, fragment, handled, &handled->datagrams[nested], whole))
             return;
         prepare_whole(stack, whole);
+        handled->datagrams[nested].is_around = whole->depth > fragment->depth;
         if (whole->type != MB_TYPE_PACKET_IP_FRAGMENT)
             return handle_alone(stack, whole, handled);
         fragment = whole;

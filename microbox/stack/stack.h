@@ -224,6 +224,7 @@ struct mb_handled_datagram {
     uint64_t before; /* packet that completed the last datagram with the same key; 0: none did */
     uint32_t slot;   /* in the table of datagrams; 0: no datagram */
     bool begins;     /* no fragment of it came before */
+    bool is_around;  /* the packet completes it, and the flow is in a tunnel inside */
     bool completes;
 };
 

@@ -459,6 +459,26 @@ static void fragments_of_a_datagram_that_was_given_up_never_leave(void **state) 
     assert_output(bench, "12");
 }
 
+/* Its headers may lie in any of them. */
+static void fragments_around_a_translated_flow_do_not_leave(void **state) {
+    struct bench *bench = *state;
+    const uint64_t first = FIRST;
+    const struct mb_handled_datagram whole = {.slot = 1, .completes = true, .is_around = true};
+    fragment(bench, (struct mb_handled_datagram){.slot = 1, .begins = true});
+    hand_over(bench, (struct mb_handled){.flow = 7, .flow_slot = 3, .datagrams[0] = whole}, &first,
+              1);
+    fragment(bench, (struct mb_handled_datagram){.slot = 1, .begins = true});
+    const uint64_t sequence = hand_over(
+        bench, (struct mb_handled){.flow = 7, .flow_slot = 3, .datagrams[0] = whole}, &first, 1);
+    bench->verdicts[0][sequence % SLOTS] |= MB_LEFT_REWRITE;
+    bench->rewrites[sequence % SLOTS] =
+        (struct mb_rewrite){.flow = 7, .source_port = 1, .fields = MB_REWRITE_SOURCE_PORT};
+    pass_all(bench);
+    mb_gate_run(bench->gate);
+    assert_int_equal(mb_gate_counters(bench->gate).fragments_kept, 2);
+    assert_output(bench, "01");
+}
+
 /* The gate knows a rewrite by its mark; what it says of a frame is for edits/translation.h. */
 static void leave_rewrite(struct bench *bench, uint64_t sequence, uint64_t flow) {
     bench->verdicts[0][sequence % SLOTS] |= MB_LEFT_REWRITE;
@@ -565,6 +585,7 @@ int main(void) {
         GATE_TEST(a_verdict_is_read_although_its_entry_was_overwritten),
         REWRITE_TEST(fragments_leave_with_the_packet_that_makes_the_datagram_whole),
         REWRITE_TEST(fragments_of_a_datagram_that_was_given_up_never_leave),
+        REWRITE_TEST(fragments_around_a_translated_flow_do_not_leave),
         REWRITE_TEST(a_rewrite_holds_from_its_packet_on),
         REWRITE_TEST(a_packet_that_is_dropped_may_bring_a_rewrite),
         REWRITE_TEST(a_rewrite_of_another_flow_than_the_packets_is_refused),

@@ -4,8 +4,32 @@
 
 #include <string.h>
 
+/* What the change adds to a sum over words, in the machine's own byte order (wire/checksum.h). */
+static uint16_t difference_of(const uint8_t *before, const uint8_t *after, uint32_t length) {
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < length; i += 2) {
+        uint16_t old;
+        uint16_t new;
+        memcpy(&old, before + i, sizeof old);
+        memcpy(&new, after + i, sizeof new);
+        sum += (uint32_t) new + (uint16_t)~old;
+    }
+    return mb_checksum_fold(sum);
+}
+
+/* What is noted is changed already. */
 static void note(struct mb_edited_frame *frame, uint32_t at, uint32_t length) {
-    frame->changed[frame->count++] = (struct mb_changed_bytes){at, length};
+    frame->changed[frame->count++] = (struct mb_changed_bytes){
+        .at = at,
+        .length = length,
+        .difference = difference_of(frame->before + at, frame->after + at, length),
+    };
+}
+
+void mb_edit_begin(struct mb_edited_frame *frame, const uint8_t *before, uint8_t *after) {
+    frame->before = before;
+    frame->after = after;
+    frame->count = 0;
 }
 
 void mb_edit_bytes(struct mb_edited_frame *frame, uint32_t at, const uint8_t *bytes,
@@ -16,15 +40,8 @@ void mb_edit_bytes(struct mb_edited_frame *frame, uint32_t at, const uint8_t *by
     note(frame, at, length);
 }
 
-/* --- checksums; sums are in the machine's own byte order (wire/checksum.h) --- */
-
-/* Bytes that begin in the middle of a word count with their halves swapped (RFC 1071 section 2). */
-static uint16_t sum_of(const uint8_t *bytes, uint32_t length, bool is_odd) {
-    const uint16_t sum = mb_checksum_fold(mb_checksum_add(0, bytes, length));
-    return is_odd ? __builtin_bswap16(sum) : sum;
-}
-
-/* What the changes within [from, end) add to a sum over these bytes. */
+/* What the changes within [from, end) add to a sum over these bytes. Those that begin in the middle
+ * of a word count with their halves swapped (RFC 1071 section 2). */
 static uint64_t difference(const struct mb_edited_frame *frame, uint32_t from, uint32_t end) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < frame->count; i++) {
@@ -32,8 +49,7 @@ static uint64_t difference(const struct mb_edited_frame *frame, uint32_t from, u
         if (changed->at < from || changed->at + changed->length > end)
             continue;
         const bool is_odd = (changed->at - from) % 2 != 0;
-        sum += sum_of(frame->after + changed->at, changed->length, is_odd);
-        sum += (uint16_t)~sum_of(frame->before + changed->at, changed->length, is_odd);
+        sum += is_odd ? __builtin_bswap16(changed->difference) : changed->difference;
     }
     return sum;
 }

@@ -15,6 +15,7 @@ enum {
 struct mb_changed_bytes {
     uint32_t at; /* from the frame's first byte */
     uint32_t length;
+    uint16_t difference; /* what it adds to a sum over words that begin with its first byte */
 };
 
 struct mb_edited_frame {
@@ -24,8 +25,11 @@ struct mb_edited_frame {
     struct mb_changed_bytes changed[MB_CHANGES_MAX];
 };
 
-/* Changes bytes of the copy, which are captured and were not changed before. At most
- * MB_EDITS_PER_FRAME times a frame; more are left out. */
+/* `after` holds a copy of the bytes `before`. The rest of `frame` need not be set. */
+void mb_edit_begin(struct mb_edited_frame *frame, const uint8_t *before, uint8_t *after);
+
+/* Changes bytes of the copy, an even number, which are captured and were not changed before. At
+ * most MB_EDITS_PER_FRAME times a frame; more are left out. */
 void mb_edit_bytes(struct mb_edited_frame *frame, uint32_t at, const uint8_t *bytes,
                    uint32_t length);
 

@@ -280,7 +280,8 @@ void mb_translations_apply(const struct mb_translations *translations,
     struct mb_checksum_trail trail;
     decode(translations, packet, &decoded, &trail);
     const struct translation *of = &translations->of[packet->flow_slot];
-    struct mb_edited_frame frame = {.before = packet->bytes, .after = copy};
+    struct mb_edited_frame frame;
+    mb_edit_begin(&frame, packet->bytes, copy);
     const struct headers headers = headers_of(&decoded);
     if (headers.ip_version == 0)
         return;
