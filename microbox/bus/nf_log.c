@@ -106,6 +106,7 @@ static struct mb_peer *peer_of_next(struct mb_reader *reader) {
 static void copy_entry(struct mb_nf_entry *copy, const struct mb_nf_entry *slot) {
     uint64_t *to = (uint64_t *)copy;
     const uint64_t *from = (const uint64_t *)slot;
+#pragma GCC unroll 32
     for (unsigned i = 0; i < WORDS_OF_ENTRY; i++)
         to[i] = mb_load_acquire(&from[i]);
 }

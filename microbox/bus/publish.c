@@ -173,6 +173,7 @@ static void write_entry(struct mb_reader *reader, const struct mb_nf_entry *entr
     uint64_t *to =
         (uint64_t *)&reader->own.slots[reader->own_head & (reader->geometry.own_slots - 1)];
     const uint64_t *from = (const uint64_t *)entry;
+#pragma GCC unroll 32
     for (unsigned i = 0; i < sizeof *entry / sizeof *from; i++)
         mb_store_release(&to[i], from[i]);
 }
