@@ -68,13 +68,16 @@ LEVELS = {
 }
 
 
-def write_chain(folder: Path, capture: Path, nfs: int, event: str, inline: bool) -> Path:
-    """A chain of `nfs` equal NFs, in a folder of its own."""
+def write_chain(
+    folder: Path, capture: Path, nfs: int, event: str, inline: bool, *more: str
+) -> Path:
+    """A chain of `nfs` equal NFs, in a folder of its own. `more`: lines of the chain file."""
     folder.mkdir()
     reader = folder / "reader.py"
     reader.write_text(READER.format(event=event, inline=inline))
     lines = [f"input: {capture}", "chain:"]
     lines += [f"  - {{nf: ./reader.py, name: reader_{number}}}" for number in range(nfs)]
+    lines += more
     chain = folder / "chain.yaml"
     chain.write_text("\n".join(lines) + "\n")
     return chain
@@ -151,6 +154,13 @@ def measure_rewrites(folder: Path, capture: Path) -> None:
     tell("chain.rewrites", what, rates["rewrites"], rates["passes"], "all pass", goal_ratio=0.7)
 
 
+def measure_confinement(chain: Callable[..., Path]) -> None:
+    """The same NF confined, as it is without being told, and not."""
+    free = rate(chain("free", 1, "packet", False, "sandbox: off"))
+    confined = rate(chain("confined", 1, "packet", False))
+    tell("chain.confined", "an NF on packet, confined", confined, free, "one that is not")
+
+
 def main() -> None:
     """Measures all, each once."""
     with tempfile.TemporaryDirectory(prefix="microbox-bench-") as name:
@@ -158,13 +168,14 @@ def main() -> None:
         capture = folder / "work.pcap"
         write_capture(capture, WORK)
 
-        def chain(label: str, nfs: int, event: str, inline: bool) -> Path:
-            return write_chain(folder / label, capture, nfs, event, inline)
+        def chain(label: str, nfs: int, event: str, inline: bool, *more: str) -> Path:
+            return write_chain(folder / label, capture, nfs, event, inline, *more)
 
         measure_levels(chain)
         measure_sharing(chain)
         measure_order(chain)
         measure_rewrites(folder, capture)
+        measure_confinement(chain)
 
 
 if __name__ == "__main__":
