@@ -84,6 +84,8 @@ def test_outputs_do_not_depend_on_scheduling(workbench: Workbench, demo: Path) -
     entries = [
         "flow_log",
         workbench.nf("drops", DROPS),
+        {"nf": "firewall", "deny": ["tcp dst port 443"], "action": "reset"},
+        {"nf": "nat", "inside": ["192.0.2.0/24"], "outside": ["100.64.0.1", "100.64.0.2"]},
         "dns_log",
         "http_log",
         "tls_log",
@@ -108,3 +110,5 @@ def test_outputs_do_not_depend_on_scheduling(workbench: Workbench, demo: Path) -
         assert seen.setdefault("files", files) == files
         counted = outcomes(workbench)
         assert seen.setdefault(slots, counted) == counted
+    nat = next(one for one in workbench.summary()["nfs"] if one["name"] == "nat")
+    assert nat["summary"]["flows"] > 0  # edits are in play
