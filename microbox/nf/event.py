@@ -79,6 +79,7 @@ class FlowRewrites(Protocol):
 
     def rewrite(
         self,
+        flow: Flow,
         source: str | None,
         source_port: int | None,
         destination: str | None,
@@ -266,7 +267,8 @@ class Flow(View):
     _destination = _entry_field(*TUPLE, "destination")
     _source_port = _entry_field(*TUPLE, "source_port")
     _destination_port = _entry_field(*TUPLE, "destination_port")
-    _protocol = _entry_field(*TUPLE, "protocol")
+    protocol_number: int = _entry_field(*TUPLE, "protocol", doc="The protocol's number in IP.")
+    ip_version: int = _entry_field(*TUPLE, "ip_version", doc="4 or 6; 0: no IP.")
 
     @property
     def source(self) -> str:
@@ -291,7 +293,7 @@ class Flow(View):
     @property
     def protocol(self) -> str:
         """TCP, UDP, ICMP, ICMPv6, ...; the number in digits where it has no name here."""
-        return PROTOCOLS.get(self._protocol) or str(self._protocol)
+        return PROTOCOLS.get(self.protocol_number) or str(self.protocol_number)
 
     @property
     def raw_tuple(self) -> bytes:
@@ -348,7 +350,7 @@ class Flow(View):
         rewrites = self._deliveries.rewrites
         if rewrites is None:
             raise UsageError("flows are rewritten by an NF that runs in a chain")
-        rewrites.rewrite(source, source_port, destination, destination_port)
+        rewrites.rewrite(self, source, source_port, destination, destination_port)
 
     @property
     def _switches(self) -> FlowSwitches:

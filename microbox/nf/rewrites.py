@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import socket
+import struct
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbox._core import ffi, lib
 from microbox.nf.errors import UsageError
 
+if TYPE_CHECKING:
+    from microbox.nf.event import Flow
+
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 PORT_MAX = 65535
+IPV4 = 4
+IPV4_MAPPED = bytes(10) + b"\xff\xff"
+
+RECORD = struct.Struct("=Q16s16sHHI16x")
+"""struct mb_rewrite; the core fills in the flow."""
 
 Send = Callable[[Any], None]
 """Leaves a struct mb_rewrite with the event that is being handled."""
@@ -24,47 +34,51 @@ class Rewrites:
         self._owner = owner
         self._is_declared = is_declared
         self._send = send
-        self._record = ffi.new("struct mb_rewrite *")
+        self._bytes = bytearray(RECORD.size)
+        self._record = ffi.cast("struct mb_rewrite *", ffi.from_buffer(self._bytes))
 
     def rewrite(
         self,
-        entry: Any,
+        flow: Flow,
         source: str | None,
         source_port: int | None,
         destination: str | None,
         destination_port: int | None,
     ) -> None:
-        """See Flow.rewrite. `entry`: of the event that is being handled."""
+        """See Flow.rewrite. `flow`: of the event that is being handled."""
         if not self._is_declared:
             raise UsageError(
                 f"flow.rewrite: {self._owner.__name__} did not declare that it edits headers: "
                 'write edits = "headers" in the class'
             )
-        if not entry.flow:
+        if not flow.id:
             raise UsageError("flow.rewrite: this event has no flow; ask `if event.flow:` first")
-        record, tuple_ = self._record, entry.payload.flow.tuple
-        record.fields = 0
+        fields = 0
+        addresses = [b"", b""]
         if source is not None:
-            record.source = _address("source", source, tuple_.ip_version)
-            record.fields |= lib.MB_REWRITE_SOURCE
+            addresses[0] = _address("source", source, flow.ip_version)
+            fields |= lib.MB_REWRITE_SOURCE
         if destination is not None:
-            record.destination = _address("destination", destination, tuple_.ip_version)
-            record.fields |= lib.MB_REWRITE_DESTINATION
+            addresses[1] = _address("destination", destination, flow.ip_version)
+            fields |= lib.MB_REWRITE_DESTINATION
         if source_port is not None:
-            record.source_port = _port("source_port", source_port, tuple_.protocol)
-            record.fields |= lib.MB_REWRITE_SOURCE_PORT
+            _check_port("source_port", source_port, flow)
+            fields |= lib.MB_REWRITE_SOURCE_PORT
         if destination_port is not None:
-            record.destination_port = _port("destination_port", destination_port, tuple_.protocol)
-            record.fields |= lib.MB_REWRITE_DESTINATION_PORT
-        if not record.fields:
+            _check_port("destination_port", destination_port, flow)
+            fields |= lib.MB_REWRITE_DESTINATION_PORT
+        if not fields:
             raise UsageError('flow.rewrite() says what: flow.rewrite(source="192.0.2.1")')
-        self._send(record)
+        ports = source_port or 0, destination_port or 0
+        RECORD.pack_into(self._bytes, 0, 0, *addresses, *ports, fields)
+        self._send(self._record)
 
 
+@functools.lru_cache(maxsize=4096)
 def _address(name: str, text: str, version: int) -> bytes:
     try:
-        if version == 4:  # noqa: PLR2004 (of IP)
-            return bytes(10) + b"\xff\xff" + socket.inet_pton(socket.AF_INET, text)
+        if version == IPV4:
+            return IPV4_MAPPED + socket.inet_pton(socket.AF_INET, text)
         return socket.inet_pton(socket.AF_INET6, text)
     except (OSError, TypeError):
         raise UsageError(
@@ -73,7 +87,8 @@ def _address(name: str, text: str, version: int) -> bytes:
         ) from None
 
 
-def _port(name: str, port: int, protocol: int) -> int:
+def _check_port(name: str, port: int, flow: Flow) -> None:
+    protocol = flow.protocol_number
     if protocol in (ICMP, ICMPV6) and name == "destination_port":
         raise UsageError(
             "flow.rewrite: an echo has one identifier, which is its source_port; it has no "
@@ -86,4 +101,3 @@ def _port(name: str, port: int, protocol: int) -> int:
         )
     if type(port) is not int or not 0 <= port <= PORT_MAX:
         raise UsageError(f"flow.rewrite: {name} is a number up to {PORT_MAX}, not {port!r:.60}")
-    return port

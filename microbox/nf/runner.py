@@ -97,10 +97,9 @@ class Runner:
             self._owner, configure.bits, catalog, self._command, left=self._left
         )
         deliveries.switches = self
-        self._rewrites = Rewrites(
+        deliveries.rewrites = Rewrites(
             self._owner, is_declared=configure.shape.rewrites, send=self._rewrite
         )
-        deliveries.rewrites = self
         self._shapes = shapes_of(catalog)
         self._unsound = ffi.new("uint64_t[]", lib.MB_NFS_MAX)
         self._handlers = Handlers(
@@ -342,18 +341,6 @@ class Runner:
         self._reader.command(cause, kind, subscriptions, sides)
 
     # --- rewrites ---
-
-    def rewrite(
-        self,
-        source: str | None,
-        source_port: int | None,
-        destination: str | None,
-        destination_port: int | None,
-    ) -> None:
-        """See Flow.rewrite."""
-        self._rewrites.rewrite(
-            self._deliveries.entry, source, source_port, destination, destination_port
-        )
 
     def _rewrite(self, record: Any) -> None:
         self._reader.rewrite(self._deliveries.array + self._deliveries.index, record)
