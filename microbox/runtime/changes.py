@@ -84,7 +84,11 @@ class Changes:
     async def _attach(self, arrival: Arrival) -> None:
         nf = arrival.nf
         message = Attach(
-            nf.planned.index, nf.planned.shape, nf.planned.fails_closed, arrival.catches_up
+            nf.planned.index,
+            nf.planned.shape,
+            nf.planned.fails_closed,
+            skips=nf.planned.skips,
+            catches_up=arrival.catches_up,
         )
         await self._running.worker.send(message, [nf.area])
 
