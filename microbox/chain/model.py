@@ -137,6 +137,7 @@ class NetworkFunctionEntry(BaseModel):
     restart: RestartEntry = Field(
         default=None, description="true, false, or a mapping such as {attempts: 5, backoff: 100ms}"
     )
+    catch_up: Literal["flows"] | None = Field(default=None, description="flows")
     deadline: Duration | None = Field(
         default=None, description="a duration with its unit, such as 2s or 500ms"
     )

@@ -93,8 +93,9 @@ class Plan:
 
     @property
     def names(self) -> list[str]:
-        """Names of all NFs, by index."""
-        return [nf.name for nf in self.nfs]
+        """Names of all NFs, by index; "" where one was that has left."""
+        names = {nf.index: nf.name for nf in self.nfs}
+        return [names.get(index, "") for index in range(max(names, default=-1) + 1)]
 
     def stages(self) -> list[list[PlannedNF]]:
         """The NFs by stage; those of one stage run in parallel."""

@@ -1,4 +1,5 @@
-"""What becomes of an NF's process that dies, or that stands still: `restart` and `deadline`."""
+"""What becomes of an NF's process that dies, or that stands still: `restart`, `catch_up` and
+`deadline`."""
 
 from __future__ import annotations
 
@@ -58,6 +59,7 @@ class Supervision:
 
     restart: Restart | None = None
     deadline: float = 0.0  # seconds that it may stand still while it has something to read; 0: any
+    catches_up: bool = False  # where it comes while packets flow, it is told of the flows there are
 
 
 NO_SUPERVISION = Supervision()
@@ -73,6 +75,7 @@ def supervision_of(entry: Mapping[str, Any]) -> Supervision:
     return Supervision(
         restart=_restart_of(restart) if restart else None,
         deadline=(deadline or 0) / NANOSECONDS,
+        catches_up=entry.get("catch_up") == "flows",
     )
 
 

@@ -34,7 +34,7 @@ without neighbours; then::
     controller → worker  Attach, Detach, Subscribe
     controller → worker  Resume
     worker → controller  Resumed      packets flow again, with or without the change
-    NF → controller      Leave        the NF's user wants it to leave
+    controller → NF      Begin        to the one that came: it reads from now on
 """
 
 from __future__ import annotations
@@ -380,9 +380,11 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """To an NF: call start(). To the worker: let packets flow."""
+    """To an NF: call start(). To the worker: let packets flow. To an NF that has waited after its
+    start(): read."""
 
     kind = "begin"
+    waits: bool = False  # it reads nothing before it has its place in the chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,13 +493,6 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
-    """The NF wants to leave in order."""
-
-    kind = "leave"
-
-
-@dataclass(frozen=True, slots=True)
 class Done:
     """All input handled, all NFs have read it, output written."""
 
@@ -531,6 +526,5 @@ Message = (
     | Met
     | Resume
     | Resumed
-    | Leave
     | Done
 )

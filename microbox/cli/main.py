@@ -32,6 +32,8 @@ VERBS = {
     "nfs": ("microbox.cli.nfs:nfs", "Show the built-in NFs."),
     "include": ("microbox.cli.include:include", "Say where the C headers are."),
     "ps": ("microbox.cli.ps:ps", "List the chains that run."),
+    "detach": ("microbox.cli.detach:detach", "Take an NF out of a chain that runs."),
+    "reload": ("microbox.cli.reload:reload", "Read an NF's file anew while its chain runs."),
     "stop": ("microbox.cli.stop:stop", "End a run in order."),
 }
 INIT_VERBS = {"nf": ("microbox.cli.init:nf", "A new NF, its test, and a chain.")}

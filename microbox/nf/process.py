@@ -61,6 +61,7 @@ class NFProcess:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._waits = False
         self._log = -1  # descriptor of the file for its records
         self._hint: Hint = no_hint
         self._needs = Needs()
@@ -137,6 +138,7 @@ class NFProcess:
                 return
             runner.start()
             self._channel.send(Ready())
+            self._wait_for_place(reader)
             self._loop(runner, reader)
         finally:
             if runner.records is not None:
@@ -164,11 +166,29 @@ class NFProcess:
                     with closing(fds):
                         reader.map_neighbour(message, fds[0])
                 case Begin():
+                    self._waits = message.waits
                     return
                 case Stop():
                     raise Stopped
                 case _:
                     raise ChannelError(f"expected Neighbour, got {type(message).__name__}")
+
+    def _wait_for_place(self, reader: Reader) -> None:
+        """What the log says to whoever has this index is not for this process before it is
+        attached: another one may still be there."""
+        while self._waits:
+            message, fds = self._channel.receive()
+            with closing(fds):
+                match message:
+                    case Neighbour():
+                        reader.map_neighbour(message, fds[0])
+                        self._channel.send(Met())
+                    case Begin():
+                        self._waits = False
+                    case Stop():
+                        raise Stopped
+                    case _:
+                        raise ChannelError(f"expected Begin, got {type(message).__name__}")
 
     def _runner(
         self, load: Load, configure: Configure, function: NetworkFunction, reader: Reader
@@ -240,6 +260,10 @@ class NFProcess:
             asyncio.get_running_loop().add_reader(self._channel, note_message)
             await runner.begin()
             self._channel.send(Ready())
+            if self._waits:
+                asyncio.get_running_loop().remove_reader(self._channel)
+                self._wait_for_place(reader)
+                asyncio.get_running_loop().add_reader(self._channel, note_message)
             await runner.run(POLL_NS, obey_all)
 
         run_on_uvloop(work())

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from microbox.chain.plan import Plan
-from microbox.channel.messages import Attach, Met, Neighbour, Subscribe
+from microbox.channel.messages import Attach, Begin, Detach, Met, Neighbour, Stop, Subscribe
 from microbox.runtime.neighbours import neighbours
 from microbox.runtime.pause import paused
 from microbox.runtime.running import Running, RunningNF
 from microbox.runtime.supervisor import ChildError, ChildHangs
 
 MAPPING = "it maps what another NF shares"
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """An NF that is ready to take its place."""
-
-    nf: RunningNF
-    catches_up: bool = False  # is told of the flows that there are
 
 
 class Changes:
@@ -33,23 +26,65 @@ class Changes:
         self._follow = follow
         self._lock = asyncio.Lock()
 
-    async def take_place(self, arrival: Arrival) -> int:
+    async def take_place(self, newcomer: RunningNF) -> int:
         """The NF takes the place of one that is dead. Returns the head of the log there.
 
         Raises ChangeError, ChildError: it did not come.
         """
         running = self._running
         async with self._lock, paused(running) as head:
-            nfs = [one for one in running.nfs if one.planned.index != arrival.nf.planned.index]
-            nfs = _in_order([*nfs, arrival.nf])
-            died = running.pages.gone_at(arrival.nf.planned.index)
-            arrival.nf.lives.missed += head - min(died, head)
-            await self._introduce(running.plan, arrival.nf, nfs)
-            await self._attach(arrival)
+            nfs = [one for one in running.nfs if one.planned.index != newcomer.planned.index]
+            nfs = _in_order([*nfs, newcomer])
+            died = running.pages.gone_at(newcomer.planned.index)
+            newcomer.lives.missed += head - min(died, head)
+            await self._introduce(running.plan, newcomer, nfs)
+            await self._attach(newcomer)
             await running.worker.send(_subscriptions(running.plan, nfs))
         running.nfs = nfs
-        self._follow(arrival.nf)
+        self._follow(newcomer)
+        with contextlib.suppress(ChildError):  # whoever follows it says how it went
+            await newcomer.child.send(Begin())
         return head
+
+    async def leave(self, nf: RunningNF) -> int:
+        """The NF leaves; it is told to finish when the chain goes on. Returns the head of the log
+        there. Raises ChangeError, ChildError."""
+        running = self._running
+        async with self._lock, paused(running) as head:
+            nfs = [one for one in running.nfs if one is not nf]
+            await self._let_leave(nf)
+            await running.worker.send(_subscriptions(running.plan, nfs))
+        running.nfs = nfs
+        running.left.append(nf)
+        running.plan = replace(running.plan, nfs=[one.planned for one in nfs])
+        await nf.child.send(Stop())
+        return head
+
+    async def hand_over(self, old: RunningNF, newcomer: RunningNF) -> int:
+        """The NF takes the place of one that lives: at one event, and not before that has finished.
+        Returns the head of the log there. Raises ChangeError, ChildError: the old one goes on."""
+        running = self._running
+        async with self._lock, paused(running) as head:
+            nfs = _in_order([*(one for one in running.nfs if one is not old), newcomer])
+            newcomer.lives.joined = head
+            old.is_replaced = True
+            await self._introduce(running.plan, newcomer, nfs)
+            await self._let_leave(old)
+            with contextlib.suppress(ChildError):
+                await old.child.send(Stop())
+            await old.child.exited(running.options.patience.stop)
+            await self._attach(newcomer)
+            await running.worker.send(_subscriptions(running.plan, nfs))
+        running.nfs = nfs
+        running.left.append(old)
+        self._follow(newcomer)
+        with contextlib.suppress(ChildError):  # whoever follows it says how it went
+            await newcomer.child.send(Begin())
+        return head
+
+    async def _let_leave(self, nf: RunningNF) -> None:
+        nf.leaves = True
+        await self._running.worker.send(Detach(nf.planned.index, 0, in_order=True))
 
     async def _introduce(self, plan: Plan, newcomer: RunningNF, nfs: Sequence[RunningNF]) -> None:
         """It first: if that fails, nobody else knows of it."""
@@ -81,16 +116,16 @@ class Changes:
         except ChildError:
             pass  # it is gone: whoever follows it says how
 
-    async def _attach(self, arrival: Arrival) -> None:
-        nf = arrival.nf
+    async def _attach(self, newcomer: RunningNF) -> None:
+        planned = newcomer.planned
         message = Attach(
-            nf.planned.index,
-            nf.planned.shape,
-            nf.planned.fails_closed,
-            skips=nf.planned.skips,
-            catches_up=arrival.catches_up,
+            planned.index,
+            planned.shape,
+            planned.fails_closed,
+            skips=planned.skips,
+            catches_up=planned.supervision.catches_up,
         )
-        await self._running.worker.send(message, [nf.area])
+        await self._running.worker.send(message, [newcomer.area])
 
 
 def _in_order(nfs: Sequence[RunningNF]) -> list[RunningNF]:

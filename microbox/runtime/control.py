@@ -1,18 +1,20 @@
 """The control socket of a run: ZeroMQ on a Unix socket that only its owner can reach.
 
-A request is one msgpack map `{"version": 1, "verb": "status" | "stop"}`. The answer is
+A request is one msgpack map `{"version": 1, "verb": "status" | "stop"}`, or one about an NF:
+`{"version": 1, "verb": "detach" | "reload", "nf": NAME}`. The answer is
 `{"version": 1, "ok": true, "result": {…}}` or `{"version": 1, "ok": false, "error": "…"}`.
 Whatever is no request gets an error and has no other effect.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +36,11 @@ FRAME_LIMIT = 1 << 20
 ANSWER_TIMEOUT = 2000  # milliseconds
 SUFFIX = ".socket"
 
+CHANGE_TIMEOUT = 120_000  # milliseconds: an NF may take a minute to start
+
 Handler = Callable[[], dict[str, Any]]
+Change = Callable[[str], Awaitable[dict[str, Any]]]
+"""Carries out what is asked about the NF of that name. Raises ControlError."""
 
 
 class ControlError(Exception):
@@ -47,7 +53,8 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Literal[1]
-    verb: Literal["status", "stop"]
+    verb: Literal["status", "stop", "detach", "reload"]
+    nf: str = ""
 
 
 def socket_directory() -> Path:
@@ -119,9 +126,13 @@ def _check_threads() -> None:
 class ControlServer:
     """Answers until it is closed."""
 
-    def __init__(self, name: str, handlers: dict[str, Handler]) -> None:
-        """`handlers` by verb; they return the result. Raises ControlError."""
+    def __init__(
+        self, name: str, handlers: dict[str, Handler], changes: dict[str, Change] | None = None
+    ) -> None:
+        """Both by verb; they return the result. Raises ControlError."""
         self._handlers = handlers
+        self._changes = changes or {}
+        self._answering: set[asyncio.Task[None]] = set()
         self.path = _own_directory() / f"{name}{SUFFIX}"
         _check_threads()
         self._context = zmq.asyncio.Context(io_threads=1)
@@ -138,14 +149,19 @@ class ControlServer:
             os.umask(before)
 
     async def serve(self) -> None:
-        """Answers one request after the other; to be cancelled."""
+        """Answers requests, each when it is carried out; to be cancelled."""
         while True:
             frames = await self._socket.recv_multipart()
-            answer = msgpack.packb(self.answer(frames[-1]))
-            with contextlib.suppress(zmq.ZMQError):  # who asked is gone
-                await self._socket.send_multipart([*frames[:-1][:2], answer])
+            task = asyncio.create_task(self._reply(frames))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
 
-    def answer(self, payload: bytes) -> dict[str, Any]:
+    async def _reply(self, frames: list[bytes]) -> None:
+        answer = msgpack.packb(await self.answer(frames[-1]))
+        with contextlib.suppress(zmq.ZMQError):  # who asked is gone
+            await self._socket.send_multipart([*frames[:-1][:2], answer])
+
+    async def answer(self, payload: bytes) -> dict[str, Any]:
         """The answer to a request as it came."""
         if len(payload) > REQUEST_LIMIT:
             return _refusal(f"a request has at most {REQUEST_LIMIT} bytes, not {len(payload)}")
@@ -158,10 +174,23 @@ class ControlServer:
             return _refusal(f"{place}: {fault['msg']}" if place else fault["msg"])
         except (ValueError, RecursionError, msgpack.UnpackException):
             return _refusal("a request is one msgpack map")
-        return {"version": VERSION, "ok": True, "result": self._handlers[request.verb]()}
+        try:
+            result = await self._carried_out(request)
+        except ControlError as error:
+            return _refusal(str(error))
+        return {"version": VERSION, "ok": True, "result": result}
+
+    async def _carried_out(self, request: Request) -> dict[str, Any]:
+        if request.verb in self._handlers:
+            return self._handlers[request.verb]()
+        if request.verb in self._changes:
+            return await self._changes[request.verb](request.nf)
+        raise ControlError(f"this run knows no '{request.verb}'")
 
     def close(self) -> None:
         """Closes and removes the socket."""
+        for task in self._answering:
+            task.cancel()
         self._context.destroy(linger=0)
         with contextlib.suppress(OSError):
             self.path.unlink()
@@ -171,11 +200,12 @@ def _refusal(error: str) -> dict[str, Any]:
     return {"version": VERSION, "ok": False, "error": error}
 
 
-def ask(path: Path, verb: str) -> dict[str, Any]:
+def ask(path: Path, verb: str, nf: str = "") -> dict[str, Any]:
     """The result of asking the run behind `path`. Raises ControlError."""
+    about = {"nf": nf} if nf else {}
     with _client(path) as client:
-        client.send(msgpack.packb({"version": VERSION, "verb": verb}))
-        if not client.poll(ANSWER_TIMEOUT):
+        client.send(msgpack.packb({"version": VERSION, "verb": verb, **about}))
+        if not client.poll(CHANGE_TIMEOUT if nf else ANSWER_TIMEOUT):
             raise ControlError(f"{path.name.removesuffix(SUFFIX)} does not answer")
         answer = msgpack.unpackb(client.recv(), strict_map_key=True)
     if not answer.get("ok"):

@@ -32,6 +32,7 @@ from microbox.channel.messages import (
     Stop,
 )
 from microbox.events.catalog import built_in
+from microbox.runtime.by_hand import ByHand
 from microbox.runtime.changes import Changes
 from microbox.runtime.confinement import warnings_about
 from microbox.runtime.control import ControlError, ControlServer, run_name
@@ -107,6 +108,7 @@ class Controller:
                     self._observer,
                     self._ending.fail,
                 )
+                self._by_hand = ByHand(self._running, self._starter, self._changes, self._observer)
                 async with self._control():
                     await self._follow(self._running)
                 return make_report(
@@ -125,7 +127,11 @@ class Controller:
         """Serves the control socket. A run without one goes on: it is a convenience."""
         name = run_name(self._chain.file, os.getpid())
         try:
-            server = ControlServer(name, {"status": self.status, "stop": self._stop_on_request})
+            server = ControlServer(
+                name,
+                {"status": self.status, "stop": self._stop_on_request},
+                self._by_hand.verbs(),
+            )
         except ControlError as error:
             self._observer.note(f"warning: no control socket: {error}")
             yield
@@ -330,11 +336,11 @@ class Controller:
             self._observer.note(f"warning: {nf.name} finished, but then its process {how}")
 
     def _nf_is_gone(self, running: Running, nf: RunningNF, status: int) -> None:
-        if running.worker.is_alive:
+        if running.worker.is_alive and not nf.leaves:
             self._tell(running.worker, Detach(nf.planned.index, status))
         if self._ending.is_abrupt:
             return
-        if nf.failure is None and self._may_come_back(running) and self._restarts.begin(nf):
+        if nf.failure is None and self._may_come_back(running, nf) and self._restarts.begin(nf):
             return
         if nf.failure is None:
             rest = "" if self._ending.is_stopping else "; the rest of the chain goes on"
@@ -348,8 +354,8 @@ class Controller:
             self.stop("failed", f"{nf.name} {nf.outcome}", FAILED)
         self._ending.fail(f"{nf.name} {nf.outcome}")
 
-    def _may_come_back(self, running: Running) -> bool:
-        return running.worker.is_alive and not self._ending.is_stopping
+    def _may_come_back(self, running: Running, nf: RunningNF) -> bool:
+        return running.worker.is_alive and not nf.leaves and not self._ending.is_stopping
 
     def _take_problem(self, name: str, problem: Problem) -> None:
         self._problems.add(name, problem)

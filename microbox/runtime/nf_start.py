@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from microbox.chain.model import Chain, ChainNF
 from microbox.chain.plan import Plan, PlannedNF
@@ -23,7 +24,7 @@ from microbox.runtime.answers import Answers
 from microbox.runtime.counters import AreaError, NFPages
 from microbox.runtime.log_parts import log_name
 from microbox.runtime.record_files import RecordFiles
-from microbox.runtime.running import RunningNF, RunOptions
+from microbox.runtime.running import Running, RunningNF, RunOptions
 from microbox.runtime.supervisor import Child, ChildError, OnLine, OnProblem
 
 NF_MODULE = "microbox.nf.process"
@@ -55,6 +56,25 @@ class NFStarter:
         """A process that has loaded the NF's file, and what the NF is."""
         child = await self.start(nf.name, NF_MODULE)
         return child, await self.describe(child, chain, nf)
+
+    async def start_again(self, running: Running, nf: RunningNF) -> RunningNF:
+        """Another process of an NF, ready to take its place. Raises ChildError."""
+        chain_nf = next(one for one in running.plan.chain.nfs if one.name == nf.name)
+        if not nf.child.is_alive:
+            self._record_files.cut(log_name(chain_nf))
+        child, manifest = await self.load(running.chain, chain_nf)
+        try:
+            if not is_same_in_chain(manifest, nf.planned.manifest):
+                raise ChildError(
+                    nf.name,
+                    "is another NF now: what it subscribes to, publishes or may do has changed",
+                )
+            area = await self.configure(running.plan, nf.planned, child)
+            await self.begin(child, running.areas, running.shared, waits=True)
+            return running_nf(nf.planned, child, area, self.confined[nf.name])
+        except BaseException:
+            child.kill()
+            raise
 
     async def describe(self, child: Child, chain: Chain, nf: ChainNF) -> Manifest:
         """Lets a process load the NF's file."""
@@ -105,12 +125,15 @@ class NFStarter:
         areas: WorkerAreas,
         shared: Sequence[int],
         neighbours: Sequence[tuple[Message, list[int]]] = (),
+        *,
+        waits: bool = False,
     ) -> None:
-        """Gives an NF all that it reads, lets it start, waits until it has."""
+        """Gives an NF all that it reads, lets it start, waits until it has. `waits`: it reads
+        nothing before it is told to begin once more."""
         await child.send(Map(areas.pool_size, areas.assembled_size), shared)
         for message, fds in neighbours:
             await child.send(message, fds)
-        await child.send(Begin())
+        await child.send(Begin(waits))
         await child.expect(Ready, self._options.patience.start, "in its start()")
 
 
@@ -122,3 +145,22 @@ def running_nf(nf: PlannedNF, child: Child, area: int, confined: Confined) -> Ru
         os.close(area)
         raise ChildError(child.name, str(error)) from None
     return RunningNF(nf, child, area, pages, Answers(nf.name), confined)
+
+
+def is_same_in_chain(one: Manifest, other: Manifest) -> bool:
+    """True where the one NF can take the other's place in a plan."""
+    return _place(one) == _place(other)
+
+
+def _place(manifest: Manifest) -> Manifest:
+    """The manifest without what only people read."""
+    return replace(
+        manifest,
+        class_name="",
+        file="",
+        doc="",
+        parameters=[],
+        handlers=[replace(each, line=0) for each in manifest.handlers],
+        timers=[replace(each, line=0) for each in manifest.timers],
+        declares=[replace(each, line=0, doc="") for each in manifest.declares],
+    )

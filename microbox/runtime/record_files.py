@@ -46,8 +46,14 @@ class RecordFiles:
             return descriptor
         if path not in self._made:
             return os.open(path, flags)
-        cut_to_whole_lines(path)
         return os.open(path, flags | os.O_APPEND)
+
+    def cut(self, file: str) -> None:
+        """Cuts off the line that the process that wrote the file was killed in."""
+        path = self._directory / file
+        if path in self._made:
+            with contextlib.suppress(OSError):
+                cut_to_whole_lines(path)
 
     def remove_empty(self) -> None:
         """Removes those that were made and not written to."""

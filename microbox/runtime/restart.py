@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from microbox.chain.model import ChainNF
 from microbox.chain.supervision import Restart
-from microbox.channel.messages import Manifest
-from microbox.runtime.changes import Arrival, Changes
-from microbox.runtime.nf_start import NFStarter, running_nf
+from microbox.runtime.changes import Changes
+from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer
 from microbox.runtime.pause import ChangeError, InputOverError
 from microbox.runtime.running import Lives, Running, RunningNF
-from microbox.runtime.supervisor import Child, ChildError
+from microbox.runtime.supervisor import ChildError
 
 STEADY = 60.0
 """Seconds that an NF must run for its restarts to be counted from 0 again."""
@@ -106,49 +104,16 @@ class Restarts:
         return attempts.count
 
     async def _start_again(self, nf: RunningNF) -> None:
-        running = self._running
-        child, manifest = await self._starter.load(running.chain, self._of_chain(nf))
-        try:
-            if not is_same_in_chain(manifest, nf.planned.manifest):
-                raise ChildError(nf.name, "is another NF now: its file was changed")
-            renewed = await self._made_ready(nf, child)
-            head = await self._changes.take_place(Arrival(renewed))
-        except BaseException:
-            child.kill()
-            raise
-        self._observer.note(f"{nf.name} runs again, from event {head:,} on")
-
-    async def _made_ready(self, nf: RunningNF, child: Child) -> RunningNF:
-        running = self._running
-        area = await self._starter.configure(running.plan, nf.planned, child)
-        await self._starter.begin(child, running.areas, running.shared)
-        renewed = running_nf(nf.planned, child, area, self._starter.confined[nf.name])
+        renewed = await self._starter.start_again(self._running, nf)
         renewed.lives = Lives(
             restarts=nf.lives.restarts + 1,
             counters=[*nf.lives.counters, nf.pages.counters()],
             joined=nf.lives.joined,
             missed=nf.lives.missed,
         )
-        return renewed
-
-    def _of_chain(self, nf: RunningNF) -> ChainNF:
-        return next(one for one in self._running.plan.chain.nfs if one.name == nf.name)
-
-
-def is_same_in_chain(one: Manifest, other: Manifest) -> bool:
-    """True where the one NF can take the other's place in a plan."""
-    return _place(one) == _place(other)
-
-
-def _place(manifest: Manifest) -> Manifest:
-    """The manifest without what only people read."""
-    return replace(
-        manifest,
-        class_name="",
-        file="",
-        doc="",
-        parameters=[],
-        handlers=[replace(each, line=0) for each in manifest.handlers],
-        timers=[replace(each, line=0) for each in manifest.timers],
-        declares=[replace(each, line=0, doc="") for each in manifest.declares],
-    )
+        try:
+            head = await self._changes.take_place(renewed)
+        except BaseException:
+            renewed.child.kill()
+            raise
+        self._observer.note(f"{nf.name} runs again, from event {head:,} on")

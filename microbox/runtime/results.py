@@ -177,7 +177,7 @@ def _nf_report(
         published=_by_name(counters.published, catalog),
         alerts=values["alerts"],
         verdicts=counters.verdicts,
-        gate=_gate_report(worker.judges[nf.planned.index]) if nf.planned.shape.is_inline else None,
+        gate=_gate_report(worker.judges[nf.planned.index]) if nf.is_judge else None,
         records=last.records if last else values["records"],
         records_lost=last.records_lost if last else 0,
         log=Path(last.log_file).name if last and last.log_file else "",

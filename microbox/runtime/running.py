@@ -64,6 +64,7 @@ class RunningNF:
     exit: Exit | None = None  # set when its process is gone
     complaint: str = ""  # why the controller ended it
     leaves: bool = False  # it was told to finish while the chain goes on
+    is_replaced: bool = False  # and another process took its place
     lives: Lives = field(default_factory=Lives)
 
     @property
@@ -81,6 +82,11 @@ class RunningNF:
         if self.finished:
             return "left" if self.leaves else "finished"
         return str(self.exit) if self.exit else "runs"
+
+    @property
+    def is_judge(self) -> bool:
+        """True where what the gate counted under its index is (also) its own."""
+        return self.planned.shape.is_inline and not self.is_replaced
 
     def counters(self) -> NFCounters:
         """What it has counted in all its lives."""

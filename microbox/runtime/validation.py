@@ -13,7 +13,6 @@ from microbox.channel.messages import (
     Done,
     Failed,
     Finished,
-    Leave,
     Manifest,
     Message,
     Met,
@@ -38,7 +37,6 @@ FROM_CHILDREN = (
     Paused,
     Met,
     Resumed,
-    Leave,
     Done,
 )
 

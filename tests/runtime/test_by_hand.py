@@ -1,0 +1,134 @@
+"""NFs leave and are read anew while packets flow, at one event, and the others notice nothing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.conftest import Workbench
+
+COUNT = """
+class Count(NetworkFunction):
+    def start(self):
+        self.seen = []
+        open(f"{self.name}.VERSION", "w").write("started")
+    @on("packet")
+    def see(self, event):
+        if not self.seen or self.seen[-1] != event.packet:
+            self.seen.append(event.packet)
+            self.record(event, number=event.packet)
+    def finish(self):
+        return {"VERSION": [self.seen[0], self.seen[-1]], "count": len(self.seen)}
+"""
+
+
+@pytest.fixture
+def run(workbench: "Workbench", demo: Path) -> "subprocess.Popen[str]":
+    """A chain of two that runs at the pace of its capture."""
+    write(workbench, "one", "1")
+    write(workbench, "two", "1")
+    chain = workbench.chain("./one.py", "./two.py", capture=demo)
+    process = workbench.start("run", chain, "--pace", "0.5")
+    workbench.until(lambda: "packets" in workbench.run("ps").stdout)
+    return process
+
+
+def write(workbench: "Workbench", name: str, version: str, code: str = COUNT) -> None:
+    workbench.nf(name, code.replace("VERSION", version))
+
+
+def summaries(workbench: "Workbench", process: "subprocess.Popen[str]") -> dict[str, Any]:
+    workbench.run("stop")
+    workbench.end(process)
+    summary = workbench.summary()
+    assert workbench.processes() == {}
+    for balance in summary["balances"]:
+        assert balance["total"]["count"] == sum(part["count"] for part in balance["parts"])
+    assert summary["lost"] == 0
+    return {nf["name"]: nf for nf in summary["nfs"]} | {"": summary["input"]["packets"]}
+
+
+def test_an_nf_leaves_and_the_chain_goes_on(
+    workbench: "Workbench", run: "subprocess.Popen[str]"
+) -> None:
+    result = workbench.run("detach", "one")
+    assert (result.returncode, result.stdout.split(",")[0]) == (0, "one leaves")
+    nfs = summaries(workbench, run)
+    assert nfs["one"]["outcome"] == "left"
+    assert nfs["one"]["summary"]["count"] < nfs[""]
+    assert nfs["two"]["summary"] == {"1": [1, nfs[""]], "count": nfs[""]}
+
+
+def test_a_new_process_takes_over_at_one_event(
+    workbench: "Workbench", run: "subprocess.Popen[str]"
+) -> None:
+    write(workbench, "one", "2")
+    result = workbench.run("reload", "one")
+    assert result.returncode == 0, result.stderr
+    nfs = summaries(workbench, run)
+    summary = nfs["one"]["summary"]
+    assert summary["count"] == nfs[""]
+    assert summary["1"][0] == 1
+    assert summary["2"] == [summary["1"][1] + 1, nfs[""]]
+    assert [line["number"] for line in workbench.log("one")] == list(range(1, nfs[""] + 1))
+    assert nfs["two"]["summary"]["count"] == nfs[""]
+
+
+FLOWS = """
+class Flows(NetworkFunction):
+    def start(self):
+        self.known, self.later = [], 0
+    @on("flow.present", "packet")
+    def see(self, event):
+        if event.type.name == "flow.present":
+            self.known.append(event.flow.id)
+            assert not self.later
+        else:
+            self.later += 1
+    def finish(self):
+        return {"VERSION": self.known}
+"""
+
+
+def test_who_asks_for_it_is_told_of_the_flows_that_began_before(
+    workbench: "Workbench", demo: Path
+) -> None:
+    write(workbench, "flows", "1", FLOWS)
+    entry = {"nf": "./flows.py", "catch_up": "flows"}
+    chain = workbench.chain(entry, "flow_log", capture=demo)
+    process = workbench.start("run", chain, "--pace", "0.5")
+    workbench.until(lambda: "packets" in workbench.run("ps").stdout)
+    write(workbench, "flows", "2", FLOWS)
+    assert workbench.run("reload", "flows").returncode == 0
+    summary = summaries(workbench, process)["flows"]["summary"]
+    assert summary["1"] == []
+    assert summary["2"] == sorted(summary["2"]) != []
+    assert {line["flow_id"] for line in workbench.log("flow_log")} >= {*summary["2"]}
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("class Broken(NetworkFunction)\n", "expected ':'"),
+        (COUNT.replace('@on("packet")', '@on("packet.ip")'), "is another NF now"),
+    ],
+)
+def test_what_does_not_load_or_fit_changes_nothing(
+    workbench: "Workbench", run: "subprocess.Popen[str]", code: str, words: str
+) -> None:
+    write(workbench, "one", "2", code)
+    result = workbench.run("reload", "one")
+    assert result.returncode == 1
+    assert words in result.stderr
+    nfs = summaries(workbench, run)
+    assert nfs["one"]["summary"] == {"1": [1, nfs[""]], "count": nfs[""]}
+
+
+def test_there_has_to_be_such_an_nf(workbench: "Workbench", run: "subprocess.Popen[str]") -> None:
+    result = workbench.run("detach", "three")
+    assert result.returncode == 1
+    assert "there is no NF 'three'; expected one of: one, two" in result.stderr
+    summaries(workbench, run)
