@@ -1,0 +1,133 @@
+/*
+ * What the files of the gate share. Nobody else includes this.
+ *
+ * gate.c           making, packets that come, and what becomes of each
+ * gate_verdicts.c  what NFs say of a packet    gate_output.c  what goes out: under its names, whole
+ */
+#ifndef MICROBOX_STACK_GATE_PRIVATE_H
+#define MICROBOX_STACK_GATE_PRIVATE_H
+
+#include "microbox/events/event_types.h"
+#include "microbox/stack/edits/held_fragments.h"
+#include "microbox/stack/edits/translation.h"
+#include "microbox/stack/gate.h"
+
+/* Who decided, where it was no NF. */
+enum { MB_GATE_NOBODY = MB_NFS_MAX };
+
+/* A packet that has not left yet. */
+struct mb_pending {
+    struct mb_frame frame;
+    uint64_t first; /* its entries: [first, end) */
+    uint64_t end;
+    uint64_t flow;
+    uint64_t judges; /* set of NFs that some entry names */
+    uint64_t number;
+    struct mb_handled_datagram datagrams[MB_DEFRAG_NESTED_MAX];
+    uint32_t flow_slot;
+    uint32_t sequence_end; /* as in mb_handled */
+    bool has_sequence;
+    uint8_t direction;
+    uint8_t dropped;    /* enum mb_reason: by the stack, whatever the judges say */
+    uint8_t dropped_by; /* as in mb_handled */
+};
+
+/* What the gate knows of the flow in a slot of the flow table. A flow that is gone leaves its
+ * number behind; it never comes again. */
+struct mb_gate_flow {
+    uint64_t number : 53; /* 0: none */
+    uint64_t is_dropped : 1;
+    uint64_t is_reset : 1; /* RST segments were made */
+    uint64_t reset_was_tried : 1;
+    uint64_t dropped_by : 6; /* NF, where it is dropped */
+    uint64_t has_sent : 2;   /* bit d: `sent[d]` is set */
+    uint32_t sent[2];        /* by direction: one past the highest sequence number let out */
+};
+
+_Static_assert(sizeof(struct mb_gate_flow) == 16 && MB_NFS_MAX <= 64, "a look-up reads one line");
+
+/* What becomes of a packet. */
+struct mb_gate_judgement {
+    enum mb_reason reason; /* to drop it; none: it leaves */
+    unsigned by;           /* the NF that says so, or MB_GATE_NOBODY */
+};
+
+/* The packet that completed the last datagram in a slot of the table of datagrams, where it was
+ * dropped, and so did not reach the receiver, which waits for it. */
+struct mb_dropped_completion {
+    uint64_t packet; /* its number, 0: none */
+    unsigned by;
+};
+
+struct mb_judge {
+    const uint8_t *verdicts;
+    const struct mb_rewrite *rewrites; /* NULL: it leaves none */
+    uint64_t mask[2];
+    bool fails_closed;
+    uint8_t unknown_verdict; /* the first that it gave; 0: none */
+    uint64_t unsound_rewrites;
+};
+
+struct mb_gate {
+    struct mb_gate_config config;
+    uint64_t slot_mask; /* of the log */
+
+    uint64_t judges;    /* set of watched NFs */
+    uint64_t rewriters; /* of these, who may leave rewrites */
+    struct mb_judge judge[MB_NFS_MAX];
+    uint64_t position[MB_NFS_MAX]; /* what each watched NF has passed, read once a run */
+
+    /* Waiting packets: [oldest, newest), counted from 0. */
+    uint64_t oldest;
+    uint64_t newest;
+    struct mb_pending *pending;
+
+    /* By sequence modulo slots, of the entries of waiting packets. Copies, since the entries
+     * themselves may have been claimed anew when their verdicts are read. */
+    uint64_t *named; /* set of watched NFs */
+
+    struct mb_gate_flow *flows;                        /* by flow slot */
+    struct mb_dropped_completion *dropped_completions; /* by datagram slot */
+
+    /* NULL where there is no rewriter. */
+    struct mb_translations *translations;
+    struct mb_held_fragments *fragments;
+
+    struct mb_gate_counters counters;
+    struct mb_judge_counters by_nf[MB_NFS_MAX + 1]; /* the last one of MB_GATE_NOBODY */
+};
+
+/* By direction; NULL: nothing was let out. */
+static inline const uint32_t *mb_gate_sent_by(const struct mb_gate_flow *flow, unsigned direction) {
+    return flow->has_sent >> direction & 1 ? &flow->sent[direction] : NULL;
+}
+
+/* gate_verdicts.c */
+
+/* The flow goes before the packet, and what an NF said before what it could not say. */
+unsigned mb_gate_judgement_strength(enum mb_reason reason);
+
+/* What is left of two judgements: the stronger one, and of equal ones that of the first NF. */
+struct mb_gate_judgement mb_gate_stronger_judgement(struct mb_gate_judgement one,
+                                                    struct mb_gate_judgement other);
+
+/* What the NFs that the packet's entries name say of it. `*unjudged`: the set of NFs that were gone
+ * before they could say something. */
+struct mb_gate_judgement mb_gate_judge_entries(struct mb_gate *gate,
+                                               const struct mb_pending *packet, uint64_t *unjudged);
+
+/* gate_output.c */
+
+/* What NFs left with the packet holds for itself already. */
+void mb_gate_take_rewrites(struct mb_gate *gate, const struct mb_pending *packet);
+
+/* Lets the packet out, with the fragments that waited for it; or keeps it, where it is one. */
+void mb_gate_send(struct mb_gate *gate, const struct mb_pending *packet);
+
+/* Sends RST segments in the packet's place. To the receiver, then to the sender, but where that has
+ * reset the connection itself (RFC 9293 section 3.5.2). Returns false where no RST can be made from
+ * the packet. */
+bool mb_gate_send_resets(struct mb_gate *gate, const struct mb_pending *packet,
+                         const struct mb_gate_flow *flow);
+
+#endif
