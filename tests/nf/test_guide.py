@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import socketserver
 import threading
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from microbox.nf.load import load_class
 from microbox.testing import run_nf
-from tests.nf.conftest import ACK, MakeCapture, connection, tcp
+from tests.nf.conftest import ACK, SERVER, MakeCapture, connection, tcp
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [
@@ -103,6 +104,24 @@ def test_a_service_is_asked_about_addresses(capture: MakeCapture, tmp_path: Path
         server.shutdown()
         thread.join()
     assert result.output == []
+
+
+def test_the_flow_is_sent_to_the_new_server(capture: MakeCapture, tmp_path: Path) -> None:
+    old, new = socket.inet_aton("192.0.2.10"), socket.inet_aton("198.51.100.7")
+    frames = [one.replace(socket.inet_aton(SERVER), old) for one in connection([b"x"])]
+    result = run_nf(example("Relay", tmp_path), capture(frames))
+    assert len(result.output) == len(frames)
+    for before, after in zip(frames, result.output, strict=True):
+        assert (old in before, old in after.data, new in after.data) == (True, False, True)
+
+
+def test_what_an_nf_needs_is_what_its_class_says(tmp_path: Path) -> None:
+    owner = example("Reputation", tmp_path)
+    assert (owner.files, owner.writes, owner.network) == (
+        ["./lists/*.txt"],
+        ["./seen.json"],
+        True,
+    )
 
 
 def test_the_last_example_is_a_test_that_passes(
