@@ -49,8 +49,8 @@ class ByHand:
             renewed = await self._starter.start_again(self._running, nf)
         except ChildFailed as error:
             raise ControlError(_in_full(error)) from None
-        except ChildError as error:
-            raise ControlError(str(error)) from None
+        except (ChildError, OSError) as error:
+            raise ControlError(f"{name} goes on as it was: {error}") from None
         try:
             head = await self._changes.hand_over(nf, renewed)
         except (ChangeError, ChildError) as error:

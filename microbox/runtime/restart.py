@@ -89,7 +89,7 @@ class Restarts:
                 self._observer.note(f"error: {nf.name} {why}, and then the input was over")
                 self._give_up(f"{nf.name} {why}")
                 return
-            except (ChangeError, ChildError) as error:
+            except (ChangeError, ChildError, OSError) as error:
                 why = f"cannot be started again: {error}"
                 continue
             return
