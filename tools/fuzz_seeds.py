@@ -114,6 +114,7 @@ def programs(_: Path) -> Seeds:
 SEEDS: dict[str, Callable[[Path], Seeds]] = {
     "capture": whole_files,
     "decode": single_frames,
+    "translation": single_frames,
     "packets": packets,
     "filter": filters,
     "condition": programs,
