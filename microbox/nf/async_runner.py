@@ -34,6 +34,7 @@ class AsyncRunner(Runner):
     _between: Callable[[], None]
     _work: asyncio.Task[None] | None = None  # all that the NF does with events
     _stopped = False
+    _is_cancelling = False
     _broken: HandlerFailed | None = None  # by a task of the NF's own
 
     async def run(self, timeout_ns: int, between: Callable[[], None]) -> None:
@@ -68,6 +69,7 @@ class AsyncRunner(Runner):
     def _cancel_handler(self) -> None:
         """Not a wait for events, during which the reader is the other thread's: that ends soon."""
         if self._work is not None and not self._deliveries.is_at_rest and not self.is_finished:
+            self._is_cancelling = True
             self._work.cancel()
 
     async def _until_the_end(self) -> None:
@@ -85,6 +87,7 @@ class AsyncRunner(Runner):
     async def _after_cancelling(self) -> None:
         if self._broken is not None:
             raise self._broken
+        self._is_cancelling = False
         self._deliveries.take_views_back()
         await self._finish()
 
@@ -152,7 +155,7 @@ class AsyncRunner(Runner):
             if not asyncio.iscoroutine(verdict):
                 counters.handled += event is not NO_EVENT
         if asyncio.iscoroutine(verdict):
-            verdict = await verdict
+            verdict = await self._awaited(verdict)
             counters.handled += event is not NO_EVENT
         await self._conclude_later(verdict, name)
 
@@ -168,7 +171,7 @@ class AsyncRunner(Runner):
             try:
                 verdict = function(event)
                 if asyncio.iscoroutine(verdict):
-                    verdict = await verdict
+                    verdict = await self._awaited(verdict)
                 self._count_handled(name)
                 await self._conclude_later(verdict, name)
             except Exception as error:
@@ -181,7 +184,7 @@ class AsyncRunner(Runner):
         try:
             verdicts: Any = call.function(batch)
             if asyncio.iscoroutine(verdicts):
-                verdicts = await verdicts
+                verdicts = await self._awaited(verdicts)
             self._conclude_batch(call, batch, verdicts)
         except Exception as error:
             self._batch_failed(call, batch, error)
@@ -194,6 +197,16 @@ class AsyncRunner(Runner):
         await asyncio.sleep(0)
         gc.collect()
 
+    async def _awaited(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """What a function of the NF's returns. A task that it awaits may be cancelled without this
+        one being so: that is an error of its own, and no end of the run."""
+        try:
+            return await coroutine
+        except asyncio.CancelledError as error:
+            if self._is_cancelling:
+                raise
+            raise UsageError("it awaited a task that was cancelled") from error
+
     # --- start, finish, and tasks of the NF's own ---
 
     async def begin(self) -> None:
@@ -201,7 +214,7 @@ class AsyncRunner(Runner):
         self._function._tasks = Tasks(self._task_failed)
         started: Any = self._function.start()
         if asyncio.iscoroutine(started):
-            await started
+            await self._awaited(started)
         self._function._runtime = self._publisher
 
     async def _finish(self) -> None:
@@ -212,7 +225,7 @@ class AsyncRunner(Runner):
         try:
             summary: Any = self._function.finish()
             if asyncio.iscoroutine(summary):
-                summary = await summary
+                summary = await self._awaited(summary)
             self._take_summary(summary)
         except Exception as error:
             self._finish_failed(error)

@@ -300,3 +300,39 @@ def test_tasks_are_for_nfs_on_a_loop() -> None:
     with pytest.raises(RuntimeError, match="write async def for one of its handlers"):
         Plain().create_task(work)
     work.close()
+
+
+class AwaitsWhatIsCancelled(NetworkFunction):
+    """At its third event, and at the end."""
+
+    def start(self) -> None:
+        self.seen = 0
+
+    async def await_a_cancelled_task(self) -> None:
+        task = self.create_task(asyncio.sleep(PAUSE))
+        task.cancel()
+        await task
+
+    @on("udp.datagram")
+    async def see(self, event: Event) -> None:
+        self.seen += 1
+        if event.packet == 3:
+            await self.await_a_cancelled_task()
+
+    async def finish(self) -> None:
+        assert self.seen == 5
+        await self.await_a_cancelled_task()
+
+
+def test_a_task_that_is_cancelled_under_a_handler_is_an_error_of_that_event(
+    capture: MakeCapture,
+) -> None:
+    datagrams = capture([udp(b"x")] * 5)
+    result = run_nf(AwaitsWhatIsCancelled, datagrams, on_error="skip")
+    told = [(problem.handler, problem.error) for problem in result.problems]
+    assert told == [
+        ("see", "it awaited a task that was cancelled"),
+        ("finish", "it awaited a task that was cancelled"),
+    ]
+    with pytest.raises(RunFailed, match="it awaited a task that was cancelled"):
+        run_nf(AwaitsWhatIsCancelled, datagrams)
