@@ -77,11 +77,14 @@ def of_network() -> Iterator[Rule]:
 
 def of_source(source: Path) -> Iterator[Rule]:
     """The NF's file, and what it may import: the modules and packages beside it. Of all else in its
-    folder it sees the names alone."""
+    folder it sees the names alone; what a link there leads to has to be declared, since whoever
+    wrote the NF may have made the link."""
     folder = source.resolve().parent
     yield Rule(str(folder), lib.MB_FILE_LIST)
     yield Rule(str(source), READ)
     for entry in folder.iterdir():
+        if entry.is_symlink():
+            continue
         if entry.suffix in (".py", ".so") and entry.is_file():
             yield Rule(str(entry), READ)
         elif (entry / "__init__.py").is_file():

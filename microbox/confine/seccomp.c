@@ -42,20 +42,21 @@ enum { LAST_KNOWN_CALL = 462 };
 
 /* Older than some processors: a number that no call has. */
 #ifndef __NR_fork
-#define __NR_fork       UINT32_MAX
-#define __NR_vfork      UINT32_MAX
-#define __NR_chmod      UINT32_MAX
-#define __NR_chown      UINT32_MAX
-#define __NR_lchown     UINT32_MAX
-#define __NR_utime      UINT32_MAX
-#define __NR_utimes     UINT32_MAX
-#define __NR_futimesat  UINT32_MAX
-#define __NR_modify_ldt UINT32_MAX
-#define __NR_iopl       UINT32_MAX
-#define __NR_ioperm     UINT32_MAX
+#define __NR_fork         UINT32_MAX
+#define __NR_vfork        UINT32_MAX
+#define __NR_chmod        UINT32_MAX
+#define __NR_chown        UINT32_MAX
+#define __NR_lchown       UINT32_MAX
+#define __NR_utime        UINT32_MAX
+#define __NR_utimes       UINT32_MAX
+#define __NR_futimesat    UINT32_MAX
+#define __NR_modify_ldt   UINT32_MAX
+#define __NR_inotify_init UINT32_MAX
+#define __NR_iopl         UINT32_MAX
+#define __NR_ioperm       UINT32_MAX
 #endif
 
-enum kind { REFUSED, ABSENT, ITSELF, OWN_NUMBER, WITH, WITHOUT, WITHOUT_BIT, NETWORK };
+enum kind { REFUSED, ABSENT, ITSELF, OWN_NUMBER, WITH, WITHOUT, WITH_BIT, WITHOUT_BIT, NETWORK };
 
 struct row {
     uint32_t call;
@@ -71,6 +72,7 @@ static const struct row rows[] = {
 #define ON_OWN_NUMBER(call, number)            {__NR_##call, OWN_NUMBER, number, 0},
 #define REFUSED_WITH(call, number, value)      {__NR_##call, WITH, number, (uint32_t)(value)},
 #define REFUSED_WITHOUT(call, number, value)   {__NR_##call, WITHOUT, number, value},
+#define REFUSED_WITH_BIT(call, number, bit)    {__NR_##call, WITH_BIT, number, bit},
 #define REFUSED_WITHOUT_BIT(call, number, bit) {__NR_##call, WITHOUT_BIT, number, bit},
 #define NETWORK_WITH(call, number, value)      {__NR_##call, NETWORK, number, value},
 #include "microbox/confine/calls.def"
@@ -125,6 +127,9 @@ static void judge_argument(struct filter *filter, const struct row *row, uint32_
         break;
     case WITHOUT:
         if_equal_skip(filter, row->value, 1);
+        break;
+    case WITH_BIT:
+        step(filter, BPF_JMP | BPF_JSET | BPF_K, row->value, 0, 1);
         break;
     case WITHOUT_BIT:
         step(filter, BPF_JMP | BPF_JSET | BPF_K, row->value, 1, 0);

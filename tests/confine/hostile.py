@@ -51,6 +51,7 @@ MADV_REMOVE = 9
 PUNCH_HOLE = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 IOPRIO_WHO_PROCESS = 1
+IN_CREATE = 0x100
 
 the_way_to_close = os.close
 
@@ -85,6 +86,25 @@ def reopened(descriptor: int) -> None:
         os.pwrite(again, os.pread(again, 1, 0), 0)
     finally:
         the_way_to_close(again)
+
+
+def linked_module() -> Path:
+    """What looks like a module beside this file, and is a link to what nobody may read."""
+    return Path(__file__).with_name("linked.py")
+
+
+def send_to(mailbox: str) -> None:
+    """A pair is connected to itself, but a datagram may name another receiver."""
+    with socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0] as end:
+        end.sendto(b"outside", mailbox)
+
+
+def watch(directory: str) -> int:
+    """The error of watching which files come and go there."""
+    watcher = libc.inotify_init1(0)
+    if watcher < 0 or libc.inotify_add_watch(watcher, directory.encode(), IN_CREATE) < 0:
+        return ctypes.get_errno()
+    return 0
 
 
 def forked() -> None:
@@ -294,6 +314,9 @@ class Hostile(NetworkFunction):
         yield "make a file", lambda: [error_of(lambda: Path(targets["new"]).write_text("x"))]
         yield "chmod", lambda: [error_of(lambda: Path(targets["secret"]).chmod(0o777))]
         yield "set times", lambda: [error_of(lambda: os.utime(targets["secret"]))]
+        yield "read through a link", lambda: [error_of(lambda: linked_module().read_text())]
+        yield "a letter to a socket", lambda: [error_of(lambda: send_to(targets["mailbox"]))]
+        yield "watch a directory", lambda: [watch(targets["apart"])]
         yield (
             "remove",
             lambda: [0 if self.gently else error_of(lambda: Path(targets["secret"]).unlink())],

@@ -4,10 +4,13 @@ Its file is hostile.py. The chain runs as root, whose NFs get users of their own
 user, whose NFs share theirs with worker and controller.
 """
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +67,9 @@ def prepared(workbench: "Workbench", prefix: list[str], **keys: Any) -> Path:
     (folder / "shared" / "done").unlink(missing_ok=True)
     shutil.copy(ROOT / "captures" / "sample.pcap", folder / "in.pcap")
     (folder / "secret").write_text("nobody's business\n")
+    (folder / "linked.py").unlink(missing_ok=True)
+    (folder / "linked.py").symlink_to("secret")
+    (folder / "apart").mkdir(exist_ok=True)
     count = workbench.nf("count", COUNT)
     hostile = {"nf": "./hostile.py", **keys.pop("hostile", {})}
     chain = workbench.chain(
@@ -96,6 +102,16 @@ def expect_in_ps(workbench: "Workbench", process: int, prefix: list[str], *, is_
     assert workbench.run("ps").stdout.count("sandbox: off") == int(is_off)
 
 
+@contextlib.contextmanager
+def mailbox(path: Path) -> Iterator[None]:
+    """A socket that anybody may write to, as the system's log has one."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(path))
+        path.chmod(0o777)
+        yield
+    path.unlink()
+
+
 def attack(
     workbench: "Workbench", chain: Path, prefix: list[str], *, is_off: bool = False
 ) -> dict[str, list[str]]:
@@ -109,13 +125,16 @@ def attack(
         "processes": others,
         "control": str(next((folder / "microbox").glob("*.socket"))),
         "secret": str(folder / "secret"),
+        "mailbox": str(folder / "apart" / "mailbox"),
+        "apart": str(folder / "apart"),
         "log": str(folder / "microbox-logs" / "count.jsonl"),
         "new": str(folder / "microbox-logs" / "new"),
     }
     expect_in_ps(workbench, own, prefix, is_off=is_off)
-    (folder / "targets").write_text(json.dumps(targets))
-    (folder / "targets").rename(folder / "shared" / "targets.json")
-    result = workbench.end(process)
+    with mailbox(Path(targets["mailbox"])):
+        (folder / "targets").write_text(json.dumps(targets))
+        (folder / "targets").rename(folder / "shared" / "targets.json")
+        result = workbench.end(process)
     assert result.returncode == 0, result.stderr
     return {one["attempt"]: one["errors"] for one in workbench.log("hostile")}
 
@@ -151,6 +170,7 @@ def test_without_a_sandbox_much_of_it_succeeds(workbench: "Workbench", prefix: l
     assert succeeded >= {
         "the control socket", "a socket", "read another's file", "make a file", "chmod",
         "set times", "renice", "affinity", "prlimit", "signal 0", "fork", "spawn",
+        "read through a link", "a letter to a socket", "watch a directory",
     }  # fmt: skip
     sealed = {"pwrite", "mmap writable", "punch a hole", "mprotect", "MADV_REMOVE", "add seals"}
     assert succeeded.isdisjoint(sealed)
