@@ -159,12 +159,20 @@ class Plan:
 
     def _drops(self, dropper: PlannedNF) -> list[int]:
         """What a drop of a flow by this NF switches off: the own bits of those that wait for it.
-        By the bits that only follow a publisher they go on to see what NFs before it say."""
+        By the others they go on to see what NFs before it say."""
         if not dropper.is_inline:
             return []
         behind = [nf for nf in self.nfs if dropper.index in nf.barrier]
-        own = {bit.bit for nf in behind for bit in nf.bits if bit.follows is None}
+        own = {bit.bit for nf in behind for bit in nf.bits if not self._shows_published(nf, bit)}
         return self._with_followers(own)
+
+    def _shows_published(self, nf: PlannedNF, bit: Bit) -> bool:
+        """True where the NF needs the bit in a mask to get what an NF published from the entry:
+        one that follows the publisher, or says whether the entry is the NF's (filter, share)."""
+        if bit.follows is not None:
+            return True
+        is_narrow = bool(bit.filter or bit.switch) or nf.share.count > 1
+        return is_narrow and any(not self.catalog.by_number(one).is_by_stack for one in bit.types)
 
     def subscribe(self) -> Subscribe:
         """All that the worker is told of what NFs want."""

@@ -74,3 +74,20 @@ def test_the_ring_has_room_for_four_commands_a_packet(plan: Planner, nf: NF) -> 
     assert made.command_delay(made.nfs[0]) == 8192
     assert made.nfs[0].shape.command_slots == 4 * 8192
     assert made.memory()["ids"] == 3 * 4096 + 4 * 8192 * 32
+
+
+def test_a_drop_leaves_the_bits_on_by_which_others_see_what_is_published(
+    plan: Planner, nf: NF
+) -> None:
+    """A filter or a share has to be in the mask of the entry that was published from."""
+    made = plan(
+        nf("parser", on=["tcp.data"], publishes=["http.request"]),
+        nf("firewall", on=["tcp.data"], inline=True, commands=True),
+        nf("filtered", on=[("http.request", "port 80"), ("tcp.data", "port 81")]),
+        nf("shared", on=["http.request", ("tcp.data", "port 82")], instances=2),
+    )
+    bits = {bit.bit: bit for one in made.nfs[2:] for bit in one.bits if bit.filter or bit.types}
+    (switch,) = made.worker_switches()
+    assert {bits[one].filter for one in switch.drops if one in bits} == {"", "port 81", "port 82"}
+    left_on = [bit for one, bit in bits.items() if one not in switch.drops and bit.types]
+    assert [bit.filter for bit in left_on] == ["port 80", "", ""]

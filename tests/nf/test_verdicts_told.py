@@ -117,6 +117,28 @@ def test_those_in_front_go_on(capture: MakeCapture) -> None:
     assert len(result.output) == 4
 
 
+class Alerting(NetworkFunction):
+    """Says something of each segment."""
+
+    @on("tcp.data")
+    def look(self, event: Event) -> None:
+        self.alert(event, "segment")
+
+
+class OfSomeFlows(Behind):
+    """Reads what is published about some flows, and of others nothing."""
+
+    @on("alert", filter="tcp port 80")
+    def look(self, event: Event) -> None:
+        self.seen.append(event.packet)
+
+
+def test_what_is_published_in_front_of_a_drop_comes_by_filters_too(capture: MakeCapture) -> None:
+    result = run_nf([Alerting, DropSecond, OfSomeFlows], long_connection(capture), stack=STACK)
+    assert len(result.summary["seen"]) == SEGMENTS
+    assert len(result.output) == 4
+
+
 def test_told_or_not_the_output_is_the_same(demo: Path) -> None:
     one = run_nf([DropSecond, Behind], demo, stack=STACK)
     other = run_nf([DropSecondUntold, Behind], demo, stack=STACK)
