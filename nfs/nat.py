@@ -95,7 +95,7 @@ class Nat(NetworkFunction):
         }
         self.pool = read_pool(self.outside)
         self.is_inside: dict[str, bool] = {}
-        self.ports: dict[tuple[str, str], Ports] = {}  # by protocol and outside address
+        self.ports: dict[tuple[str, str, bool], Ports] = {}  # see `free_ports`
         self.address_of: dict[str, str] = {}  # by inside address
         self.hidden: dict[str, int] = dict.fromkeys([*self.pool[4], *self.pool[6]], 0)
         self.mappings_of: dict[str, int] = {}  # by inside address: how many
@@ -184,8 +184,9 @@ class Nat(NetworkFunction):
         return sorted(pool, key=self.hidden.__getitem__)
 
     def free_ports(self, inside: Endpoint, outside: str) -> Ports:
-        """Of a protocol without ports, one host at a time can have an outside address."""
-        key = (inside.protocol, outside)
+        """Of flows without ports, one host at a time can have an outside address. Also TCP and UDP
+        have them, with port 0, and they take nothing from the others."""
+        key = (inside.protocol, outside, bool(inside.port))
         ports = self.ports.get(key)
         if ports is None:
             numbers = range(self.first_port, self.last_port + 1) if inside.port else range(1)
@@ -195,7 +196,7 @@ class Nat(NetworkFunction):
     def give_back(self, inside: Endpoint, outside: Endpoint) -> None:
         """The mapping is over."""
         del self.mappings[inside]
-        self.ports[outside.protocol, outside.address].returned.append(outside.port)
+        self.free_ports(inside, outside.address).returned.append(outside.port)
         self.mappings_of[inside.address] -= 1
         if not self.mappings_of[inside.address]:
             del self.mappings_of[inside.address]

@@ -99,6 +99,16 @@ def test_each_protocol_has_ports_of_its_own(capture: MakeCapture) -> None:
     assert names(result.output[1].data)[:2] == ("192.0.2.1", 1024)
 
 
+def test_port_zero_takes_no_port_from_others(capture: MakeCapture) -> None:
+    frames = [datagram("10.0.0.5", 0), datagram("10.0.0.6", 7000), datagram("10.0.0.7", 7000)]
+    result = run_nf("nat", capture(frames), outside=["192.0.2.1"])
+    assert [names(one.data)[:2] for one in result.output] == [
+        ("192.0.2.1", 0),
+        ("192.0.2.1", 1024),
+        ("192.0.2.1", 1025),
+    ]
+
+
 def test_it_is_woken_at_the_start_and_the_end_of_flows_alone() -> None:
     result = run_nf("nat", DEMO, outside=["203.0.113.1"], inside=HOSTS)
     flows = sum(result.counters[f"flows_{kind}"] for kind in ("tcp", "udp", "icmp", "other"))
