@@ -7,6 +7,10 @@ from typing import Protocol
 
 LINK_TYPE_ETHERNET = 1
 
+FILTER_MAX = 4096
+"""Bytes of a filter. What libpcap needs to compile one grows with the third power of its terms: a
+second for 300 addresses, minutes for some thousands."""
+
 
 @dataclass(frozen=True, slots=True)
 class FilterFacts:
@@ -26,10 +30,18 @@ class FilterJudge(Protocol):
 
 def judge_filter(expression: str) -> FilterFacts:
     """Compiles the filter with libpcap, for Ethernet."""
+    written = expression.encode()
+    if len(written) > FILTER_MAX:
+        return FilterFacts(
+            error=f"it is {len(written):,} bytes long, at most {FILTER_MAX:,}; name networks, or "
+            "look at the event's addresses in the handler"
+        )
+    if b"\0" in written:
+        return FilterFacts(error="it has a zero byte")
     from microbox._core import ffi, lib  # slow to load, and not needed for chains without filters
 
     error = ffi.new("char[]", lib.MB_ERROR_SIZE)
-    compiled = lib.mb_filter_compile(expression.encode(), LINK_TYPE_ETHERNET, error)
+    compiled = lib.mb_filter_compile(written, LINK_TYPE_ETHERNET, error)
     if compiled == ffi.NULL:
         return FilterFacts(error=ffi.string(error).decode("utf-8", "replace"))
     try:

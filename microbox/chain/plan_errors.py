@@ -21,6 +21,7 @@ from microbox.nf import parameters
 BITS_MAX = 128  # MB_SUBSCRIPTIONS_MAX
 BITS_PER_NF_MAX = 32  # struct mb_reader_config
 NFS_MAX = 64  # MB_NFS_MAX
+FILTER_SHOWN = 100  # characters
 
 
 def check_plan_inputs(
@@ -196,8 +197,8 @@ class _Check:
                 yield self._at_handler(
                     handler,
                     handler.filter,
-                    f"filter '{handler.filter}': {error}; expected libpcap's syntax, such as "
-                    "'tcp dst port 80'",
+                    f"filter '{handler.filter:.{FILTER_SHOWN}}': {error}; expected libpcap's "
+                    "syntax, such as 'tcp dst port 80'",
                 )
 
     def subscriptions(self) -> Iterator[ChainError]:

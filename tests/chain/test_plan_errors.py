@@ -189,6 +189,15 @@ def test_libpcap_judges_filters() -> None:
     assert "syntax error" in judge_filter("tcp prot 80").error
 
 
+def test_a_filter_that_would_take_minutes_to_compile_is_refused() -> None:
+    hosts = " or ".join(f"host 10.0.{i // 250}.{i % 250}" for i in range(3000))
+    assert "56,176 bytes long, at most 4,096; name networks" in judge_filter(hosts).error
+
+
+def test_a_filter_is_what_is_shown_of_it() -> None:
+    assert judge_filter("tcp\0 and nothing of this").error == "it has a zero byte"
+
+
 # --- failure ---
 
 
