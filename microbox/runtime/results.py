@@ -378,7 +378,7 @@ def _flow(row: Any) -> FlowReport | None:
             duration=float(row["duration"]),
             reason=str(row["reason"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):  # the last: infinity as a count
         return None
 
 
@@ -412,7 +412,7 @@ def _alert(line: str) -> AlertReport | None:
             severity=int(row["severity"]),
             flow=" → ".join(ends),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None
 
 

@@ -145,6 +145,7 @@ class Child:
             if not isinstance(message, Problem):
                 return message, fds
             self.on_problem(self.name, message)
+            await asyncio.sleep(0)  # whoever floods this channel does not hold up the others
 
     async def expect(
         self, wanted: type[Answer], deadline: float, step: str

@@ -22,6 +22,7 @@ from microbox.runtime.supervisor import (
 PRELUDE = """\
 import os, signal, sys, time
 from microbox.channel.channel import Channel
+from microbox.channel.datagram import encode
 from microbox.channel.messages import *
 sys.stdout.reconfigure(line_buffering=True)
 channel = Channel.from_descriptor(int(sys.argv[1]))
@@ -87,6 +88,12 @@ def test_an_answer_comes_back_and_problems_are_passed_on(tmp_path: Path) -> None
         ("os.kill(os.getpid(), signal.SIGKILL)", ChildDied, "little was killed by SIGKILL"),
         ("channel.send(Failed('no rules'))", ChildFailed, "little failed: no rules"),
         ("time.sleep(60)", ChildHangs, "little hangs: no answer for 0.5 s while starting"),
+        (
+            "datagram = encode(Problem('warning', 'w'), [])\nwhile True:\n"
+            "    os.write(channel.fileno(), datagram)",
+            ChildHangs,
+            "no answer for 0.5 s while starting",
+        ),
         ("channel.close(); time.sleep(60)", ChildHangs, "no answer for 0.5 s while starting"),
         ("channel.send(Done())", ChildBreaksProtocol, "'done' while starting"),
         ("channel.send(Area(), [1])", ChildBreaksProtocol, "'area' while starting"),
