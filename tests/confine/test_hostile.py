@@ -131,7 +131,7 @@ def attack(
         "new": str(folder / "microbox-logs" / "new"),
     }
     expect_in_ps(workbench, own, prefix, is_off=is_off)
-    with mailbox(Path(targets["mailbox"])):
+    with mailbox(folder / "apart" / "mailbox"):
         (folder / "targets").write_text(json.dumps(targets))
         (folder / "targets").rename(folder / "shared" / "targets.json")
         result = workbench.end(process)
