@@ -54,7 +54,7 @@ def confine(source: Path, needs: Needs, *, parent: int, makes_files: bool) -> Co
     """
     missing = missing_parts()
     rules = _rules(source, needs, makes_files=makes_files)
-    ruleset = _ruleset(rules, network=needs.network)
+    ruleset = make_ruleset(rules, network=needs.network)
     identity = _take_identity(rules, has_domain=ruleset is not None)
     _demand(lib.mb_die_with_parent(parent), "to die with its parent")
     _demand(lib.mb_become_undumpable(), "being undumpable")
@@ -96,8 +96,9 @@ def _rules(source: Path, needs: Needs, *, makes_files: bool) -> list[Rule]:
     ]
 
 
-def _ruleset(rules: Iterable[Rule], *, network: bool) -> int | None:
-    """None where the kernel has no Landlock."""
+def make_ruleset(rules: Iterable[Rule], *, network: bool) -> int | None:
+    """The descriptor of a Landlock ruleset; None where the kernel has no Landlock. Raises
+    ConfinementError."""
     if lib.mb_landlock_version() < lib.MB_LANDLOCK_FILES:
         return None
     ruleset: int = lib.mb_landlock_create(network)

@@ -99,6 +99,8 @@ static uint64_t rights_of(unsigned access) {
         rights |= WRITE_FILE | TRUNCATE;
     if (access & MB_FILE_MAKE)
         rights |= MAKING;
+    if (access & MB_FILE_EXECUTE)
+        rights |= EXECUTE;
     return rights;
 }
 

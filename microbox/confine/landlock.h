@@ -16,6 +16,7 @@ enum mb_file_access {
     MB_FILE_LIST = 2,  /* names in a directory */
     MB_FILE_WRITE = 4, /* also truncating */
     MB_FILE_MAKE = 8,  /* files and directories in a directory, made, renamed and removed */
+    MB_FILE_EXECUTE = 16,
 };
 
 enum {

@@ -94,7 +94,9 @@ class NFProcess:
         load, fds = self._expect(Load)
         self._log = fds[0] if fds else -1
         source = Path(load.source)
-        shared_object = shared_object_of(source) if is_c(source) else None
+        shared_object = None
+        if is_c(source):
+            shared_object = shared_object_of(source, is_confined=load.sandbox.is_on)
         self._confine(load, source)
         owner = self._load(load, source, shared_object)
         self._channel.send(manifest_of(owner))

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import microbox
+from microbox.confine.compiler import compiler_domain
 from microbox.nf.errors import LoadError
 
 SUFFIXES = (".c", ".so")
@@ -34,16 +35,16 @@ def include_directory() -> Path:
     return Path(microbox.__file__).parent.parent
 
 
-def shared_object_of(source: Path) -> int:
-    """A descriptor of the NF's shared object, compiled where `source` is a C file. Raises
-    LoadError."""
+def shared_object_of(source: Path, *, is_confined: bool = False) -> int:
+    """A descriptor of the NF's shared object, compiled where `source` is a C file; by a compiler
+    that reads the NF's own folder alone where it `is_confined`. Raises LoadError."""
     if not source.is_file():
         raise LoadError(f"{source} is not a file")
     if source.suffix == ".so":
         return _in_memory(source, source.name)
     with tempfile.TemporaryDirectory(prefix="microbox-nf-") as folder:
         made = Path(folder, source.stem + ".so")
-        _compile(source, made)
+        _compile(source, made, is_confined=is_confined)
         return _in_memory(made, made.name)
 
 
@@ -58,11 +59,18 @@ def _in_memory(file: Path, name: str) -> int:
     return descriptor
 
 
-def _compile(source: Path, made: Path) -> None:
+def _compile(source: Path, made: Path, *, is_confined: bool) -> None:
     command = [*_compiler(), *OPTIONS, f"-I{include_directory()}", "-o", str(made), str(source)]
+    found = shutil.which(command[0])
+    enter = None
+    if is_confined and found is not None:
+        reads = [source.resolve().parent, include_directory()]
+        enter = compiler_domain(Path(found), reads, made.parent)
     try:
         done = subprocess.run(
             command,
+            preexec_fn=enter,
+            env=_environment(made.parent),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -82,6 +90,12 @@ def _compile(source: Path, made: Path) -> None:
         raise LoadError(f"{source.name} does not compile ({shlex.join(command[:1])})", done.stdout)
     if done.stdout:
         print(done.stdout, end="", file=sys.stderr, flush=True)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """The compiler works in `folder`; what is loaded into this process is not for it."""
+    kept = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    return {**kept, "TMPDIR": str(folder)}
 
 
 def _compiler() -> list[str]:

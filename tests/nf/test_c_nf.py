@@ -402,6 +402,28 @@ def test_it_says_what_it_is() -> None:
 # --- whole chains ---
 
 
+@pytest.mark.parametrize(("sandbox", "is_taken_in"), [("on", False), ("off", True)])
+def test_the_compiler_takes_in_the_files_of_the_nf_alone(
+    workbench: Workbench, sandbox: str, is_taken_in: bool
+) -> None:
+    """What is in the file is not trusted, and the compiler reads what it says."""
+    folder = workbench.folder / "nfs"
+    folder.mkdir()
+    (folder / "beside.h").write_text("#define FOUND 1\n")
+    (workbench.folder / "secret").write_text("what the file is not to know")
+    source = (EXAMPLES / "count.c").read_text()
+    (folder / "count.c").write_text(
+        f'#include "beside.h"\n{source}\n__asm__(".incbin \\"{workbench.folder}/secret\\"");\n'
+    )
+    chain = workbench.folder / "chain.yaml"
+    capture = Path(__file__).parents[2] / "captures" / "sample.pcap"
+    switch = "\nsandbox: off" if sandbox == "off" else ""
+    chain.write_text(f"input: {capture}\nchain: [./nfs/count.c]{switch}\n")
+    result = workbench.run("check", chain)
+    assert (result.returncode == 0) == is_taken_in, result.stderr
+    assert ("secret" in result.stderr) != is_taken_in
+
+
 def test_a_wrong_parameter_and_a_compile_error_are_said_at_the_chains_lines(
     workbench: Workbench,
 ) -> None:
