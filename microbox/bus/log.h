@@ -94,20 +94,38 @@ void mb_log_wait_for_room(struct mb_log *log, uint64_t timeout_ns);
 /* Waits up to `timeout_ns` for NF `index` to pass `position`, which must be readable. */
 void mb_log_wait_for(struct mb_log *log, uint32_t index, uint64_t position, uint64_t timeout_ns);
 
+/* Asks for a line of its own to write. GCC's builtin asks for a copy to read where the processor's
+ * baseline lacks the instruction. Processors without PREFETCHW pass over it. */
+static inline void mb_prefetch_to_write(const void *line) {
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)line));
+#else
+    __builtin_prefetch(line, 1);
+#endif
+}
+
 /* The slots of entries to come are asked for some entries ahead, all their lines: readers have
  * them, or they have left the cache since the log went round. Past the log's end there is nothing
- * to be had, and asking does no harm. */
-static inline void mb_log_prefetch(const struct mb_entry *claimed) {
+ * to be had, and asking does no harm.
+ *
+ * Several readers are far apart, and a line that one of them still has costs a way between the
+ * caches, which is to be gone once: lines to write. A single reader is close behind, and its
+ * processor fetches ahead of it: a line taken for writing early is taken back. So a copy is asked
+ * for (59 M events/s to one consumer instead of 43; 17 M to four instead of 8 the other way). */
+static inline void mb_log_prefetch(const struct mb_log *log, const struct mb_entry *claimed) {
     enum { ENTRIES_AHEAD = 4 };
     const char *ahead = (const char *)(claimed + ENTRIES_AHEAD);
     for (unsigned line = 0; line < sizeof *claimed; line += MB_CACHE_LINE)
-        __builtin_prefetch(ahead + line, 1);
+        if (log->consumers > 1)
+            mb_prefetch_to_write(ahead + line);
+        else
+            __builtin_prefetch(ahead + line);
 }
 
 /* The next slot, for the caller to fill, with `sequence` and `mask` set. There must be room. */
 static inline struct mb_entry *mb_log_claim(struct mb_log *log, const uint64_t mask[2]) {
     struct mb_entry *entry = &log->slots[log->next & log->slot_mask];
-    mb_log_prefetch(entry);
+    mb_log_prefetch(log, entry);
     entry->sequence = log->next++;
     entry->mask[0] = mask[0];
     entry->mask[1] = mask[1];
