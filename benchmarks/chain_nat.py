@@ -29,7 +29,7 @@ class PassOnly(NetworkFunction):
         """Nothing."""
 '''
 
-NAT = "{nf: nat, inside: [10.0.0.0/8], outside: [203.0.113.1, 203.0.113.2]}"
+NAT = "{nf: nat, inside: [10.0.0.0/8], outside: [203.0.113.1, 203.0.113.2], log: false}"
 
 
 def write_chain(folder: Path, capture: Path, nf: str) -> Path:

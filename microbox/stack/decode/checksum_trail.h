@@ -29,11 +29,17 @@ struct mb_checksum_trail {
     struct mb_checksum checksums[MB_CHECKSUMS_MAX];
 };
 
-/* Adds one; more than there is room for are left out. */
+/* One more, for the caller to fill; NULL where there is no room: it is left out then. */
+static inline struct mb_checksum *mb_checksum_trail_next(struct mb_checksum_trail *trail) {
+    return trail->count < MB_CHECKSUMS_MAX ? &trail->checksums[trail->count++] : NULL;
+}
+
+/* Adds one, where there is room. */
 static inline void mb_checksum_trail_add(struct mb_checksum_trail *trail,
                                          const struct mb_checksum *checksum) {
-    if (trail->count < MB_CHECKSUMS_MAX)
-        trail->checksums[trail->count++] = *checksum;
+    struct mb_checksum *next = mb_checksum_trail_next(trail);
+    if (next != NULL)
+        *next = *checksum;
 }
 
 /* Where the checksum is in a transport header; 0: the protocol has none that is known. */

@@ -83,21 +83,26 @@ static bool is_left_to_card(const struct mb_decoded *decoded, const struct mb_re
     return !is_whole(rest) || sum_of(mb_checksum_add_number(pseudo, length), rest) != RIGHT;
 }
 
+/* In place, since a copy would wait for what was just written by halves. */
 static void note(struct mb_decoded *decoded, const struct mb_rest *rest, uint8_t protocol) {
     const uint32_t field = mb_transport_checksum(protocol);
     if (field == 0 || mb_rest_captured(rest) < field + sizeof(uint16_t))
         return;
-    struct mb_checksum checksum = {
-        .field = rest->at + field,
-        .from = rest->at,
-        .end = rest->end,
-        .zero_is_none = protocol == MB_PROTOCOL_UDP,
-    };
-    if (protocol != MB_PROTOCOL_ICMP) {
-        note_addresses(&checksum, decoded, rest);
-        checksum.is_partial = is_left_to_card(decoded, rest, protocol, field);
-    }
-    mb_checksum_trail_add(rest->decoder->trail, &checksum);
+    struct mb_checksum *checksum = mb_checksum_trail_next(rest->decoder->trail);
+    if (checksum == NULL)
+        return;
+    checksum->field = rest->at + field;
+    checksum->from = rest->at;
+    checksum->end = rest->end;
+    checksum->source = 0;
+    checksum->destination = 0;
+    checksum->address_length = 0;
+    checksum->zero_is_none = protocol == MB_PROTOCOL_UDP;
+    checksum->is_partial = false;
+    if (protocol == MB_PROTOCOL_ICMP)
+        return;
+    note_addresses(checksum, decoded, rest);
+    checksum->is_partial = is_left_to_card(decoded, rest, protocol, field);
 }
 
 static void note_header(const struct mb_rest *rest, uint32_t field, uint32_t length) {
