@@ -436,14 +436,49 @@ static void decode_group(struct mb_stack *stack, const uint8_t *pool, const stru
                   stack->packets + 1 + i);
         if (stack->config.checksums != MB_CHECKSUMS_OFF)
             judge_checksums(stack, packet);
+    }
+}
+
+static void hash_four(const struct mb_stack *stack, struct mb_decoded *four[MB_FLOW_HASHES]) {
+    const struct mb_five_tuple *tuples[MB_FLOW_HASHES];
+    uint64_t hashes[MB_FLOW_HASHES];
+    for (unsigned i = 0; i < MB_FLOW_HASHES; i++)
+        tuples[i] = &four[i]->tuple;
+    mb_flow_hashes(stack->table.key, tuples, hashes);
+    for (unsigned i = 0; i < MB_FLOW_HASHES; i++) {
+        four[i]->hash = hashes[i];
+        mb_flow_prefetch_bucket(&stack->table, hashes[i]);
+    }
+}
+
+static void hash_one(const struct mb_stack *stack, struct mb_decoded *packet) {
+    packet->hash = mb_flow_hash(stack->table.key, &packet->tuple, packet->domain);
+    mb_flow_prefetch_bucket(&stack->table, packet->hash);
+}
+
+/* Finds out where the packets' flows and datagrams lie, and asks for it. */
+static void hash_group(const struct mb_stack *stack, struct mb_decoded *packets, size_t count) {
+    struct mb_decoded *four[MB_FLOW_HASHES];
+    unsigned waiting = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct mb_decoded *packet = &packets[i];
         if (is_tracked(stack, packet)) {
-            packet->hash = mb_flow_hash(stack->table.key, &packet->tuple, packet->domain);
-            mb_flow_prefetch_bucket(&stack->table, packet->hash);
+            if (!mb_flow_hash_is_plain(&packet->tuple, packet->domain)) {
+                hash_one(stack, packet);
+                continue;
+            }
+            four[waiting++] = packet;
+            if (waiting < MB_FLOW_HASHES)
+                continue;
+            hash_four(stack, four);
+            waiting = 0;
         } else if (is_collected(stack, packet)) {
             packet->hash = mb_datagram_hash(&stack->defrag.table, packet);
             mb_datagram_prefetch_bucket(&stack->defrag.table, packet->hash);
         }
     }
+    for (unsigned i = 0; i < waiting; i++)
+        hash_one(stack, four[i]);
 }
 
 /* Room for its entries, and where it is a fragment for the datagram that it may complete. */
@@ -485,6 +520,7 @@ size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct
     while (done < count && mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET)) {
         size_t group = count - done < GROUP ? count - done : GROUP;
         decode_group(stack, pool, frames + done, group, count - done, packets);
+        hash_group(stack, packets, group);
         size_t some = handle_group(stack, packets, group, handled + done);
         done += some;
         if (some < group)

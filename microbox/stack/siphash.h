@@ -12,22 +12,38 @@ struct mb_siphash {
     uint64_t v0, v1, v2, v3;
 };
 
-static inline uint64_t mb_siphash_rotate(uint64_t word, unsigned bits) {
-    return word << bits | word >> (64 - bits);
-}
+/* Macros, since a state may also be of vectors, of which each lane is a hash (flow_hash.c). */
+#define MB_SIPHASH_ROTATE(word, bits) ((word) << (bits) | (word) >> (64 - (bits)))
 
-static inline void mb_siphash_round(struct mb_siphash *sip) {
-    sip->v0 += sip->v1;
-    sip->v2 += sip->v3;
-    sip->v1 = mb_siphash_rotate(sip->v1, 13) ^ sip->v0;
-    sip->v3 = mb_siphash_rotate(sip->v3, 16) ^ sip->v2;
-    sip->v0 = mb_siphash_rotate(sip->v0, 32);
-    sip->v2 += sip->v1;
-    sip->v0 += sip->v3;
-    sip->v1 = mb_siphash_rotate(sip->v1, 17) ^ sip->v2;
-    sip->v3 = mb_siphash_rotate(sip->v3, 21) ^ sip->v0;
-    sip->v2 = mb_siphash_rotate(sip->v2, 32);
-}
+#define MB_SIPHASH_ROUND(sip)                                                                      \
+    do {                                                                                           \
+        (sip)->v0 += (sip)->v1;                                                                    \
+        (sip)->v2 += (sip)->v3;                                                                    \
+        (sip)->v1 = MB_SIPHASH_ROTATE((sip)->v1, 13) ^ (sip)->v0;                                  \
+        (sip)->v3 = MB_SIPHASH_ROTATE((sip)->v3, 16) ^ (sip)->v2;                                  \
+        (sip)->v0 = MB_SIPHASH_ROTATE((sip)->v0, 32);                                              \
+        (sip)->v2 += (sip)->v1;                                                                    \
+        (sip)->v0 += (sip)->v3;                                                                    \
+        (sip)->v1 = MB_SIPHASH_ROTATE((sip)->v1, 17) ^ (sip)->v2;                                  \
+        (sip)->v3 = MB_SIPHASH_ROTATE((sip)->v3, 21) ^ (sip)->v0;                                  \
+        (sip)->v2 = MB_SIPHASH_ROTATE((sip)->v2, 32);                                              \
+    } while (0)
+
+#define MB_SIPHASH_ABSORB(sip, word)                                                               \
+    do {                                                                                           \
+        (sip)->v3 ^= (word);                                                                       \
+        MB_SIPHASH_ROUND(sip);                                                                     \
+        (sip)->v0 ^= (word);                                                                       \
+    } while (0)
+
+/* After it the hash is v0 ^ v1 ^ v2 ^ v3. */
+#define MB_SIPHASH_END(sip)                                                                        \
+    do {                                                                                           \
+        (sip)->v2 ^= 0xff;                                                                         \
+        MB_SIPHASH_ROUND(sip);                                                                     \
+        MB_SIPHASH_ROUND(sip);                                                                     \
+        MB_SIPHASH_ROUND(sip);                                                                     \
+    } while (0)
 
 static inline struct mb_siphash mb_siphash_begin(const uint64_t key[2]) {
     return (struct mb_siphash){key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
@@ -35,16 +51,11 @@ static inline struct mb_siphash mb_siphash_begin(const uint64_t key[2]) {
 }
 
 static inline void mb_siphash_absorb(struct mb_siphash *sip, uint64_t word) {
-    sip->v3 ^= word;
-    mb_siphash_round(sip);
-    sip->v0 ^= word;
+    MB_SIPHASH_ABSORB(sip, word);
 }
 
 static inline uint64_t mb_siphash_end(struct mb_siphash *sip) {
-    sip->v2 ^= 0xff;
-    mb_siphash_round(sip);
-    mb_siphash_round(sip);
-    mb_siphash_round(sip);
+    MB_SIPHASH_END(sip);
     return sip->v0 ^ sip->v1 ^ sip->v2 ^ sip->v3;
 }
 

@@ -117,6 +117,24 @@ static void the_hash_is_siphash(void **state) {
     assert_int_equal(mb_flow_hash(key, &zero, 0), v[0] ^ v[1] ^ v[2] ^ v[3]);
 }
 
+static void four_at_once_hash_as_each_alone(void **state) {
+    (void)state;
+    for (uint32_t client = 0; client < 1000; client += MB_FLOW_HASHES) {
+        struct mb_five_tuple them[MB_FLOW_HASHES];
+        const struct mb_five_tuple *tuples[MB_FLOW_HASHES];
+        uint64_t hashes[MB_FLOW_HASHES];
+        for (uint32_t i = 0; i < MB_FLOW_HASHES; i++) {
+            const struct mb_five_tuple there = tuple(client + i, (uint16_t)((client + i) * 31));
+            them[i] = i % 2 == 0 ? there : reversed(&there);
+            them[i].protocol = (uint8_t)(client + i);
+            tuples[i] = &them[i];
+        }
+        mb_flow_hashes(KEY, tuples, hashes);
+        for (unsigned i = 0; i < MB_FLOW_HASHES; i++)
+            assert_int_equal(hashes[i], mb_flow_hash(KEY, &them[i], 0));
+    }
+}
+
 static void flows_are_found_in_both_directions(void **state) {
     (void)state;
     struct mb_flow_table table;
@@ -273,6 +291,7 @@ int main(void) {
         cmocka_unit_test(both_directions_have_one_hash),
         cmocka_unit_test(the_hash_depends_on_every_part),
         cmocka_unit_test(the_hash_is_siphash),
+        cmocka_unit_test(four_at_once_hash_as_each_alone),
         cmocka_unit_test(flows_are_found_in_both_directions),
         cmocka_unit_test(a_flow_in_a_tunnel_is_another),
         cmocka_unit_test(flows_with_one_hash_are_told_apart),

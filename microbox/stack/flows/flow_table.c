@@ -1,7 +1,6 @@
 #include "microbox/stack/flows/flow_table.h"
 
 #include "microbox/stack/lazy_memory.h"
-#include "microbox/stack/siphash.h"
 
 #include <errno.h>
 #include <string.h>
@@ -60,71 +59,6 @@ void mb_flow_table_set_timeout(struct mb_flow_table *table, enum mb_timeout_clas
                                uint64_t timeout) {
     table->lists[timeout_class].timeout = timeout;
     table->lists[timeout_class].slack = timeout / 16;
-}
-
-/* --- the hash --- */
-
-struct endpoint {
-    uint64_t high;
-    uint64_t low;
-    uint16_t port;
-};
-
-static inline struct endpoint endpoint(const uint8_t address[16], uint16_t port) {
-    struct endpoint it = {.port = port};
-    memcpy(&it.high, address, 8);
-    memcpy(&it.low, address + 8, 8);
-    return it;
-}
-
-static inline bool endpoint_less(const struct endpoint *a, const struct endpoint *b) {
-    if (a->high != b->high)
-        return a->high < b->high;
-    if (a->low != b->low)
-        return a->low < b->low;
-    return a->port < b->port;
-}
-
-/* Both endpoints in two words, the smaller one first: an IPv4 address and a port are 48 bits. */
-static uint64_t absorb_ipv4(struct mb_siphash *sip, const struct mb_five_tuple *tuple) {
-    uint32_t source;
-    uint32_t destination;
-    memcpy(&source, tuple->source + 12, sizeof source);
-    memcpy(&destination, tuple->destination + 12, sizeof destination);
-    const uint64_t one = (uint64_t)source << 16 | tuple->source_port;
-    const uint64_t other = (uint64_t)destination << 16 | tuple->destination_port;
-    const uint64_t first = one < other ? one : other;
-    const uint64_t second = one < other ? other : one;
-    mb_siphash_absorb(sip, first >> 16 << 32 | second >> 16);
-    return (first & 0xffff) << 48 | (second & 0xffff) << 32;
-}
-
-static uint64_t absorb_ipv6(struct mb_siphash *sip, const struct mb_five_tuple *tuple) {
-    struct endpoint a = endpoint(tuple->source, tuple->source_port);
-    struct endpoint b = endpoint(tuple->destination, tuple->destination_port);
-    if (endpoint_less(&b, &a)) {
-        struct endpoint swap = a;
-        a = b;
-        b = swap;
-    }
-    mb_siphash_absorb(sip, a.high);
-    mb_siphash_absorb(sip, a.low);
-    mb_siphash_absorb(sip, b.high);
-    mb_siphash_absorb(sip, b.low);
-    return (uint64_t)a.port << 48 | (uint64_t)b.port << 32;
-}
-
-uint64_t mb_flow_hash(const uint64_t key[2], const struct mb_five_tuple *tuple, uint64_t domain) {
-    struct mb_siphash sip = mb_siphash_begin(key);
-    if (domain != 0)
-        mb_siphash_absorb(&sip, domain);
-    const uint64_t ports =
-        tuple->ip_version == 4 ? absorb_ipv4(&sip, tuple) : absorb_ipv6(&sip, tuple);
-    /* The last word says the version and whether there is a domain, so the forms of input, which
-     * differ in length, cannot be taken for one another. */
-    mb_siphash_absorb(&sip, ports | (uint64_t)(domain != 0) << 16 |
-                                (uint64_t)tuple->ip_version << 8 | tuple->protocol);
-    return mb_siphash_end(&sip);
 }
 
 /* --- finding --- */

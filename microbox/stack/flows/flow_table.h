@@ -3,10 +3,9 @@
  * they fell silent.
  *
  * Flows lie in a pool made once; pages are touched as flows come. A bucket is the head of a chain
- * through the flows. The hash is SipHash-1-3 (siphash.h) over the pair of endpoints, the smaller
- * one first, with a random key of 128 bits: who does not know the key cannot choose tuples that
- * share a chain. Nothing that is published depends on the key. Should a key leak, a chain still
- * ends at a cap: what does not fit there is refused or takes another's place.
+ * through the flows, chosen by a keyed hash (flow_hash.h). Nothing that is published depends on the
+ * key. Should a key leak, a chain still ends at a cap: what does not fit there is refused or takes
+ * another's place.
  *
  * Each timeout class has a list, oldest first. A packet moves its flow to the list's end only when
  * the flow has been queued for a sixteenth of the timeout, so that most packets touch no neighbour;
@@ -16,6 +15,7 @@
 #define MICROBOX_STACK_FLOWS_FLOW_TABLE_H
 
 #include "microbox/stack/flows/flow.h"
+#include "microbox/stack/flows/flow_hash.h"
 #include "microbox/stack/prefetch.h"
 
 #include <stdbool.h>
@@ -54,10 +54,6 @@ int mb_flow_table_create(struct mb_flow_table *table, uint32_t capacity, const u
 void mb_flow_table_destroy(struct mb_flow_table *table);
 void mb_flow_table_set_timeout(struct mb_flow_table *table, enum mb_timeout_class timeout_class,
                                uint64_t timeout);
-
-/* The same for both directions of a flow. `domain`: what VLANs and tunnels are around (domain.h);
- * flows with equal five-tuples in ten thousand tunnels share no chain. */
-uint64_t mb_flow_hash(const uint64_t key[2], const struct mb_five_tuple *tuple, uint64_t domain);
 
 /* The flow of `tuple`, NULL: none. *direction: 0 where tuple.source is the originator. `domain`
  * is part of the identity, or whoever can send tunnelled packets past us could reset and feed flows
