@@ -6,10 +6,11 @@ from typing import Any
 
 from microbox.runtime.changes import Changes
 from microbox.runtime.control import Change, ControlError
+from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer
 from microbox.runtime.pause import ChangeError
-from microbox.runtime.running import Running, RunningNF
+from microbox.runtime.running import Running
 from microbox.runtime.supervisor import ChildError, ChildFailed
 
 
@@ -31,12 +32,12 @@ class ByHand:
 
     async def detach(self, name: str) -> dict[str, Any]:
         """The NF finishes, and the chain goes on without it."""
-        nf = self._named(name)
-        readers = [one.name for one in self._running.nfs if nf.planned.index in one.planned.reads]
+        lane, nf = self._named(name)
+        readers = [one.name for one in lane.nfs if nf.planned.index in one.planned.reads]
         if readers:
             raise ControlError(f"{', '.join(readers)} reads what {name} publishes")
         try:
-            head = await self._changes.leave(nf)
+            head = await self._changes.leave(lane, nf)
         except (ChangeError, ChildError) as error:
             raise ControlError(f"{name} stays: {error}") from None
         self._observer.note(f"{name} leaves, after event {head:,}")
@@ -44,31 +45,32 @@ class ByHand:
 
     async def reload(self, name: str) -> dict[str, Any]:
         """A new process of the NF, its file read anew, takes over from the old one at one event."""
-        nf = self._named(name)
+        lane, nf = self._named(name)
         try:
-            renewed = await self._starter.start_again(self._running, nf)
+            renewed = await self._starter.start_again(self._running, lane, nf)
         except ChildFailed as error:
             raise ControlError(_in_full(error)) from None
         except (ChildError, OSError) as error:
             raise ControlError(f"{name} goes on as it was: {error}") from None
         try:
-            head = await self._changes.hand_over(nf, renewed)
+            head = await self._changes.hand_over(lane, nf, renewed)
         except (ChangeError, ChildError) as error:
             renewed.child.kill()
             raise ControlError(f"{name} goes on as it was: {error}") from None
         self._observer.note(f"{name} was read anew and runs from event {head:,} on")
         return {"event": head}
 
-    def _named(self, name: str) -> RunningNF:
-        nf = next((one for one in self._running.nfs if one.name == name), None)
-        if nf is None:
+    def _named(self, name: str) -> tuple[Lane, RunningNF]:
+        found = ((lane, nf) for lane in self._running.lanes for nf in lane.nfs if nf.name == name)
+        lane, nf = next(found, (None, None))
+        if lane is None or nf is None:
             names = ", ".join(one.name for one in self._running.nfs)
             raise ControlError(f"there is no NF '{name}'; expected one of: {names}")
         if not nf.child.is_alive:
             raise ControlError(f"{name} {nf.outcome}")
         if nf.planned.spread is not None:
             raise ControlError(f"{name} is one of several instances: they come and go together")
-        return nf
+        return lane, nf
 
 
 def _in_full(error: ChildFailed) -> str:

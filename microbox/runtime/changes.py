@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from microbox.chain.plan import Plan
 from microbox.channel.messages import Attach, Begin, Detach, Met, Neighbour, Stop, Subscribe
+from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.neighbours import neighbours
 from microbox.runtime.pause import paused
-from microbox.runtime.running import Running, RunningNF
+from microbox.runtime.running import Running
 from microbox.runtime.supervisor import ChildError, ChildHangs
 
 MAPPING = "it maps what another NF shares"
@@ -20,71 +22,74 @@ MAPPING = "it maps what another NF shares"
 class Changes:
     """Of one run."""
 
-    def __init__(self, running: Running, follow: Callable[[RunningNF], None]) -> None:
-        """`follow` is called with each NF that has come."""
+    def __init__(self, running: Running, follow: Callable[[Lane, RunningNF], None]) -> None:
+        """`follow` is called with each NF that has come, and its lane."""
         self._running = running
         self._follow = follow
         self._lock = asyncio.Lock()
 
-    async def take_place(self, newcomer: RunningNF) -> int:
+    async def take_place(self, lane: Lane, newcomer: RunningNF) -> int:
         """The NF takes the place of one that is dead. Returns the head of the log there.
 
         Raises ChangeError, ChildError: it did not come.
         """
-        running = self._running
-        async with self._lock, paused(running) as head:
-            nfs = [one for one in running.nfs if one.planned.index != newcomer.planned.index]
+        plan = self._running.plan
+        async with self._lock, self._paused(lane) as head:
+            nfs = [one for one in lane.nfs if one.planned.index != newcomer.planned.index]
             nfs = _in_order([*nfs, newcomer])
-            died = running.pages.gone_at(newcomer.planned.index)
+            died = lane.pages.gone_at(newcomer.planned.index)
             newcomer.lives.missed += head - min(died, head)
-            await self._introduce(running.plan, newcomer, nfs)
-            await self._attach(newcomer)
-            await running.worker.send(_subscriptions(running.plan, nfs))
-        running.nfs = nfs
-        self._follow(newcomer)
+            await self._introduce(plan, newcomer, nfs)
+            await self._attach(lane, newcomer)
+            await lane.worker.send(_subscriptions(plan, nfs))
+        lane.nfs = nfs
+        self._follow(lane, newcomer)
         with contextlib.suppress(ChildError):  # whoever follows it says how it went
             await newcomer.child.send(Begin())
         return head
 
-    async def leave(self, nf: RunningNF) -> int:
+    async def leave(self, lane: Lane, nf: RunningNF) -> int:
         """The NF leaves; it is told to finish when the chain goes on. Returns the head of the log
         there. Raises ChangeError, ChildError."""
         running = self._running
-        async with self._lock, paused(running) as head:
-            nfs = [one for one in running.nfs if one is not nf]
-            await self._let_leave(nf)
-            await running.worker.send(_subscriptions(running.plan, nfs))
-        running.nfs = nfs
-        running.left.append(nf)
+        async with self._lock, self._paused(lane) as head:
+            nfs = [one for one in lane.nfs if one is not nf]
+            await self._let_leave(lane, nf)
+            await lane.worker.send(_subscriptions(running.plan, nfs))
+        lane.nfs = nfs
+        lane.left.append(nf)
         running.plan = replace(running.plan, nfs=[one.planned for one in nfs])
         await nf.child.send(Stop())
         return head
 
-    async def hand_over(self, old: RunningNF, newcomer: RunningNF) -> int:
+    async def hand_over(self, lane: Lane, old: RunningNF, newcomer: RunningNF) -> int:
         """The NF takes the place of one that lives: at one event, and not before that has finished.
         Returns the head of the log there. Raises ChangeError, ChildError: the old one goes on."""
         running = self._running
-        async with self._lock, paused(running) as head:
-            nfs = _in_order([*(one for one in running.nfs if one is not old), newcomer])
+        async with self._lock, self._paused(lane) as head:
+            nfs = _in_order([*(one for one in lane.nfs if one is not old), newcomer])
             newcomer.lives.joined = head
             old.is_replaced = True
             await self._introduce(running.plan, newcomer, nfs)
-            await self._let_leave(old)
+            await self._let_leave(lane, old)
             with contextlib.suppress(ChildError):
                 await old.child.send(Stop())
             await old.child.exited(running.options.patience.stop)
-            await self._attach(newcomer)
-            await running.worker.send(_subscriptions(running.plan, nfs))
-        running.nfs = nfs
-        running.left.append(old)
-        self._follow(newcomer)
+            await self._attach(lane, newcomer)
+            await lane.worker.send(_subscriptions(running.plan, nfs))
+        lane.nfs = nfs
+        lane.left.append(old)
+        self._follow(lane, newcomer)
         with contextlib.suppress(ChildError):  # whoever follows it says how it went
             await newcomer.child.send(Begin())
         return head
 
-    async def _let_leave(self, nf: RunningNF) -> None:
+    def _paused(self, lane: Lane) -> AbstractAsyncContextManager[int]:
+        return paused(lane, self._running.options.patience.pause)
+
+    async def _let_leave(self, lane: Lane, nf: RunningNF) -> None:
         nf.leaves = True
-        await self._running.worker.send(Detach(nf.planned.index, 0, in_order=True))
+        await lane.worker.send(Detach(nf.planned.index, 0, in_order=True))
 
     async def _introduce(self, plan: Plan, newcomer: RunningNF, nfs: Sequence[RunningNF]) -> None:
         """It first: if that fails, nobody else knows of it."""
@@ -116,7 +121,7 @@ class Changes:
         except ChildError:
             pass  # it is gone: whoever follows it says how
 
-    async def _attach(self, newcomer: RunningNF) -> None:
+    async def _attach(self, lane: Lane, newcomer: RunningNF) -> None:
         planned = newcomer.planned
         message = Attach(
             planned.index,
@@ -125,7 +130,7 @@ class Changes:
             skips=planned.skips,
             catches_up=planned.supervision.catches_up,
         )
-        await self._running.worker.send(message, [newcomer.area])
+        await lane.worker.send(message, [newcomer.area])
 
 
 def _in_order(nfs: Sequence[RunningNF]) -> list[RunningNF]:

@@ -31,23 +31,21 @@ from microbox.channel.messages import (
     Resumed,
     Stop,
 )
-from microbox.events.catalog import built_in
 from microbox.runtime.by_hand import ByHand
 from microbox.runtime.changes import Changes
 from microbox.runtime.confinement import warnings_about
 from microbox.runtime.control import ControlError, ControlServer, run_name
-from microbox.runtime.deadline import Deadlines
 from microbox.runtime.errors import FAILED, SIGNALLED, Interrupted
+from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.launch import Launcher
 from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer, Reading
 from microbox.runtime.problems import Problems
-from microbox.runtime.progress import held_up_by, names, nf_status, reading, signature
+from microbox.runtime.progress import nf_status, reading
 from microbox.runtime.report import RunReport
 from microbox.runtime.restart import Restarts
 from microbox.runtime.results import Ending, make_report
-from microbox.runtime.running import WORKER, Patience, Running, RunningNF, RunOptions
-from microbox.runtime.stall import Stall
+from microbox.runtime.running import Running, RunOptions
 from microbox.runtime.supervisor import (
     Child,
     ChildBreaksProtocol,
@@ -56,11 +54,7 @@ from microbox.runtime.supervisor import (
     ChildFailed,
     Exit,
 )
-
-TICK = 0.1
-"""Seconds between two looks at the counters."""
-
-END_OF_INPUT = built_in().resolve("system.end_of_input").number
+from microbox.runtime.watch import TICK, Watch
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -91,7 +85,6 @@ class Controller:
         self._ending = Ending()
         self._telling: set[asyncio.Task[None]] = set()
         self._following: set[asyncio.Task[None]] = set()
-        self._deadlines = Deadlines()
 
     async def run(self) -> RunReport:
         """As `run_chain`."""
@@ -195,10 +188,14 @@ class Controller:
         if self._ending.is_stopping or running is None:
             return
         self._ending.stop(ended, error, status)
-        if running.worker.is_alive:
-            self._tell(running.worker, Stop())
+        for lane in running.lanes:
+            self._stop_lane(lane)
+
+    def _stop_lane(self, lane: Lane) -> None:
+        if lane.worker.is_alive:
+            self._tell(lane.worker, Stop())
             return
-        for nf in running.nfs:
+        for nf in lane.nfs:
             self._tell(nf.child, Stop())
 
     def _tell(self, child: Child, message: Message) -> None:
@@ -226,10 +223,8 @@ class Controller:
         began = time.monotonic()
         ticking = asyncio.create_task(self._tick(running))
         try:
-            await _send_quietly(running.worker, Begin())
-            self._follow_in_background(self._follow_worker(running))
-            for nf in running.nfs:
-                self._follow_nf(nf)
+            for lane in running.lanes:
+                await self._follow_lane(lane)
             await self._all_followed()
         finally:
             ticking.cancel()
@@ -239,67 +234,75 @@ class Controller:
     def _follow_in_background(self, following: Coroutine[None, None, None]) -> None:
         self._following.add(asyncio.create_task(following))
 
-    def _follow_nf(self, nf: RunningNF) -> None:
-        assert self._running is not None
-        self._follow_in_background(self._follow_one(self._running, nf))
+    async def _follow_lane(self, lane: Lane) -> None:
+        await _send_quietly(lane.worker, Begin())
+        self._follow_in_background(self._follow_worker(lane))
+        for nf in lane.nfs:
+            self._follow_nf(lane, nf)
+
+    def _follow_nf(self, lane: Lane, nf: RunningNF) -> None:
+        self._follow_in_background(self._follow_one(lane, nf))
 
     async def _all_followed(self) -> None:
-        """Until the worker and all NFs have ended, also those that come meanwhile."""
+        """Until all workers and NFs have ended, also those that come meanwhile."""
         while self._following:
             done, _ = await asyncio.wait(self._following, return_when=asyncio.FIRST_COMPLETED)
             self._following -= done
             for task in done:
                 task.result()
 
-    async def _follow_worker(self, running: Running) -> None:
-        worker = running.worker
+    async def _follow_worker(self, lane: Lane) -> None:
+        worker = lane.worker
         try:
-            self._ending.done = await self._last_words(running)
+            lane.done = await self._last_words(lane)
         except ChildError as error:
             worker.kill()
             await worker.exited()
-            running.answers.end(error)
-            self._worker_is_gone(error)
+            lane.answers.end(error)
+            self._worker_is_gone(lane, error)
         else:
-            running.answers.end(ChildError(WORKER, "is done: the input is over"))
+            lane.answers.end(ChildError(worker.name, "is done: the input is over"))
             await worker.exited()
-        await self._restarts.stop()
+        await self._restarts.stop(lane)
 
-    async def _last_words(self, running: Running) -> Done:
+    async def _last_words(self, lane: Lane) -> Done:
+        worker = lane.worker
         while True:
-            message, _ = await running.worker.receive()
+            message, _ = await worker.receive()
             match message:
                 case Done():
                     return message
                 case Paused() | Resumed():
-                    running.answers.put(message)
+                    lane.answers.put(message)
                 case Accused():
-                    self._end_the_accused(running, message)
+                    self._end_the_accused(lane, message)
                 case Failed():
-                    raise ChildFailed(WORKER, message)
+                    raise ChildFailed(worker.name, message)
                 case _:
-                    raise ChildBreaksProtocol(WORKER, f"breaks the protocol: '{message.kind}'")
+                    raise ChildBreaksProtocol(worker.name, f"breaks the protocol: '{message.kind}'")
 
-    def _end_the_accused(self, running: Running, accused: Accused) -> None:
+    def _end_the_accused(self, lane: Lane, accused: Accused) -> None:
         """Raises ChildBreaksProtocol where there is no such NF."""
-        nf = next((one for one in running.nfs if one.planned.index == accused.index), None)
+        nf = next((one for one in lane.nfs if one.planned.index == accused.index), None)
         if nf is None:
-            raise ChildBreaksProtocol(WORKER, f"accuses NF {accused.index}, which is none")
+            raise ChildBreaksProtocol(
+                lane.worker.name, f"accuses NF {accused.index}, which is none"
+            )
         if nf.child.is_alive and not nf.complaint:
             nf.complaint = f"broke the protocol of shared memory and was killed: {accused.why}"
             nf.child.kill()
 
-    def _worker_is_gone(self, error: ChildError) -> None:
+    def _worker_is_gone(self, lane: Lane, error: ChildError) -> None:
         """The input is over for everybody: nobody else can say so now."""
-        why = "did not move: it was ended" if self._ending.worker_hangs else ""
-        message = f"the {WORKER} {why}" if why else f"the {error}"
+        why = "did not move: it was ended" if lane.hangs else ""
+        message = f"the {lane.worker.name} {why}" if why else f"the {error}"
         if self._ending.is_abrupt:
             return  # a person wanted it so
         self._observer.note(f"error: {message}; the run ends here")
         self._ending.is_stopping = False
         self.stop("failed", message, FAILED)
 
-    async def _follow_one(self, running: Running, nf: RunningNF) -> None:
+    async def _follow_one(self, lane: Lane, nf: RunningNF) -> None:
         try:
             await self._listen(nf)
         except ChildBreaksProtocol as error:
@@ -312,7 +315,7 @@ class Controller:
         if nf.finished:
             self._note_exit(nf, nf.exit)
             return
-        self._nf_is_gone(running, nf, nf.exit.status)
+        self._nf_is_gone(lane, nf, nf.exit.status)
 
     async def _listen(self, nf: RunningNF) -> None:
         """To what it says, up to its last word."""
@@ -335,12 +338,12 @@ class Controller:
         if how.status and not self._ending.is_abrupt:
             self._observer.note(f"warning: {nf.name} finished, but then its process {how}")
 
-    def _nf_is_gone(self, running: Running, nf: RunningNF, status: int) -> None:
-        if running.worker.is_alive and not nf.leaves:
-            self._tell(running.worker, Detach(nf.planned.index, status))
+    def _nf_is_gone(self, lane: Lane, nf: RunningNF, status: int) -> None:
+        if lane.worker.is_alive and not nf.leaves:
+            self._tell(lane.worker, Detach(nf.planned.index, status))
         if self._ending.is_abrupt:
             return
-        if nf.failure is None and self._may_come_back(running, nf) and self._restarts.begin(nf):
+        if nf.failure is None and self._may_come_back(lane, nf) and self._restarts.begin(lane, nf):
             return
         if nf.failure is None:
             rest = "" if self._ending.is_stopping else "; the rest of the chain goes on"
@@ -354,8 +357,8 @@ class Controller:
             self.stop("failed", f"{nf.name} {nf.outcome}", FAILED)
         self._ending.fail(f"{nf.name} {nf.outcome}")
 
-    def _may_come_back(self, running: Running, nf: RunningNF) -> bool:
-        return running.worker.is_alive and not nf.leaves and not self._ending.is_stopping
+    def _may_come_back(self, lane: Lane, nf: RunningNF) -> bool:
+        return lane.worker.is_alive and not nf.leaves and not self._ending.is_stopping
 
     def _take_problem(self, name: str, problem: Problem) -> None:
         self._problems.add(name, problem)
@@ -371,55 +374,12 @@ class Controller:
     # --- progress, and who does not move ---
 
     async def _tick(self, running: Running) -> None:
-        stall = Stall(time.monotonic)
-        noted = False
+        watches = [Watch(lane, self._options, self._observer.note) for lane in running.lanes]
         while True:
             self._observer.reading(self._reading(running))
-            self._end_the_overdue(running)
-            standing = stall.update(signature(running))
-            noted = noted and standing > TICK  # it moved: say it again next time
-            if standing > self._options.patience.waiting_note and not (noted or self._options.pace):
-                noted = True
-                self._observer.note(f"waits for {names(held_up_by(running))}")
-            if standing > self._allowed(running):
-                self._end_the_stuck(running, standing)
-                stall = Stall(time.monotonic)
+            for watch in watches:
+                watch.look(is_stopping=self._ending.is_stopping)
             await asyncio.sleep(TICK)
-
-    def _end_the_overdue(self, running: Running) -> None:
-        is_over = running.pages.published(END_OF_INPUT) > 0
-        for nf in self._deadlines.overdue(running, is_input_over=is_over):
-            deadline = nf.planned.supervision.deadline
-            nf.complaint = f"stood still for longer than its deadline of {deadline:g} s"
-            nf.complaint += " and was killed"
-            nf.child.kill()
-
-    def _allowed(self, running: Running) -> float:
-        """Seconds without movement. While there is input to read, an NF may take its time."""
-        patience: Patience = self._options.patience
-        if self._ending.is_stopping:
-            return patience.stop
-        return patience.drain if self._input_is_over(running) else float("inf")
-
-    def _input_is_over(self, running: Running) -> bool:
-        pages, limit = running.pages, self._options.packet_limit
-        is_read = pages.value("input_bytes") >= running.areas.file_size
-        is_enough = 0 < limit <= pages.value("packets")
-        return (
-            is_read
-            or is_enough
-            or pages.published(END_OF_INPUT) > 0
-            or self._ending.done is not None
-        )
-
-    def _end_the_stuck(self, running: Running, standing: float) -> None:
-        for stuck in held_up_by(running):
-            if isinstance(stuck, RunningNF):
-                stuck.complaint = f"did not move for {standing:.0f} s and was killed"
-                stuck.child.kill()
-                continue
-            self._ending.worker_hangs = True
-            stuck.kill()
 
     def _reading(self, running: Running) -> Reading:
         return reading(running, "stopping" if self._ending.is_stopping else "replay")

@@ -80,6 +80,16 @@ class WorkerCounters:
     caps_met: dict[str, dict[str, int]]  # by cap and policy, in the chain file's words
     judges: dict[int, dict[str, int]]  # by NF: struct mb_judge_counters
 
+    def __add__(self, other: WorkerCounters) -> WorkerCounters:
+        """What two workers counted."""
+        return WorkerCounters(
+            _sums(self.values, other.values),
+            _sums(self.published, other.published),
+            _sums(self.reasons, other.reasons),
+            _merged(self.caps_met, other.caps_met),
+            _merged(self.judges, other.judges),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class NFCounters:
@@ -198,6 +208,12 @@ class NFPages:
 
 def _sums(one: dict[Name, int], other: dict[Name, int]) -> dict[Name, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
+
+
+def _merged(
+    one: dict[Name, dict[str, int]], other: dict[Name, dict[str, int]]
+) -> dict[Name, dict[str, int]]:
+    return {name: _sums(one.get(name, {}), other.get(name, {})) for name in {**one, **other}}
 
 
 def _scalars(counters: Any) -> dict[str, int]:

@@ -11,45 +11,45 @@ from collections.abc import Callable, Iterator
 
 from microbox._core import lib
 from microbox.chain.plan import PlannedNF
-from microbox.runtime.running import Running, RunningNF
+from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.stall import Stall
 
 
 class Deadlines:
-    """Of the NFs of one run. Looks at their pages, as often as it is asked."""
+    """Of the NFs of one lane. Looks at their pages, as often as it is asked."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds."""
         self._clock = clock
         self._stalls: dict[RunningNF, Stall] = {}
 
-    def overdue(self, running: Running, *, is_input_over: bool) -> Iterator[RunningNF]:
+    def overdue(self, lane: Lane, *, is_input_over: bool) -> Iterator[RunningNF]:
         """Those that are past their deadline now."""
-        for nf in running.nfs:
+        for nf in lane.nfs:
             deadline = nf.planned.supervision.deadline
             if not deadline or not nf.child.is_alive or nf.finished:
                 continue
             stall = self._stalls.setdefault(nf, Stall(self._clock))
-            standing = stall.update((*nf.progress, _has_to_read(running, nf, is_input_over)))
-            if standing > deadline and _has_to_read(running, nf, is_input_over):
+            standing = stall.update((*nf.progress, _has_to_read(lane, nf, is_input_over)))
+            if standing > deadline and _has_to_read(lane, nf, is_input_over):
                 yield nf
 
 
-def _has_to_read(running: Running, nf: RunningNF, is_input_over: bool) -> bool:
+def _has_to_read(lane: Lane, nf: RunningNF, is_input_over: bool) -> bool:
     """Whether something lies in front of it that nobody holds back from it."""
-    pages = running.pages
+    pages = lane.pages
     position = pages.passed(nf.planned.index, nf.pages.cursor)
-    return position < _readable(running, nf.planned, position, is_input_over)
+    return position < _readable(lane, nf.planned, position, is_input_over)
 
 
-def _readable(running: Running, nf: PlannedNF, position: int, is_input_over: bool) -> int:
+def _readable(lane: Lane, nf: PlannedNF, position: int, is_input_over: bool) -> int:
     """How far it may read. Of a batch: all of it, or none; the last one ends with the input."""
     barriers = (
-        running.pages.passed(one.planned.index, one.pages.cursor)
-        for one in running.nfs
+        lane.pages.passed(one.planned.index, one.pages.cursor)
+        for one in lane.nfs
         if one.planned.index in nf.barrier and one.child.is_alive
     )
-    readable = min(barriers, default=running.pages.head)
+    readable = min(barriers, default=lane.pages.head)
     if not nf.cut or is_input_over:
         return readable
     end = (position // nf.cut + 1) * nf.cut

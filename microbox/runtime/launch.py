@@ -30,9 +30,10 @@ from microbox.runtime.answers import Answers
 from microbox.runtime.capture import open_output
 from microbox.runtime.counters import AreaError, WorkerPages
 from microbox.runtime.errors import RunError
+from microbox.runtime.lane import WORKER, Lane
 from microbox.runtime.neighbours import neighbours
 from microbox.runtime.nf_start import NFStarter, running_nf
-from microbox.runtime.running import WORKER, Running, RunOptions
+from microbox.runtime.running import Running, RunOptions
 from microbox.runtime.supervisor import Child, ChildError, ChildFailed
 
 WORKER_MODULE = "microbox.runtime.worker_process"
@@ -72,7 +73,8 @@ class Launcher:
             for nf, child in zip(plan.nfs, children, strict=True)
         )
         self._descriptors += areas
-        return await self._connect(plan, worker, children, areas)
+        lane = await self._connect(plan, worker, children, areas)
+        return Running(plan.chain, self._options, plan, [lane])
 
     # --- what the NFs are ---
 
@@ -114,7 +116,7 @@ class Launcher:
 
     async def _connect(
         self, plan: Plan, worker: Child, children: list[Child], areas: list[int]
-    ) -> Running:
+    ) -> Lane:
         worker_areas, (log, counters, *frames) = await self._start_worker(plan, worker)
         for nf, area in zip(plan.nfs, areas, strict=True):
             await worker.send(Attach(nf.index, nf.shape, nf.fails_closed, nf.skips), [area])
@@ -134,10 +136,7 @@ class Launcher:
             running_nf(nf, child, os.dup(area), self._starter.confined[nf.name])
             for nf, child, area in zip(plan.nfs, children, areas, strict=True)
         ]
-        return Running(
-            chain=plan.chain,
-            options=self._options,
-            plan=plan,
+        return Lane(
             worker=worker,
             answers=Answers(WORKER),
             areas=worker_areas,

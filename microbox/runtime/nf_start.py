@@ -22,9 +22,10 @@ from microbox.channel.messages import (
 )
 from microbox.runtime.answers import Answers
 from microbox.runtime.counters import AreaError, NFPages
+from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.log_parts import log_name
 from microbox.runtime.record_files import RecordFiles
-from microbox.runtime.running import Running, RunningNF, RunOptions
+from microbox.runtime.running import Running, RunOptions
 from microbox.runtime.supervisor import Child, ChildError, OnLine, OnProblem
 
 NF_MODULE = "microbox.nf.process"
@@ -57,7 +58,7 @@ class NFStarter:
         child = await self.start(nf.name, NF_MODULE)
         return child, await self.describe(child, chain, nf)
 
-    async def start_again(self, running: Running, nf: RunningNF) -> RunningNF:
+    async def start_again(self, running: Running, lane: Lane, nf: RunningNF) -> RunningNF:
         """Another process of an NF, ready to take its place. Raises ChildError."""
         chain_nf = next(one for one in running.plan.chain.nfs if one.name == nf.name)
         if not nf.child.is_alive:
@@ -70,7 +71,7 @@ class NFStarter:
                     "is another NF now: what it subscribes to, publishes or may do has changed",
                 )
             area = await self.configure(running.plan, nf.planned, child)
-            await self.begin(child, running.areas, running.shared, waits=True)
+            await self.begin(child, lane.areas, lane.shared, waits=True)
             return running_nf(nf.planned, child, area, self.confined[nf.name])
         except BaseException:
             child.kill()

@@ -1,4 +1,4 @@
-"""The chain stands still: all NFs at one event, nothing in flight."""
+"""A lane stands still: all its NFs at one event, nothing in flight."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from microbox.channel.messages import Pause, Paused, Resume, Resumed
-from microbox.runtime.running import Running
+from microbox.runtime.lane import Lane
 from microbox.runtime.supervisor import ChildError, ChildHangs
 
 ANSWER_PATIENCE = 10.0  # seconds; the worker looks for messages each 20 ms
@@ -21,45 +21,43 @@ class InputOverError(ChangeError):
 
 
 @contextlib.asynccontextmanager
-async def paused(running: Running) -> AsyncIterator[int]:
-    """While this holds, nothing moves; the head of the log, where all NFs stand.
+async def paused(lane: Lane, patience: float) -> AsyncIterator[int]:
+    """While this holds, nothing moves; the head of the log, where all NFs stand. `patience`: in
+    seconds, for the NFs that have to come there.
 
     Raises ChangeError where there is no pause, and at its end where the worker refused what it was
     told in it.
     """
     try:
-        head = await _pause(running)
+        head = await _pause(lane, patience)
     except ChildHangs:
-        await _resume(running)
-        waited = running.options.patience.pause
+        await _resume(lane)
         raise ChangeError(
-            f"the chain does not come to rest within {waited:g} s: an NF is that far behind"
+            f"the chain does not come to rest within {patience:g} s: an NF is that far behind"
         ) from None
     except ChildError as error:
         raise ChangeError(f"the {error}") from None
     try:
         yield head
     finally:
-        refused = await _resume(running)
+        refused = await _resume(lane)
     if refused:
         raise ChangeError(refused)
 
 
-async def _pause(running: Running) -> int:
-    await running.worker.send(Pause())
-    answer = await running.answers.expect(
-        Paused, running.options.patience.pause, "NFs read what there is"
-    )
+async def _pause(lane: Lane, patience: float) -> int:
+    await lane.worker.send(Pause())
+    answer = await lane.answers.expect(Paused, patience, "NFs read what there is")
     if answer.is_over:
         raise InputOverError("the input is over")
     return answer.head
 
 
-async def _resume(running: Running) -> str:
+async def _resume(lane: Lane) -> str:
     """Why the worker did not do as it was told in the pause."""
     try:
-        await running.worker.send(Resume())
-        answer = await running.answers.expect(Resumed, ANSWER_PATIENCE, "it goes on")
+        await lane.worker.send(Resume())
+        answer = await lane.answers.expect(Resumed, ANSWER_PATIENCE, "it goes on")
     except ChildError as error:
         return f"the {error}"
     return answer.error

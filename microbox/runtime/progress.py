@@ -5,32 +5,44 @@ from __future__ import annotations
 from typing import Any
 
 from microbox.runtime.confinement import in_force
+from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.observer import Reading
-from microbox.runtime.running import Running, RunningNF
+from microbox.runtime.running import Running
 from microbox.runtime.supervisor import Child
 
 
 def reading(running: Running, doing: str) -> Reading:
     """What the slowest NF has passed: the stack may be a whole log ahead of it."""
-    pages = running.pages
+    lanes = [_lane_reading(lane, doing) for lane in running.lanes]
+    return Reading(
+        doing=doing,
+        packets=sum(one.packets for one in lanes),
+        events=sum(one.events for one in lanes),
+        file_read=min(one.file_read for one in lanes),
+        file_size=lanes[0].file_size,
+    )
+
+
+def _lane_reading(lane: Lane, doing: str) -> Reading:
+    pages = lane.pages
     head = pages.head
-    slowest = min((position for _, position in _positions(running)), default=head)
+    slowest = min((position for _, position in _positions(lane)), default=head)
     share = slowest / head if head else 1.0
-    published = sum(nf.pages.value("published") for nf in running.nfs)
+    published = sum(nf.pages.value("published") for nf in lane.nfs)
     return Reading(
         doing=doing,
         packets=int(pages.value("packets") * share),
         events=slowest + published,
         file_read=int(pages.value("input_bytes") * share),
-        file_size=running.areas.file_size,
+        file_size=lane.areas.file_size,
     )
 
 
-def _positions(running: Running) -> list[tuple[RunningNF, int]]:
+def _positions(lane: Lane) -> list[tuple[RunningNF, int]]:
     """Where each NF that lives stands in the worker's log."""
     return [
-        (nf, running.pages.passed(nf.planned.index, nf.pages.cursor))
-        for nf in running.nfs
+        (nf, lane.pages.passed(nf.planned.index, nf.pages.cursor))
+        for nf in lane.nfs
         if nf.child.is_alive
     ]
 
@@ -47,23 +59,23 @@ def nf_status(nf: RunningNF) -> dict[str, Any]:
     }
 
 
-def signature(running: Running) -> tuple[int, ...]:
+def signature(lane: Lane) -> tuple[int, ...]:
     """Numbers of which one changes whenever anybody gets anywhere."""
-    nfs = [number for nf in running.nfs for number in (*nf.progress, nf.child.is_alive)]
-    return (running.pages.value("packets"), running.pages.head, running.worker.is_alive, *nfs)
+    nfs = [number for nf in lane.nfs for number in (*nf.progress, nf.child.is_alive)]
+    return (lane.pages.value("packets"), lane.pages.head, lane.worker.is_alive, *nfs)
 
 
-def held_up_by(running: Running) -> list[RunningNF | Child]:
+def held_up_by(lane: Lane) -> list[RunningNF | Child]:
     """Whom all others wait for: the first NF of those that are furthest back.
 
     Where all have read everything: the worker, or those that have not finished.
     """
-    positions = _positions(running)
+    positions = _positions(lane)
     last, position = min(positions, key=lambda each: each[1], default=(None, 0))
-    if last is not None and position < running.pages.head:
+    if last is not None and position < lane.pages.head:
         return [last]
-    if running.worker.is_alive:
-        return [running.worker]
+    if lane.worker.is_alive:
+        return [lane.worker]
     return [nf for nf, _ in positions]
 
 

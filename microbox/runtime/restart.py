@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from microbox.chain.supervision import Restart
 from microbox.runtime.changes import Changes
+from microbox.runtime.lane import Lane, Lives, RunningNF
 from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer
 from microbox.runtime.pause import ChangeError, InputOverError
-from microbox.runtime.running import Lives, Running, RunningNF
+from microbox.runtime.running import Running
 from microbox.runtime.supervisor import ChildError
 
 STEADY = 60.0
@@ -44,33 +45,32 @@ class Restarts:
         self._changes = changes
         self._observer = observer
         self._give_up = give_up
-        self._attempts: dict[str, Attempts] = {}
-        self._tasks: dict[asyncio.Task[None], RunningNF] = {}
+        self._attempts: dict[tuple[Lane, str], Attempts] = {}
+        self._tasks: dict[asyncio.Task[None], tuple[Lane, RunningNF]] = {}
 
-    def begin(self, nf: RunningNF) -> bool:
+    def begin(self, lane: Lane, nf: RunningNF) -> bool:
         """Starts a dead NF again, in time. False where the chain does not ask for that."""
         policy = nf.planned.supervision.restart
         if policy is None:
             return False
-        task = asyncio.create_task(self._bring_back(nf, policy))
-        self._tasks[task] = nf
+        task = asyncio.create_task(self._bring_back(lane, nf, policy))
+        self._tasks[task] = lane, nf
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
         return True
 
-    async def stop(self) -> None:
-        """The input is over: who is down stays so."""
-        down = list(self._tasks.values())
-        tasks = list(self._tasks)
-        for task in tasks:
+    async def stop(self, lane: Lane) -> None:
+        """The lane's input is over: who is down there stays so."""
+        down = {task: nf for task, (its_lane, nf) in self._tasks.items() if its_lane is lane}
+        for task in down:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for nf in down:
+        await asyncio.gather(*down, return_exceptions=True)
+        for nf in down.values():
             self._give_up(f"{nf.name} {nf.outcome}")
 
-    async def _bring_back(self, nf: RunningNF, policy: Restart) -> None:
+    async def _bring_back(self, lane: Lane, nf: RunningNF, policy: Restart) -> None:
         why = nf.outcome
         while True:
-            attempt = self._next_attempt(nf.name)
+            attempt = self._next_attempt(lane, nf.name)
             if attempt > policy.attempts:
                 times = f"{policy.attempts} restart{'s' if policy.attempts > 1 else ''}"
                 self._observer.note(
@@ -84,7 +84,7 @@ class Restarts:
             )
             await asyncio.sleep(delay)
             try:
-                await self._start_again(nf)
+                await self._start_again(lane, nf)
             except InputOverError:
                 self._observer.note(f"error: {nf.name} {why}, and then the input was over")
                 self._give_up(f"{nf.name} {why}")
@@ -94,8 +94,8 @@ class Restarts:
                 continue
             return
 
-    def _next_attempt(self, name: str) -> int:
-        attempts = self._attempts.setdefault(name, Attempts())
+    def _next_attempt(self, lane: Lane, name: str) -> int:
+        attempts = self._attempts.setdefault((lane, name), Attempts())
         now = time.monotonic()
         if now - attempts.last > STEADY:
             attempts.count = 0
@@ -103,8 +103,8 @@ class Restarts:
         attempts.last = now
         return attempts.count
 
-    async def _start_again(self, nf: RunningNF) -> None:
-        renewed = await self._starter.start_again(self._running, nf)
+    async def _start_again(self, lane: Lane, nf: RunningNF) -> None:
+        renewed = await self._starter.start_again(self._running, lane, nf)
         renewed.lives = Lives(
             restarts=nf.lives.restarts + 1,
             counters=[*nf.lives.counters, nf.pages.counters()],
@@ -112,7 +112,7 @@ class Restarts:
             missed=nf.lives.missed,
         )
         try:
-            head = await self._changes.take_place(renewed)
+            head = await self._changes.take_place(lane, renewed)
         except BaseException:
             renewed.child.kill()
             raise

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from microbox.channel.messages import Done
 from microbox.events.catalog import Catalog
 from microbox.runtime.counters import NFCounters, WorkerCounters
 from microbox.runtime.errors import FAILED
 from microbox.runtime.instances import by_nf
+from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.log_parts import merge_parts
 from microbox.runtime.report import (
     AlertReport,
@@ -28,7 +30,7 @@ from microbox.runtime.report import (
     Term,
     Timing,
 )
-from microbox.runtime.running import Running, RunningNF, RunOptions
+from microbox.runtime.running import Running, RunOptions
 
 ALERTS_SHOWN = 10
 FLOWS_SHOWN = 10
@@ -59,8 +61,6 @@ class Ending:
     status: int = 0
     is_stopping: bool = False
     is_abrupt: bool = False  # children were killed: what they say no more is no surprise
-    worker_hangs: bool = False
-    done: Done | None = None
     seconds: float = 0.0
 
     def stop(self, ended: str, error: str, status: int) -> None:
@@ -80,23 +80,26 @@ def make_report(
     running: Running, options: RunOptions, ending: Ending, problems: list[ProblemReport]
 ) -> RunReport:
     """The report, when all processes have ended."""
-    worker = running.pages.counters()
-    counters = [nf.counters() for nf in running.all_nfs]
+    workers = [lane.pages.counters() for lane in running.lanes]
+    worker = functools.reduce(operator.add, workers)
     catalog = running.plan.catalog
-    nfs = [
-        _nf_report(nf, counts, worker, catalog)
-        for nf, counts in zip(running.all_nfs, counters, strict=True)
+    processes = [
+        (nf, nf.counters(), its_worker)
+        for lane, its_worker in zip(running.lanes, workers, strict=True)
+        for nf in lane.all_nfs
     ]
+    counters = [counts for _, counts, _ in processes]
+    nfs = [_nf_report(*process, catalog) for process in processes]
     directory = options.log_directory
     unmerged = merge_parts(directory, running.plan.chain.nfs)
-    entries = by_nf([nf.planned for nf in running.all_nfs], nfs, directory)
+    entries = by_nf([nf.planned for nf, _, _ in processes], nfs, directory)
     output = _output_report(running, worker)
     report = RunReport(
         status=ending.status,
         ended=ending.ended,
         error=ending.error,
         chain=running.chain.file,
-        input=_input_report(running, worker, ending),
+        input=_input_report(running, worker),
         output=output,
         nfs=entries,
         events=_event_counts(worker, counters, catalog),
@@ -118,15 +121,16 @@ def make_report(
     )
     for complaint in unmerged:
         ending.fail(complaint)
-    report.warnings += _warnings(report, ending)
-    _judge(report, ending)
+    report.warnings += _warnings(report, running, ending)
+    _judge(report, running, ending)
     return report
 
 
-def _judge(report: RunReport, ending: Ending) -> None:
+def _judge(report: RunReport, running: Running, ending: Ending) -> None:
     """A run that left something out has failed, even where all processes ended well."""
     lost_records = sum(nf.records_lost for nf in report.nfs)
-    complaint = ending.done.complaint if ending.done else ""
+    complaints = [lane.done.complaint for lane in running.lanes if lane.done]
+    complaint = next(filter(None, complaints), "")
     if complaint:
         ending.fail(complaint)
     elif lost_records:
@@ -134,16 +138,17 @@ def _judge(report: RunReport, ending: Ending) -> None:
     report.status, report.error = ending.status, ending.error
 
 
-def _input_report(running: Running, worker: WorkerCounters, ending: Ending) -> InputReport:
-    values = worker.values
+def _input_report(running: Running, worker: WorkerCounters) -> InputReport:
+    values, areas = worker.values, running.lanes[0].areas
+    warnings = [lane.done.warning for lane in running.lanes if lane.done]
     return InputReport(
         file=str(running.chain.input),
-        format=running.areas.format,
-        file_size=running.areas.file_size,
+        format=areas.format,
+        file_size=areas.file_size,
         packets=values["packets"],
         bytes=values["bytes"],
         flows={kind: values[f"flows_{kind}"] for kind in FLOW_KINDS},
-        warning=ending.done.warning if ending.done else "",
+        warning=next(filter(None, warnings), ""),
     )
 
 
@@ -223,7 +228,7 @@ def _balances(
         _packets(worker),
         *_output(running, worker),
         _entries(worker, running.plan.catalog),
-        *_passed(running, worker),
+        *itertools.chain.from_iterable(map(_passed, running.lanes)),
         *_lagging(nfs),
         *_handled(counters, nfs),
         *_commands(worker, counters),
@@ -271,21 +276,19 @@ def _entries(worker: WorkerCounters, catalog: Catalog) -> Balance:
     return Balance("events", Term(worker.values["entries"], "published by the stack"), parts)
 
 
-def _passed(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
+def _passed(lane: Lane) -> Iterator[Balance]:
     """How far each NF got: those to the end in one line, each other one in its own."""
-    published = worker.values["entries"]
-    positions = {
-        nf: running.pages.position(nf.planned.index, nf.pages.cursor) for nf in running.nfs
-    }
+    published = lane.pages.value("entries")
+    positions = {nf: lane.pages.position(nf.planned.index, nf.pages.cursor) for nf in lane.nfs}
     complete = [
         nf
-        for nf in running.nfs
+        for nf in lane.nfs
         if positions[nf] >= published and not (nf.lives.joined or nf.lives.missed)
     ]
     if complete:
         number = f"each of {len(complete)} NFs" if len(complete) > 1 else complete[0].name
         yield Balance("read", Term(published, "events"), [Term(published, f"offered to {number}")])
-    for nf in running.nfs:
+    for nf in lane.nfs:
         if nf in complete:
             continue
         yield Balance(
@@ -425,7 +428,7 @@ def _timing(worker: WorkerCounters, nfs: list[NFCounters], seconds: float) -> Ti
     return Timing(round(seconds, 3), worker.values["packets"] / span, events / span)
 
 
-def _warnings(report: RunReport, ending: Ending) -> list[str]:
+def _warnings(report: RunReport, running: Running, ending: Ending) -> list[str]:
     source = report.input
     warnings = [f"{source.file}: {source.warning}"] if source.warning else []
     warnings += [
@@ -433,6 +436,7 @@ def _warnings(report: RunReport, ending: Ending) -> list[str]:
         for nf in report.nfs
         if nf.records_lost
     ]
-    if ending.is_stopping and ending.done is None and not ending.is_abrupt:
+    is_cut = any(lane.done is None for lane in running.lanes)
+    if ending.is_stopping and is_cut and not ending.is_abrupt:
         warnings.append("the worker was gone before the end: later packets were not looked at")
     return warnings

@@ -1,19 +1,13 @@
-"""The processes of a run, and what the controller knows of each."""
+"""A run: its chain, how it is to go, and its lanes."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from microbox.chain.model import Chain
-from microbox.chain.plan import Plan, PlannedNF
-from microbox.channel.messages import Confined, Finished, WorkerAreas
-from microbox.runtime.answers import Answers
-from microbox.runtime.counters import NFCounters, NFPages, WorkerPages
-from microbox.runtime.supervisor import Child, ChildFailed, Exit
-
-WORKER = "worker"
+from microbox.chain.plan import Plan
+from microbox.runtime.lane import Lane, RunningNF
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,97 +34,20 @@ class RunOptions:
 
 
 @dataclass(eq=False, slots=True)
-class Lives:
-    """What came before the process that an NF is now."""
-
-    restarts: int = 0
-    counters: list[NFCounters] = field(default_factory=list)  # of each process before
-    joined: int = 0  # position in the log at which the first one came
-    missed: int = 0  # log positions at which there was none
-
-
-@dataclass(eq=False, slots=True)
-class RunningNF:
-    """One NF: its place in the plan, its process, what is known of its end."""
-
-    planned: PlannedNF
-    child: Child
-    area: int  # descriptor of its shared memory, for those who come later
-    pages: NFPages
-    answers: Answers
-    confined: Confined
-    finished: Finished | None = None
-    failure: ChildFailed | None = None
-    exit: Exit | None = None  # set when its process is gone
-    complaint: str = ""  # why the controller ended it
-    leaves: bool = False  # it was told to finish while the chain goes on
-    is_replaced: bool = False  # and another process took its place
-    lives: Lives = field(default_factory=Lives)
-
-    @property
-    def name(self) -> str:
-        """The instance's name."""
-        return self.planned.name
-
-    @property
-    def outcome(self) -> str:
-        """How it ended, in words that follow its name."""
-        if self.complaint:
-            return self.complaint
-        if self.failure:
-            return f"failed: {self.failure.failed.error}"
-        if self.finished:
-            return "left" if self.leaves else "finished"
-        return str(self.exit) if self.exit else "runs"
-
-    @property
-    def is_judge(self) -> bool:
-        """True where what the gate counted under its index is (also) its own."""
-        return self.planned.shape.is_inline and not self.is_replaced
-
-    def counters(self) -> NFCounters:
-        """What it has counted in all its lives."""
-        counters = self.pages.counters()
-        for before in self.lives.counters:
-            counters = before + counters
-        return counters
-
-    @property
-    def progress(self) -> tuple[int, int, int]:
-        """Numbers of which one changes whenever it gets anywhere."""
-        value = self.pages.value
-        return (self.pages.cursor, value("handled"), value("published"))
-
-    def close(self) -> None:
-        """Unmaps its pages, when its process is gone and all is read."""
-        self.pages.close()
-        os.close(self.area)
-
-
-@dataclass(eq=False, slots=True)
 class Running:
     """All processes of a run, connected."""
 
     chain: Chain
     options: RunOptions
-    plan: Plan  # of the NFs that are there now
-    worker: Child
-    answers: Answers  # of the worker
-    areas: WorkerAreas
-    shared: list[int]  # descriptors of log, capture and assembled datagrams
-    pages: WorkerPages
-    nfs: list[RunningNF]  # in the order of their indexes; those that died stay
-    left: list[RunningNF] = field(default_factory=list)  # in order, or another took their place
+    plan: Plan  # of the NFs that are there now, in each lane
+    lanes: list[Lane]  # one for each worker
 
     @property
-    def all_nfs(self) -> list[RunningNF]:
-        """Those that left included, at the end."""
-        return [*self.nfs, *self.left]
+    def nfs(self) -> list[RunningNF]:
+        """Of all lanes."""
+        return [nf for lane in self.lanes for nf in lane.nfs]
 
     def close(self) -> None:
         """Unmaps what all processes shared, when they are gone."""
-        self.pages.close()
-        for nf in self.all_nfs:
-            nf.close()
-        for fd in self.shared:
-            os.close(fd)
+        for lane in self.lanes:
+            lane.close()
