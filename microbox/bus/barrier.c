@@ -50,6 +50,7 @@ struct mb_window mb_reader_look(struct mb_reader *reader) {
         uint64_t cursor;
         uint64_t passed = mb_peer_passed(reader, peer, head, &cursor);
         peer->gone_at = mb_load_acquire(&reader->log->gone_at[peer->index]);
+        peer->cursor = cursor;
         if (passed < window.end) {
             window.end = passed;
             window.limiter = peer;

@@ -150,6 +150,8 @@ static bool may_be_neighbour(const struct mb_reader *reader, const struct mb_nei
         return false;
     if (neighbour->skips && neighbour->index < reader->nf)
         return false;
+    if (neighbour->cut > reader->slot_mask + 1)
+        return false;
     return !neighbour->barrier || neighbour->index < reader->nf;
 }
 
@@ -169,11 +171,13 @@ static struct mb_peer *place_of(struct mb_reader *reader, uint32_t index) {
     return &reader->peer[place];
 }
 
-static void collect_judges(struct mb_reader *reader) {
+static void sum_up_peers(struct mb_reader *reader) {
     reader->judges[0] = 0;
     reader->judges[1] = 0;
+    reader->reads_batches = false;
     for (uint32_t i = 0; i < reader->peers; i++) {
         const struct mb_peer *peer = &reader->peer[i];
+        reader->reads_batches |= peer->cut != 0;
         if (!peer->barrier || peer->verdicts == NULL)
             continue;
         reader->judges[0] |= peer->mask[0];
@@ -204,6 +208,7 @@ int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour 
         .barrier = neighbour->barrier,
         .publishes = neighbour->publishes,
         .skips = neighbour->skips,
+        .cut = neighbour->publishes ? neighbour->cut : 0,
         .mask = {neighbour->mask[0], neighbour->mask[1]},
         .geometry = neighbour->geometry,
         .area = area,
@@ -224,7 +229,7 @@ int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour 
         return -ENOMEM;
     }
     *place_of(reader, neighbour->index) = peer;
-    collect_judges(reader);
+    sum_up_peers(reader);
     mb_nf_log_find_next(reader);
     return 0;
 }
@@ -518,7 +523,7 @@ void mb_reader_advance(struct mb_reader *reader) {
         return;
     reader->delivered = 0;
     reader->copies_used = 0;
-    mb_reader_move_cursor(reader, reader->resting);
+    mb_reader_move_cursor(reader, mb_reader_not_kept(reader));
 }
 
 struct mb_nf_counters *mb_reader_counters(struct mb_reader *reader) {

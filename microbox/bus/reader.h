@@ -115,6 +115,9 @@ struct mb_neighbour {
     bool barrier;
     bool publishes;
     bool skips; /* a later one: what this NF published is not kept for it */
+    uint64_t
+        cut; /* of one that is read: what it publishes comes at the end of a batch, cut so (or
+                what it reads does, and so on), and its cause lies anywhere in it. 0: at once */
 };
 int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour *neighbour);
 

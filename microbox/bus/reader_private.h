@@ -6,6 +6,7 @@
  * batch.c     where a batch ends           publish.c   the own log
  * command.c   own commands to the stack     rewrite.c   own rewrites of flows
  * skip.c      reading what may be overwritten
+ * kept.c      what stays although it was read
  */
 #ifndef MICROBOX_BUS_READER_PRIVATE_H
 #define MICROBOX_BUS_READER_PRIVATE_H
@@ -23,6 +24,7 @@ struct mb_peer {
     bool barrier;
     bool publishes; /* its events are merged in */
     bool skips;     /* it holds nothing: what it has not read may be overwritten */
+    uint64_t cut;   /* of the batches that it publishes at the end of, 0: it publishes at once */
     bool broken;    /* its log was found broken and is not looked at any more */
     uint64_t mask[2];
     struct mb_nf_geometry geometry;
@@ -34,7 +36,8 @@ struct mb_peer {
     const struct mb_nf_entry *slots;
     const uint8_t *ring;
 
-    uint64_t gone_at;      /* as read with the barrier */
+    uint64_t gone_at;      /* as read with the barrier; */
+    uint64_t cursor;       /* likewise */
     uint64_t visible;      /* its log's head, likewise */
     uint64_t taken;        /* its entries before this one have been merged */
     uint64_t taken_at;     /* `at` of the last one taken: none later may be smaller */
@@ -102,6 +105,7 @@ struct mb_reader {
 
     uint64_t position;      /* what is published now is `at` there */
     uint64_t floor;         /* entries before this one are done for: the cursor may go here */
+    bool reads_batches;     /* what others publish at the end of one (kept.c) */
     bool keeps_batch;       /* the whole poll stays valid, so the floor stays where it is */
     uint64_t own_head;      /* next entry of the own log */
     uint64_t own_tail;      /* oldest that a reader may still need */
@@ -181,6 +185,12 @@ uint64_t mb_reader_boundary(const struct mb_reader *reader, uint64_t position,
 uint64_t mb_reader_batch_end(struct mb_reader *reader, const struct mb_window *window);
 /* The next position that ends a batch whatever is in the logs. */
 uint64_t mb_reader_cut_after(const struct mb_reader *reader);
+
+/* kept.c */
+
+/* Where the cursor may move: to `resting`, or less far where a publisher may still speak of what
+ * lies before that. Never back. */
+uint64_t mb_reader_not_kept(const struct mb_reader *reader);
 
 /* command.c */
 

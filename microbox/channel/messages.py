@@ -376,6 +376,7 @@ class Neighbour:
     barrier: bool
     publishes: bool
     skips: bool = False
+    cut: int = 0  # of the batches at whose ends it publishes; 0: it publishes at once
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ def neighbours(plan: Plan, nf: PlannedNF) -> list[Neighbour]:
             barrier=other.index in awaited[nf.index],
             publishes=other.index in nf.reads,
             skips=other.skips,
+            cut=_published_in_batches(plan, other),
         )
         for other in plan.nfs
         if other.index in awaited[nf.index] | {*nf.reads}
@@ -30,6 +31,13 @@ def _awaited(plan: Plan, nf: PlannedNF) -> set[int]:
     """Whom an NF waits for. One that takes batches also knows whom those wait for, since what
     they publish says where its batches end."""
     return _with_those_in_front(plan, nf.barrier) if nf.cut else set(nf.barrier)
+
+
+def _published_in_batches(plan: Plan, nf: PlannedNF) -> int:
+    """The cut of the batches at whose ends an NF publishes: its own, or that of an NF whose events
+    it reads. 0: it publishes at once."""
+    readable = [one for one in plan.nfs if one.index in nf.reads]
+    return max([nf.cut, *(_published_in_batches(plan, one) for one in readable)])
 
 
 def _with_those_in_front(plan: Plan, indexes: Collection[int]) -> set[int]:

@@ -132,6 +132,33 @@ static void that_holds_for_whoever_is_waited_for(void **state) {
     assert_true(once == ends_of_batches(5, 3, 8, false));
 }
 
+/* NF 0 takes batches and publishes at the end of each what its first entry causes; NF 1 reads it,
+ * and its poll ends before it comes to that. */
+static void a_batch_is_kept_until_what_was_published_at_its_end_is_read(void **state) {
+    (void)state;
+    const struct bus_nf publishes = {.cut = 4096, .own_slots = OWN_SLOTS, .ring_bytes = RING};
+    const struct bus_nf reads = {.waits_for = NF(0), .merges = NF(0)};
+    const uint8_t payload = 1;
+    struct bus bus;
+    bus_create(&bus, 16384, (struct bus_nf[]){publishes, reads}, 2);
+    bus_packets(&bus, 4096, 1, NF(0) | NF(1));
+    for (uint64_t end = BUS_CAPACITY; end <= 4096; end += BUS_CAPACITY) {
+        assert_int_equal(bus_poll(&bus, 0), BUS_CAPACITY);
+        mb_reader_set_batch_position(bus.reader[0], end - 1);
+        assert_int_equal(
+            mb_reader_publish(bus.reader[0], &bus.delivery[0][0], 7, 0, &payload, 1, NULL), 0);
+        mb_reader_advance(bus.reader[0]);
+    }
+    static const uint64_t kept_from[] = {0, 0, 0, 4096};
+    static const uint32_t delivered[] = {BUS_CAPACITY, 1, BUS_CAPACITY, 1};
+    for (unsigned poll = 0; poll < 4; poll++) {
+        assert_int_equal(bus_poll(&bus, 1), delivered[poll]);
+        mb_reader_advance(bus.reader[1]);
+        assert_int_equal(mb_reader_position(bus.reader[1]), kept_from[poll]);
+    }
+    bus_destroy(&bus);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_comes_when_it_is_complete),
@@ -141,6 +168,7 @@ int main(void) {
         cmocka_unit_test(a_quarter_of_a_publishers_log_ends_a_batch),
         cmocka_unit_test(a_quarter_of_a_publishers_data_ring_ends_a_batch),
         cmocka_unit_test(that_holds_for_whoever_is_waited_for),
+        cmocka_unit_test(a_batch_is_kept_until_what_was_published_at_its_end_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

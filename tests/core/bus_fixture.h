@@ -97,7 +97,8 @@ static inline void bus_map_neighbour(struct bus *bus, uint32_t index, uint32_t o
                                      .mask = {NF(other), 0},
                                      .barrier = (nf->waits_for & NF(other)) != 0,
                                      .publishes = (nf->merges & NF(other)) != 0,
-                                     .skips = bus->nf[other].skips};
+                                     .skips = bus->nf[other].skips,
+                                     .cut = bus->nf[other].cut};
     assert_int_equal(mb_reader_map_neighbour(bus->reader[index], &neighbour), 0);
 }
 
