@@ -44,7 +44,8 @@
  * an entry is judged MB_DROP, MB_DROP_FLOW or MB_RESET, all entries of its packet, and after the
  * latter two all later ones of its flow. Entries with MB_APART neither drop the packet nor are
  * dropped with it. Events that an NF published are passed over likewise where a later NF dropped;
- * not where the publisher itself did, and alerts never are.
+ * not where the publisher itself did, and alerts never are. The verdicts of an NF in shadow are
+ * written alike, and read by who counts them alone.
  *
  * Rewrites. An NF that declares edits of headers has a struct mb_rewrite a slot of the worker's
  * log, beside its verdicts. MB_LEFT_REWRITE in the verdict on an entry says that rewrite[sequence
@@ -109,8 +110,10 @@ enum mb_entry_flag {
     MB_HAS_FLOW = 4,       /* `flow`, snapshot and a flow's payload are filled */
     MB_IN_DATA_RING = 8,   /* the whole payload lies in the publisher's data ring */
     MB_ENDS_BATCH = 16,    /* batches of NFs that take batches end with this entry's packet */
-    MB_APART = 32          /* not about the packet that it was published with: the end of another
+    MB_APART = 32,         /* not about the packet that it was published with: the end of another
                               flow, a timer */
+    MB_IN_SHADOW = 64      /* of an NF's event as a reader gets it: its publisher is in shadow. The
+                              reader sets it, whatever the publisher wrote */
 };
 
 /* One event. Three cache lines: header and mask; payload; snapshot. */

@@ -62,7 +62,7 @@ static void learn_concerns_of(struct mb_log *log, uint32_t index) {
     concerns[1] = consumer->mask[1];
     for (uint32_t before = 0; before < index; before++) {
         const struct mb_consumer *judge = &log->consumer[before];
-        if (judge->verdicts == NULL || (consumer->siblings >> before & 1))
+        if (judge->verdicts == NULL || judge->is_shadow || (consumer->siblings >> before & 1))
             continue;
         concerns[0] |= judge->mask[0];
         concerns[1] |= judge->mask[1];
@@ -107,6 +107,16 @@ int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *
     mb_store_release(&log->page->due[index], 0);
     mb_store_release(&log->page->gone_at[index], UINT64_MAX);
     return 0;
+}
+
+void mb_log_leave_shadow(struct mb_log *log, uint32_t index) {
+    log->consumer[index].is_shadow = false;
+    learn_concerns(log);
+}
+
+void mb_log_fail_closed(struct mb_log *log, uint32_t index) {
+    log->consumer[index].fails_closed = true;
+    log->page->fails_closed[index] = true;
 }
 
 uint64_t mb_log_passed(const struct mb_log *log, uint32_t index) {

@@ -16,6 +16,7 @@ struct mb_consumer {
     const uint8_t *verdicts;       /* NULL: not inline */
     uint64_t mask[2];              /* all its bits */
     bool fails_closed;
+    bool is_shadow;    /* inline, but nobody behind it looks at its verdicts */
     uint64_t siblings; /* set of NFs: instances of the same NF, itself included; 0: it is alone */
     const uint64_t (*delivers)[2]; /* NULL: it holds the log until it has read it. Else it skips: by
                                       type (MB_TYPES_MAX), the bits on which its handlers get the
@@ -62,6 +63,12 @@ void mb_log_destroy(struct mb_log *log);
  * are the order of the chain. `mask` holds its bits, disjoint from all others'. Page and verdicts
  * stay the caller's, mapped until detach. Returns 0 or -EINVAL. */
 int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *consumer);
+
+/* NF `index`, which lives, is in shadow no more, while all stand at the head. */
+void mb_log_leave_shadow(struct mb_log *log, uint32_t index);
+
+/* What NF `index` misses once it is gone is dropped from now on. */
+void mb_log_fail_closed(struct mb_log *log, uint32_t index);
 
 /* NF `index` is dead: it holds nothing any more. Its cursor is read one last time into gone_at.
  * Its page must still be mapped. */

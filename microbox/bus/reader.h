@@ -118,6 +118,7 @@ struct mb_neighbour {
     uint64_t
         cut; /* of one that is read: what it publishes comes at the end of a batch, cut so (or
                 what it reads does, and so on), and its cause lies anywhere in it. 0: at once */
+    bool is_shadow; /* an earlier one: its verdicts are not looked at, its events are marked */
 };
 int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour *neighbour);
 

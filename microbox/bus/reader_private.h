@@ -25,6 +25,7 @@ struct mb_peer {
     bool publishes; /* its events are merged in */
     bool skips;     /* it holds nothing: what it has not read may be overwritten */
     uint64_t cut;   /* of the batches that it publishes at the end of, 0: it publishes at once */
+    bool is_shadow; /* its events are marked */
     bool broken;    /* its log was found broken and is not looked at any more */
     uint64_t mask[2];
     struct mb_nf_geometry geometry;

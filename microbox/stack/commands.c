@@ -45,6 +45,7 @@ static struct mb_command_reader reader_for(struct mb_commands *before,
     if (old == NULL || old->ring.page != ring->page)
         return reader;
     reader = *old;
+    reader.ring = *ring;
     reader.may_switch = 0;
     reader.drops[0] = 0;
     reader.drops[1] = 0;
@@ -227,8 +228,8 @@ void mb_commands_renew_flow(struct mb_commands *commands, uint32_t flow_slot,
     for (unsigned direction = 0; direction < 2; direction++) {
         for (unsigned half = 0; half < 2; half++) {
             uint64_t *off = &switched->off[direction][half];
-            *off = (*off & ~joined[half]) |
-                   ((commands->off_at_first[half] | drops[half]) & joined[half]);
+            *off = (*off & ~joined[half]) | (commands->off_at_first[half] & joined[half]) |
+                   drops[half];
         }
     }
 }
@@ -285,7 +286,7 @@ static void obey(struct mb_stack *stack, const struct mb_command_reader *reader,
                  const struct mb_command *command, struct mb_flow_entry *flow) {
     uint64_t mask[2];
     mask_of(reader, command->subscriptions, mask);
-    if (command->kind == MB_COMMAND_DROP_FLOW) {
+    if (command->kind == MB_COMMAND_DROP_FLOW && !reader->ring.is_shadow) {
         mask[0] |= reader->drops[0];
         mask[1] |= reader->drops[1];
         flow->dropped_by = (uint8_t)(1 + reader->ring.nf);

@@ -74,7 +74,7 @@ int mb_commands_renew(struct mb_commands *commands, uint64_t handled,
 void mb_commands_add_switched(const struct mb_commands *commands, uint32_t nf, uint64_t bits[2]);
 
 /* A flow that was there before `mb_commands_renew`: what is off stays off, except for bits of
- * `joined`, which are as in a new flow, or off where NF `dropped_by` - 1 has dropped it. */
+ * `joined`, which are as in a new flow. What a drop by NF `dropped_by` - 1 switches off is off. */
 void mb_commands_renew_flow(struct mb_commands *commands, uint32_t flow_slot,
                             const uint64_t joined[2], uint8_t dropped_by);
 void mb_commands_destroy(struct mb_commands *commands);

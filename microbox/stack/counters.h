@@ -1,10 +1,10 @@
 /*
  * What a worker counts: the rows of counters.def, then occurrences by event type, by reason, by
- * cap and policy, and what each inline NF did at the gate.
+ * cap and policy, what each inline NF did at the gate, and what each NF in shadow would have done.
  *
  * The stack counts into a private struct of its own; the rows from log_waits on it leaves at 0,
- * they are the worker's. Once a batch the worker copies all into its counter page, whose whole
- * contents this struct is. Readers of the page may see one batch's counters half copied.
+ * they are the worker's. Once a batch the worker copies all into its counter page. Readers of the
+ * page may see one batch's counters half copied.
  */
 #ifndef MICROBOX_STACK_COUNTERS_H
 #define MICROBOX_STACK_COUNTERS_H
@@ -36,6 +36,21 @@ struct mb_stack_counters {
     uint64_t by_reason[MB_REASONS_MAX];          /* occurrences, by number of the reason */
     uint64_t caps_met[MB_CAPS][MB_CAP_POLICIES]; /* times a cap was met, by what was done */
     struct mb_judge_counters judges[MB_NFS_MAX]; /* by index of the NF */
+};
+
+/* What the verdicts of one NF in shadow would have done, had it been the only one that judges. */
+struct mb_shadow_counters {
+    struct mb_judge_counters judge;
+    uint64_t flows;           /* that it would have dropped packets of */
+    uint64_t dropped_already; /* of the packets that it would have dropped: those that did not leave
+                                 though it had no say */
+};
+
+/* The whole counter page. */
+struct mb_counter_page {
+    struct mb_stack_counters stack;
+    struct mb_shadow_counters shadows[MB_NFS_MAX]; /* by index of the NF; zeros of one that was in
+                                                      shadow never */
 };
 
 #endif

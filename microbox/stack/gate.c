@@ -9,6 +9,7 @@ struct mb_gate *mb_gate_create(const struct mb_gate_config *config) {
     const uint64_t slots = config->log->slot_mask + 1;
     gate->config = *config;
     gate->slot_mask = config->log->slot_mask;
+    gate->oldest = gate->newest = config->after ? config->after->newest : 0;
     gate->pending = calloc(config->capacity, sizeof *gate->pending);
     gate->named = calloc(slots, sizeof *gate->named);
     gate->flows = calloc(config->flow_slots, sizeof *gate->flows);
@@ -47,6 +48,10 @@ void mb_gate_unwatch(struct mb_gate *gate, uint32_t index) {
     gate->judge[index] = (struct mb_judge){0};
 }
 
+void mb_gate_fail_closed(struct mb_gate *gate, uint32_t index) {
+    gate->judge[index].fails_closed = true;
+}
+
 bool mb_gate_translate(struct mb_gate *gate, const struct mb_decoder *decoder) {
     if (gate->translations == NULL)
         gate->translations = mb_translations_create(gate->config.flow_slots, decoder);
@@ -67,6 +72,10 @@ uint8_t mb_gate_unknown_verdict(const struct mb_gate *gate, uint32_t index) {
 
 uint64_t mb_gate_unsound_rewrites(const struct mb_gate *gate, uint32_t index) {
     return gate->judge[index].unsound_rewrites;
+}
+
+uint64_t mb_gate_dropped_flow(const struct mb_gate *gate, uint32_t slot) {
+    return gate->flows[slot].is_dropped ? gate->flows[slot].number : 0;
 }
 
 uint64_t mb_gate_room(const struct mb_gate *gate) {
@@ -109,7 +118,7 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
         .has_sequence = handled->has_sequence,
         .direction = handled->direction,
         .dropped = handled->dropped,
-        .dropped_by = handled->dropped_by,
+        .dropped_by = gate->config.after ? 0 : handled->dropped_by, /* by others */
     };
 }
 
@@ -207,10 +216,27 @@ static struct mb_gate_judgement judge_packet(struct mb_gate *gate, const struct 
     return judgement;
 }
 
-static void count_drop(struct mb_gate *gate, struct mb_gate_judgement judgement) {
+static void count_flow(struct mb_gate *gate, const struct mb_pending *packet) {
+    if (!has_flow(gate, packet))
+        return;
+    struct mb_gate_flow *flow = flow_of(gate, packet);
+    gate->counters.flows_of_dropped += !flow->has_losses;
+    flow->has_losses = true;
+}
+
+/* Both gates have the packet in the same place. */
+static bool has_left_before(const struct mb_gate *gate) {
+    const struct mb_gate *before = gate->config.after;
+    return !before || before->pending[gate->oldest & (before->config.capacity - 1)].has_left;
+}
+
+static void count_drop(struct mb_gate *gate, const struct mb_pending *packet,
+                       struct mb_gate_judgement judgement) {
     struct mb_gate_counters *counters = &gate->counters;
     struct mb_judge_counters *by_nf = &gate->by_nf[judgement.by];
+    count_flow(gate, packet);
     counters->dropped++;
+    counters->dropped_already += !has_left_before(gate);
     switch (judgement.reason) {
     case MB_REASON_VERDICT_RESET:
         counters->verdict_reset++;
@@ -230,7 +256,8 @@ static void count_drop(struct mb_gate *gate, struct mb_gate_judgement judgement)
     }
 }
 
-static void let_out(struct mb_gate *gate, const struct mb_pending *packet, uint64_t unjudged) {
+static void let_out(struct mb_gate *gate, struct mb_pending *packet, uint64_t unjudged) {
+    packet->has_left = true;
     if (packet->has_sequence && has_flow(gate, packet))
         note_sent(flow_of(gate, packet), packet);
     for (; unjudged != 0; unjudged &= unjudged - 1)
@@ -238,13 +265,13 @@ static void let_out(struct mb_gate *gate, const struct mb_pending *packet, uint6
     mb_gate_send(gate, packet);
 }
 
-static void leave(struct mb_gate *gate, const struct mb_pending *packet) {
+static void leave(struct mb_gate *gate, struct mb_pending *packet) {
     uint64_t unjudged = 0;
     if (packet->judges & gate->rewriters)
         mb_gate_take_rewrites(gate, packet);
     const struct mb_gate_judgement judgement = judge_packet(gate, packet, &unjudged);
     if (judgement.reason != MB_REASON_NONE)
-        count_drop(gate, judgement);
+        count_drop(gate, packet, judgement);
     else if (packet->dropped != MB_REASON_NONE)
         gate->counters.refused++;
     else
@@ -271,9 +298,9 @@ uint64_t mb_gate_run(struct mb_gate *gate) {
     if (gate->oldest == gate->newest)
         return 0;
     learn_positions(gate);
-    while (gate->oldest != gate->newest) {
-        const struct mb_pending *packet =
-            &gate->pending[gate->oldest & (gate->config.capacity - 1)];
+    const uint64_t end = gate->config.after ? gate->config.after->oldest : gate->newest;
+    while (gate->oldest != end) {
+        struct mb_pending *packet = &gate->pending[gate->oldest & (gate->config.capacity - 1)];
         if (!all_have_passed(gate, packet))
             break;
         leave(gate, packet);

@@ -22,6 +22,12 @@
  * Without a sink the gate counts verdicts all the same, so that a chain's summary does not depend
  * on whether it has an output.
  *
+ * An NF in shadow is watched by a gate of its own, without a sink, after the one that decides: it
+ * gets the same packets, and judges those that the other one is done with, as if its NF alone had a
+ * say. So what it counts is what that NF would do, and which of these packets did not leave anyhow.
+ * Nobody waits for it, but for room: the gate that decides keeps what became of a packet until the
+ * one after it has looked.
+ *
  * Order of calls in a batch: handle, run, add, commit. A slot of the log is claimed anew when all
  * NFs have passed what was in it; before the commit that shows the new entry to them, `run` reads
  * the verdicts on the old one. So a verdict is read before its byte can mean another entry.
@@ -38,7 +44,8 @@ struct mb_gate;
 
 struct mb_gate_config {
     const struct mb_log *log;
-    struct mb_sink *sink; /* NULL: packets go nowhere */
+    struct mb_sink *sink;        /* NULL: packets go nowhere */
+    const struct mb_gate *after; /* NULL, or the gate that decides; to outlive this one */
     const uint8_t *pool;
     uint64_t capacity;       /* packets that may wait; a power of two, at least MB_BATCH */
     uint32_t flow_slots;     /* of the stack's flow table: past the largest mb_handled.flow_slot */
@@ -46,9 +53,11 @@ struct mb_gate_config {
 };
 
 struct mb_gate_counters {
-    uint64_t waiting; /* packets, now */
-    uint64_t refused; /* packets that the stack dropped, and no NF did */
-    uint64_t dropped; /* packets, for whatever else: the sum of those below */
+    uint64_t waiting;          /* packets, now */
+    uint64_t refused;          /* packets that the stack dropped, and no NF did */
+    uint64_t dropped;          /* packets, for whatever else: the sum of the four verdicts below */
+    uint64_t flows_of_dropped; /* that these are packets of */
+    uint64_t dropped_already;  /* of these: what did not leave the gate before this one either */
     uint64_t verdict_drop;
     uint64_t verdict_drop_flow;
     uint64_t verdict_reset;
@@ -62,7 +71,9 @@ struct mb_gate_counters {
     uint64_t resets_not_made; /* flows with a RESET that were dropped instead */
 };
 
-/* Log, sink and pool must outlive the gate. Returns NULL where there is no memory. */
+/* Log, sink and pool must outlive the gate. One that is `after` another has its capacity and gets
+ * the same packets from now on, when none waits; each of its calls comes after the same one of the
+ * other. Returns NULL where there is no memory. */
 struct mb_gate *mb_gate_create(const struct mb_gate_config *config);
 void mb_gate_destroy(struct mb_gate *gate);
 
@@ -70,6 +81,9 @@ void mb_gate_destroy(struct mb_gate *gate);
  * gate, also when the NF is gone. `mask`: all its bits. */
 void mb_gate_watch(struct mb_gate *gate, uint32_t index, const uint8_t *verdicts,
                    const uint64_t mask[2], bool fails_closed);
+
+/* What NF `index`, which is watched, misses once it is gone is dropped from now on. */
+void mb_gate_fail_closed(struct mb_gate *gate, uint32_t index);
 
 /* NF `index` left in order: its verdicts count no more. No packet may wait. */
 void mb_gate_unwatch(struct mb_gate *gate, uint32_t index);
@@ -88,6 +102,10 @@ uint8_t mb_gate_unknown_verdict(const struct mb_gate *gate, uint32_t index);
 
 /* How many rewrites NF `index` left that were refused. */
 uint64_t mb_gate_unsound_rewrites(const struct mb_gate *gate, uint32_t index);
+
+/* The number of the flow in a slot, which is below `flow_slots`, where that was dropped; else 0. It
+ * may have ended since. */
+uint64_t mb_gate_dropped_flow(const struct mb_gate *gate, uint32_t slot);
 
 /* How many more packets may be added. */
 uint64_t mb_gate_room(const struct mb_gate *gate);

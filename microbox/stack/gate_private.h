@@ -30,12 +30,14 @@ struct mb_pending {
     uint8_t direction;
     uint8_t dropped;    /* enum mb_reason: by the stack, whatever the judges say */
     uint8_t dropped_by; /* as in mb_handled */
+    bool has_left;      /* decided: it went out */
 };
 
 /* What the gate knows of the flow in a slot of the flow table. A flow that is gone leaves its
  * number behind; it never comes again. */
 struct mb_gate_flow {
-    uint64_t number : 53; /* 0: none */
+    uint64_t number : 52;    /* 0: none */
+    uint64_t has_losses : 1; /* a packet of it was dropped */
     uint64_t is_dropped : 1;
     uint64_t is_reset : 1; /* RST segments were made */
     uint64_t reset_was_tried : 1;

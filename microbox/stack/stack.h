@@ -44,6 +44,7 @@ struct mb_command_ring {
     const struct mb_command *slots;
     uint64_t count; /* of slots, a power of two */
     bool may_drop;  /* an inline NF */
+    bool is_shadow; /* what it drops goes on: it wants no more of it, and that is all */
 };
 
 /* A period that NFs want to be told of. Entries go to `mask`. */
@@ -191,6 +192,11 @@ int mb_stack_resubscribe(struct mb_stack *stack, const struct mb_subscription *s
 /* Works out anew who wants each flow of the table. `joined`: bits of NFs that are new, and those by
  * which others follow them. */
 void mb_stack_renew_flows(struct mb_stack *stack, const uint64_t joined[2]);
+
+/* While nothing is in flight, before mb_stack_renew_flows: flow `number`, where it is still in slot
+ * `slot` of the flow table, is dropped by NF `nf` from its next packet on, as if that had told the
+ * stack so. */
+void mb_stack_drop_flow(struct mb_stack *stack, uint32_t slot, uint64_t number, uint32_t nf);
 
 /* The bits of NF `nf`, and those by which others follow what it publishes. */
 void mb_stack_bits_of(const struct mb_stack *stack, uint32_t nf, uint64_t bits[2]);

@@ -237,3 +237,9 @@ void mb_stack_renew_flows(struct mb_stack *stack, const uint64_t joined[2]) {
         if (table->flows[index].number != 0)
             mb_flow_renew(stack, &table->flows[index], joined);
 }
+
+void mb_stack_drop_flow(struct mb_stack *stack, uint32_t slot, uint64_t number, uint32_t nf) {
+    struct mb_flow_entry *flow = &stack->table.flows[slot];
+    if (slot < stack->table.unused && flow->number == number && flow->dropped_by == 0)
+        flow->dropped_by = (uint8_t)(1 + nf);
+}

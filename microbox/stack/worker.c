@@ -87,8 +87,7 @@ static size_t frames_allowed(struct mb_worker *worker) {
     size_t count = frames_due(worker, worker->frame_count - worker->next_frame);
     const bool waited = worker->awaited != MB_NO_NF;
     worker->awaited = MB_NO_NF;
-    if (worker->gate && count > mb_gate_room(worker->gate))
-        count = mb_gate_room(worker->gate);
+    count = mb_worker_gates_room(worker, count);
     uint32_t nf = MB_NO_NF;
     const uint64_t room = mb_stack_room(worker->stack, &nf, &worker->awaited_position);
     if (room >= count)
@@ -113,16 +112,6 @@ static size_t handle(struct mb_worker *worker) {
     worker->log_waits += log_is_full && !worker->log_is_full;
     worker->log_is_full = log_is_full;
     return handled;
-}
-
-/* The order is the gate's (gate.h). Returns whether packets left. */
-static bool pass_through_gate(struct mb_worker *worker, size_t handled) {
-    if (!worker->gate)
-        return false;
-    const bool left = mb_gate_run(worker->gate) != 0;
-    for (size_t i = 0; i < handled; i++)
-        mb_gate_add(worker->gate, &worker->frames[worker->next_frame + i], &worker->handled[i]);
-    return left;
 }
 
 /* Ends flows, and tells of the end. Returns whether something was published. */
@@ -175,6 +164,7 @@ static void publish_counters(struct mb_worker *worker) {
     uint64_t *page = worker->counters.base;
     for (size_t i = 0; i < sizeof counters / sizeof *words; i++)
         mb_store_relaxed(&page[i], words[i]);
+    mb_worker_publish_shadows(worker);
 }
 
 static void write_out(struct mb_worker *worker) {
@@ -213,7 +203,7 @@ static bool breathe(struct mb_worker *worker) {
         mb_worker_tell_exits(worker);
     const size_t handled = handle(worker);
     const bool ended = end_flows(worker);
-    const bool left = pass_through_gate(worker, handled);
+    const bool left = mb_worker_pass_through_gates(worker, handled);
     worker->next_frame += handled;
     mb_worker_drain(worker);
     mb_log_commit(&worker->log);

@@ -27,8 +27,8 @@ struct mb_worker *mb_worker_create(const struct mb_worker_config *config, struct
                                    struct mb_sink *sink, char error[MB_ERROR_SIZE]);
 void mb_worker_destroy(struct mb_worker *worker);
 
-/* The areas' descriptors, to be sent to NFs and controller; the worker's. The counter page holds a
- * struct mb_stack_counters (counters.h). */
+/* The areas' descriptors, to be sent to NFs and controller; the worker's. The counter page is a
+ * struct mb_counter_page (counters.h). */
 int mb_worker_log_fd(const struct mb_worker *worker);
 int mb_worker_counters_fd(const struct mb_worker *worker);
 size_t mb_worker_counters_size(void);
@@ -47,6 +47,11 @@ int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd,
 /* NF `index`, just attached, skips: it holds nothing, and its losses are counted by what subscribe
  * says of them. Call before subscribe. Returns 0 or -errno. */
 int mb_worker_let_skip(struct mb_worker *worker, uint32_t index);
+
+/* NF `index`, just attached and inline, is in shadow: what its verdicts and rewrites would do, had
+ * it alone a say, is counted (mb_shadow_counters), and nothing comes of them. It does not fail
+ * closed. Call before subscribe. Returns 0 or -errno. */
+int mb_worker_shadow(struct mb_worker *worker, uint32_t index);
 
 /* The subscriptions and timers of all NFs; while the worker is paused, those of all that are there
  * from now on. Returns 0, or -errno with a sentence in `error`: then those that were there stay as
@@ -81,6 +86,16 @@ void mb_worker_leave(struct mb_worker *worker, uint32_t index);
 /* While the worker is paused: NF `index`, which was attached in this pause, is to be told of the
  * flows that there are, each by a flow.present, before its first packet. */
 void mb_worker_catch_up(struct mb_worker *worker, uint32_t index);
+
+/* While the worker is paused: NF `index`, which is in shadow and lives, is so no more: its verdicts
+ * and rewrites count from the next packet on. Flows that it would have dropped are dropped from
+ * there on, without a RST; those that it would have rewritten stay as they are. To be followed by
+ * mb_worker_subscribe. Returns 0 or -errno, and then nothing has changed. */
+int mb_worker_promote(struct mb_worker *worker, uint32_t index);
+
+/* While the worker is paused: what NF `index`, which is inline and lives, misses once it is gone is
+ * dropped from now on. Returns 0 or -EINVAL. */
+int mb_worker_fail_closed(struct mb_worker *worker, uint32_t index);
 
 /* Goes on, also where the pause has not been reached yet. Each NF that was attached since the pause
  * gets system.nf_attached first. */

@@ -6,10 +6,11 @@
 static void look_at(struct mb_worker *worker, uint32_t index) {
     struct mb_attached *nf = &worker->nf[index];
     mb_conduct_look(&nf->conduct, nf->parts.page, worker->log.head);
-    const uint8_t unknown = worker->gate ? mb_gate_unknown_verdict(worker->gate, index) : 0;
+    const struct mb_gate *gate = mb_worker_gate_of(worker, index);
+    const uint8_t unknown = gate ? mb_gate_unknown_verdict(gate, index) : 0;
     if (unknown != 0)
         mb_conduct_accuse(&nf->conduct, MB_UNKNOWN_VERDICT, unknown, MB_VERDICTS - 1);
-    const uint64_t unsound = worker->gate ? mb_gate_unsound_rewrites(worker->gate, index) : 0;
+    const uint64_t unsound = gate ? mb_gate_unsound_rewrites(gate, index) : 0;
     if (unsound != 0)
         mb_conduct_accuse(&nf->conduct, MB_UNSOUND_REWRITE, unsound, 0);
 }

@@ -10,11 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    /* Packets that may wait for verdicts. More wait in the input. */
-    GATE_CAPACITY = 4 * MB_CHECKPOINT_PACKETS,
-};
-
 /* --- making --- */
 
 static uint32_t batch_size(uint32_t wanted) {
@@ -22,7 +17,7 @@ static uint32_t batch_size(uint32_t wanted) {
 }
 
 size_t mb_worker_counters_size(void) {
-    return (sizeof(struct mb_stack_counters) + MB_PAGE_SIZE - 1) / MB_PAGE_SIZE * MB_PAGE_SIZE;
+    return (sizeof(struct mb_counter_page) + MB_PAGE_SIZE - 1) / MB_PAGE_SIZE * MB_PAGE_SIZE;
 }
 
 static bool complain_about_log(const struct mb_worker *worker, int result,
@@ -86,7 +81,7 @@ struct mb_worker *mb_worker_create(const struct mb_worker_config *config, struct
 void mb_worker_destroy(struct mb_worker *worker) {
     if (!worker)
         return;
-    mb_gate_destroy(worker->gate);
+    mb_worker_destroy_gates(worker);
     if (worker->stack)
         mb_stack_destroy(worker->stack);
     for (uint32_t index = 0; index < worker->nfs; index++) {
@@ -129,8 +124,9 @@ static bool may_attach(const struct mb_worker *worker, uint32_t index) {
 /* The place of an NF that is gone is used again: no packet waits for its verdicts. */
 static void give_back(struct mb_worker *worker, uint32_t index) {
     mb_worker_tell_exits(worker);
-    if (worker->gate)
-        mb_gate_unwatch(worker->gate, index);
+    struct mb_gate *gate = mb_worker_gate_of(worker, index);
+    if (gate)
+        mb_gate_unwatch(gate, index);
     mb_area_destroy(&worker->nf[index].area);
     free(worker->nf[index].lost);
 }
@@ -216,6 +212,7 @@ static bool connect_to_log(struct mb_worker *worker, const struct mb_subscriptio
             .page = nf->parts.page,
             .verdicts = nf->is_inline ? nf->parts.verdicts : NULL,
             .fails_closed = nf->fails_closed,
+            .is_shadow = nf->is_shadow,
             .siblings = siblings_of(subscriptions, count, index),
             .delivers = (const uint64_t(*)[2])nf->lost,
         };
@@ -231,57 +228,6 @@ static bool connect_to_log(struct mb_worker *worker, const struct mb_subscriptio
             mb_log_detach(&worker->log, index);
     }
     return true;
-}
-
-static bool has_inline(const struct mb_worker *worker) {
-    for (uint32_t index = 0; index < worker->nfs; index++)
-        if (worker->nf[index].is_inline)
-            return true;
-    return false;
-}
-
-static bool has_rewriter(const struct mb_worker *worker) {
-    for (uint32_t index = 0; index < worker->nfs; index++)
-        if (worker->nf[index].parts.rewrites)
-            return true;
-    return false;
-}
-
-static bool create_gate(struct mb_worker *worker) {
-    const struct mb_gate_config config = {
-        .log = &worker->log,
-        .sink = worker->sink,
-        .pool = worker->pool.bytes,
-        .capacity = GATE_CAPACITY,
-        .flow_slots = mb_stack_flow_slots(worker->stack),
-        .datagram_slots = mb_stack_datagram_slots(worker->stack),
-    };
-    worker->gate = mb_gate_create(&config);
-    mb_stack_note_sequences(worker->stack);
-    return worker->gate != NULL;
-}
-
-/* As far as it is not there yet. */
-static bool make_gate(struct mb_worker *worker) {
-    if (!worker->sink && !has_inline(worker))
-        return true;
-    if (!worker->gate && !create_gate(worker))
-        return false;
-    return !has_rewriter(worker) ||
-           mb_gate_translate(worker->gate, mb_stack_decoder(worker->stack));
-}
-
-/* All inline NFs, or those that came in this pause. */
-static void watch(struct mb_worker *worker, bool only_new) {
-    for (uint32_t index = 0; index < worker->nfs; index++) {
-        const struct mb_attached *nf = &worker->nf[index];
-        if (!nf->is_inline || (only_new && !nf->is_new))
-            continue;
-        mb_gate_watch(worker->gate, index, nf->parts.verdicts, worker->log.consumer[index].mask,
-                      nf->fails_closed);
-        if (nf->parts.rewrites)
-            mb_gate_watch_rewrites(worker->gate, index, nf->parts.rewrites);
-    }
 }
 
 /* Those that came in this pause are gone again. Nobody was told of them. */
@@ -302,7 +248,7 @@ static int connect_the_new(struct mb_worker *worker, const struct mb_subscriptio
     if (!are_sound(worker, subscriptions, count, error) ||
         !connect_to_log(worker, subscriptions, count, error))
         return -EINVAL;
-    if (!make_gate(worker)) {
+    if (!mb_worker_make_gates(worker)) {
         snprintf(error, MB_ERROR_SIZE, "no memory for the gate");
         return -ENOMEM;
     }
@@ -320,8 +266,7 @@ static int resubscribe(struct mb_worker *worker, const struct mb_subscription *s
         send_away_the_new(worker);
         return status;
     }
-    if (worker->gate)
-        watch(worker, true);
+    mb_worker_watch(worker, true);
     worker->is_resubscribed = true;
     return 0;
 }
@@ -342,12 +287,11 @@ int mb_worker_subscribe(struct mb_worker *worker, const struct mb_subscription *
                                     timers, timer_count, error);
     if (!worker->stack)
         return -EINVAL;
-    if (!make_gate(worker)) {
+    if (!mb_worker_make_gates(worker)) {
         snprintf(error, MB_ERROR_SIZE, "no memory for the gate");
         return -ENOMEM;
     }
-    if (worker->gate)
-        watch(worker, false);
+    mb_worker_watch(worker, false);
     worker->phase = PHASE_READING;
     return 0;
 }
@@ -367,7 +311,8 @@ int mb_worker_accept_commands(struct mb_worker *worker, const struct mb_switch *
                                                            .page = nf->parts.page,
                                                            .slots = nf->parts.commands,
                                                            .count = nf->command_slots,
-                                                           .may_drop = nf->is_inline};
+                                                           .may_drop = nf->is_inline,
+                                                           .is_shadow = nf->is_shadow};
     }
     const int result = mb_stack_accept_commands(worker->stack, switches, count, rings, ring_count);
     if (result != 0)

@@ -51,8 +51,7 @@ void mb_worker_resume(struct mb_worker *worker) {
 }
 
 bool mb_worker_is_drained(const struct mb_worker *worker) {
-    return mb_log_drained(&worker->log) &&
-           (!worker->gate || mb_gate_counters(worker->gate).waiting == 0);
+    return mb_log_drained(&worker->log) && mb_worker_gates_are_empty(worker);
 }
 
 /* Ends batches once, as room allows; then everybody has to come to the head. */

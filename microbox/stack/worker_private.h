@@ -3,6 +3,7 @@
  *
  * worker.c             the loop             worker_connection.c  making one, NFs that come and go
  * worker_pause.c       standing still while they do
+ * worker_gates.c       what becomes of packets, and would if NFs in shadow had a say
  */
 #ifndef MICROBOX_STACK_WORKER_PRIVATE_H
 #define MICROBOX_STACK_WORKER_PRIVATE_H
@@ -37,6 +38,7 @@ struct mb_attached {
     uint64_t command_slots; /* 0: it gives no commands */
     bool is_inline;
     bool fails_closed;
+    bool is_shadow;      /* inline, but what it says is counted and not done */
     uint64_t (*lost)[2]; /* of one that skips: bits by type, MB_TYPES_MAX; else NULL */
     bool is_dead;
     bool exit_untold; /* system.nf_exited is still to be published */
@@ -54,8 +56,10 @@ struct mb_worker {
     struct mb_area assembled; /* datagrams that were put together */
     struct mb_frame_pool pool;
     struct mb_log log;
-    struct mb_stack *stack; /* from subscribe on */
-    struct mb_gate *gate;   /* where there is a sink or an inline NF */
+    struct mb_stack *stack;             /* from subscribe on */
+    struct mb_gate *gate;               /* where there is a sink or an inline NF */
+    struct mb_gate *shadow[MB_NFS_MAX]; /* of each NF in shadow, after `gate` */
+    uint64_t shadows;                   /* set of these NFs */
     struct mb_area counters;
     enum mb_worker_phase phase;
     bool stopped;
@@ -95,6 +99,30 @@ struct mb_worker {
 
 /* Tells of NFs that are gone, as room allows, and not after end_of_input. */
 void mb_worker_tell_exits(struct mb_worker *worker);
+
+/* worker_gates.c */
+
+/* As far as they are not there yet. False where there is no memory. */
+bool mb_worker_make_gates(struct mb_worker *worker);
+void mb_worker_destroy_gates(struct mb_worker *worker);
+
+/* The gate that the NF's verdicts count at; NULL: there is none. */
+struct mb_gate *mb_worker_gate_of(const struct mb_worker *worker, uint32_t index);
+
+/* All inline NFs, or those that came in this pause, each by its gate, which is there. */
+void mb_worker_watch(struct mb_worker *worker, bool only_new);
+
+/* How many of `count` packets all gates can keep. */
+size_t mb_worker_gates_room(const struct mb_worker *worker, size_t count);
+
+/* The order is the gate's (gate.h). Returns whether packets left. */
+bool mb_worker_pass_through_gates(struct mb_worker *worker, size_t handled);
+
+/* No packet waits at any of them. */
+bool mb_worker_gates_are_empty(const struct mb_worker *worker);
+
+/* Copies what was counted of NFs in shadow into the counter page. */
+void mb_worker_publish_shadows(const struct mb_worker *worker);
 
 /* worker_conduct.c */
 

@@ -38,6 +38,7 @@ struct bus_nf {
     uint32_t instance;  /* with `instances` others, which come right before and behind */
     uint32_t instances;
     bool skips;
+    bool is_shadow; /* to readers and to the worker */
 };
 
 struct bus {
@@ -98,7 +99,8 @@ static inline void bus_map_neighbour(struct bus *bus, uint32_t index, uint32_t o
                                      .barrier = (nf->waits_for & NF(other)) != 0,
                                      .publishes = (nf->merges & NF(other)) != 0,
                                      .skips = bus->nf[other].skips,
-                                     .cut = bus->nf[other].cut};
+                                     .cut = bus->nf[other].cut,
+                                     .is_shadow = bus->nf[other].is_shadow};
     assert_int_equal(mb_reader_map_neighbour(bus->reader[index], &neighbour), 0);
 }
 
@@ -121,6 +123,7 @@ static inline void bus_create(struct bus *bus, uint64_t slots, const struct bus_
                                        .verdicts = parts.verdicts,
                                        .mask = {NF(i), 0},
                                        .fails_closed = nfs[i].fails_closed,
+                                       .is_shadow = nfs[i].is_shadow,
                                        .siblings = bus_siblings(&nfs[i], i)};
         for (uint32_t type = 0; type < MB_TYPES_MAX; type++)
             bus->delivers[i][type][0] = NF(i);

@@ -248,7 +248,8 @@ static inline void move_nf(struct nf *nf) {
     assert_true(count >= 0);
     for (int i = 0; i < count; i++) {
         const struct mb_delivery *delivery = &nf->deliveries[i];
-        if (nf->gives_commands && mb_reader_wanted(nf->reader, delivery) == 0)
+        if (delivery->bits == 0 || /* settled by a verdict on one before it */
+            (nf->gives_commands && mb_reader_wanted(nf->reader, delivery) == 0))
             continue;
         see(nf, delivery->entry);
         if (nf->unsubscribes && delivery->entry->flow != 0)
