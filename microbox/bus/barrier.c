@@ -14,7 +14,7 @@ uint64_t mb_peer_passed(const struct mb_reader *reader, const struct mb_peer *pe
                         uint64_t *cursor) {
     uint64_t due = mb_load_acquire(&reader->log->due[peer->index]);
     *cursor = mb_load_sequential(&peer->page->cursor);
-    if (*cursor >= due)
+    if (*cursor >= due || peer->left_at != MB_NEVER)
         return head;
     /* It stood at the head when that was `from`; what came until then did not concern it. */
     uint64_t from = mb_load_acquire(&reader->log->from[peer->index]);
@@ -51,6 +51,8 @@ struct mb_window mb_reader_look(struct mb_reader *reader) {
         uint64_t passed = mb_peer_passed(reader, peer, head, &cursor);
         peer->gone_at = mb_load_acquire(&reader->log->gone_at[peer->index]);
         peer->cursor = cursor;
+        if (peer->left_at < peer->gone_at)
+            peer->gone_at = peer->left_at;
         if (passed < window.end) {
             window.end = passed;
             window.limiter = peer;

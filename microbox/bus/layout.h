@@ -78,6 +78,11 @@
  * Death. When NF i is gone, the worker stores due[i] = 0 for good, so that it has passed everything
  * for everybody; entries at or past gone_at[i] were not judged by it. It stores gone_at first. A
  * death moves no word, so nobody sleeps on an NF's cursor for long without looking again.
+ *
+ * When the worker is gone, nothing that it writes moves any more, and the log ends at the head: who
+ * is told so reads up to there (log_end.c). Words that the worker stores one after the other may
+ * stand as it left them in between, which is sound for who looks from outside: a due past the head
+ * means the head, and of two floors the one in `counted` is in force.
  */
 #ifndef MICROBOX_BUS_LAYOUT_H
 #define MICROBOX_BUS_LAYOUT_H

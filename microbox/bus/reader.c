@@ -218,6 +218,7 @@ int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour 
         .slots = parts.slots,
         .ring = parts.ring,
         .gone_at = MB_NEVER,
+        .left_at = MB_NEVER,
         .visible = published,
         .taken = published,
         .next_at = MB_NEVER,
@@ -425,6 +426,12 @@ bool mb_reader_is_inside_packet(const struct mb_reader *reader) {
     return reader->resting != reader->next;
 }
 
+/* All before the head may be read, and nothing comes behind it. */
+static bool is_last_batch(const struct mb_reader *reader, const struct mb_window *window) {
+    return reader->worker_is_gone && window->whole &&
+           window->end == mb_load_sequential(&reader->log->head);
+}
+
 static bool is_ready(struct mb_reader *reader, struct mb_window *window) {
     if (mb_reader_is_inside_packet(reader)) {
         *window = (struct mb_window){.end = reader->packet_end, .whole = true};
@@ -438,7 +445,7 @@ static bool is_ready(struct mb_reader *reader, struct mb_window *window) {
     if (reader->cut == 0)
         return true;
     uint64_t end = mb_reader_batch_end(reader, window);
-    if (end == MB_NEVER && mb_skipping_ends_batch(reader))
+    if (end == MB_NEVER && (mb_skipping_ends_batch(reader) || is_last_batch(reader, window)))
         end = window->end;
     if (end == MB_NEVER)
         return false;

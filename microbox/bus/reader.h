@@ -235,6 +235,18 @@ void mb_reader_advance(struct mb_reader *reader);
 /* True when the last poll stopped inside a packet: the next one goes on with it. */
 bool mb_reader_is_inside_packet(const struct mb_reader *reader);
 
+/* The worker is gone without having ended the log: what is readable now is all that there will be.
+ * Polls deliver it, the last batch as it is. To be called once it is known that the worker writes
+ * no more. */
+void mb_reader_worker_is_gone(struct mb_reader *reader);
+
+/* Behind mb_reader_worker_is_gone: so is NF `index`. Nobody waits for it; what it did not come to is
+ * not judged. */
+void mb_reader_nf_is_gone(struct mb_reader *reader, uint32_t index);
+
+/* True when the worker is gone and all that there was for this NF is done. */
+bool mb_reader_is_at_end(const struct mb_reader *reader);
+
 struct mb_nf_counters *mb_reader_counters(struct mb_reader *reader);
 uint64_t mb_reader_position(const struct mb_reader *reader);
 

@@ -7,6 +7,7 @@
  * command.c   own commands to the stack     rewrite.c   own rewrites of flows
  * skip.c      reading what may be overwritten
  * kept.c      what stays although it was read
+ * log_end.c   the end of a log whose worker is gone
  */
 #ifndef MICROBOX_BUS_READER_PRIVATE_H
 #define MICROBOX_BUS_READER_PRIVATE_H
@@ -39,6 +40,8 @@ struct mb_peer {
 
     uint64_t gone_at;      /* as read with the barrier; */
     uint64_t cursor;       /* likewise */
+    uint64_t left_at;      /* how far it came, where it died and the worker cannot say so;
+                              MB_NEVER */
     uint64_t visible;      /* its log's head, likewise */
     uint64_t taken;        /* its entries before this one have been merged */
     uint64_t taken_at;     /* `at` of the last one taken: none later may be smaller */
@@ -79,6 +82,7 @@ struct mb_reader {
     struct mb_area own_area;
     struct mb_nf_area own;
 
+    bool worker_is_gone; /* the log grows no more */
     uint64_t cursor;     /* what the own page says */
     uint64_t next;       /* next entry of the worker's log to be looked at */
     uint64_t resting;    /* all before it is delivered: the cursor may move there; never inside a

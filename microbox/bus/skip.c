@@ -137,13 +137,19 @@ static bool counts(const struct mb_reader *reader, const struct mb_entry *entry)
     return mb_reader_matches(reader, entry) != 0 && loses[entry->type / 64] >> entry->type % 64 & 1;
 }
 
+/* A worker that died while it told of a new floor has overwritten nothing that the old one keeps.
+ */
+static const uint64_t *floor_in_force(const struct mb_reader *reader) {
+    return reader->worker_is_gone ? &reader->log->counted : &reader->log->floor;
+}
+
 /* Copies what there is up to `end`; or finds that it was overwritten. The floor is read last:
  * `copy_intact` and `copy_judged` in docs/bus-protocol.md. */
 static void copy_entries(struct mb_reader *reader, uint64_t end) {
     struct mb_skipping *skipping = reader->skipping;
     for (uint64_t sequence = skipping->end; sequence < end; sequence++)
         copy_entry(reader, sequence);
-    if (mb_load_acquire(&reader->log->floor) > skipping->end) {
+    if (mb_load_acquire(floor_in_force(reader)) > skipping->end) {
         skipping->is_behind = true;
         return;
     }
@@ -154,12 +160,14 @@ static void copy_entries(struct mb_reader *reader, uint64_t end) {
 
 /* --- what was lost --- */
 
-/* Floor, and how many entries before it were for this NF: `exact_loss` in docs/bus-protocol.md. */
+/* Floor, and how many entries before it were for this NF: `exact_loss` in docs/bus-protocol.md. Of
+ * a worker that died while it told of a new floor, the number may already be that of the new one.
+ */
 static bool read_floor(const struct mb_reader *reader, uint64_t *floor, uint64_t *named) {
     for (unsigned tries = 0; tries < TRIES; tries++) {
         *floor = mb_load_acquire(&reader->log->counted);
         *named = mb_load_acquire(&reader->log->named_before[reader->nf]);
-        if (mb_load_acquire(&reader->log->floor) == *floor)
+        if (mb_load_acquire(floor_in_force(reader)) == *floor)
             return true;
         mb_spin_pause();
     }

@@ -21,6 +21,7 @@ validates what children say (`microbox.runtime.validation`). Order of a run::
     NF → controller      Finished     after finish(), then it exits
     controller → worker  Detach       an NF is gone
     controller → any     Stop         end early, in order: the input is over now
+    controller → NF      WorkerGone   the log ends where it is: read it, then finish
     worker → controller  Accused      an NF breaks the protocol: it is to be killed
     worker → controller  Done         then it exits
 
@@ -447,6 +448,14 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """The worker died: read what there is, then end in order. Said again when one more is gone."""
+
+    kind = "worker_gone"
+    gone: list[int]  # NFs that are gone too: nobody else can say so now
+
+
+@dataclass(frozen=True, slots=True)
 class Accused:
     """This NF does not keep to the protocol of shared memory. Only the worker is believed that."""
 
@@ -521,6 +530,7 @@ Message = (
     | Finished
     | Detach
     | Stop
+    | WorkerGone
     | Accused
     | Pause
     | Paused

@@ -77,7 +77,7 @@ class AsyncRunner(Runner):
             count = await self._next_poll()
             if self._broken is not None:
                 raise self._broken
-            if self._stopped:
+            if self._stopped or (not count and self._reader.is_at_end):
                 await self._finish()
             elif count:
                 await self._handle_poll(count)

@@ -213,7 +213,7 @@ class CRunner:
             status = lib.mb_c_nf_bus_error(self._runner, nf)
             error = poll_error(status, name_of(self._configure.names, nf[0]))
             self._tell(Problem(severity_of(error), str(error)))
-        elif outcome == lib.MB_C_NF_ENDED:
+        elif outcome == lib.MB_C_NF_ENDED or self._reader.is_at_end:
             self.finish()
             self._reader.advance()
 

@@ -29,6 +29,7 @@ from microbox.channel.messages import (
     Neighbour,
     Ready,
     Stop,
+    WorkerGone,
 )
 from microbox.confine.confinement import ConfinementError, confine, stay_free
 from microbox.confine.domain import Needs
@@ -187,7 +188,7 @@ class NFProcess:
                         self._channel.send(Met())
                     case Begin():
                         self._waits = False
-                    case Stop():
+                    case Stop() | WorkerGone():
                         raise Stopped
                     case _:
                         raise ChannelError(f"expected Begin, got {type(message).__name__}")
@@ -225,6 +226,8 @@ class NFProcess:
                 case Neighbour():
                     reader.map_neighbour(message, fds[0])
                     self._channel.send(Met())
+                case WorkerGone():
+                    reader.read_to_the_end(message.gone)
                 case Stop():
                     runner.finish()
                 case _:

@@ -171,6 +171,17 @@ class Reader:
         """True when the last poll stopped inside a packet."""
         return bool(lib.mb_reader_is_inside_packet(self._reader))
 
+    def read_to_the_end(self, gone: Sequence[int]) -> None:
+        """The worker is gone, and so are the NFs with these indexes."""
+        lib.mb_reader_worker_is_gone(self._reader)
+        for index in gone:
+            lib.mb_reader_nf_is_gone(self._reader, index)
+
+    @property
+    def is_at_end(self) -> bool:
+        """True when the worker is gone and all that there was is done."""
+        return bool(lib.mb_reader_is_at_end(self._reader))
+
     def hold_batch(self, at: int) -> None:
         """All of the last poll stays valid; publications are made from position `at`."""
         lib.mb_reader_set_batch_position(self._reader, at)

@@ -135,6 +135,8 @@ class Runner:
             return 0
         if count:
             self._handle(count)
+        elif self._reader.is_at_end:
+            self.finish()
         elif self.records is not None:
             self.records.flush()
         self._reader.advance()
