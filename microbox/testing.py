@@ -428,10 +428,11 @@ class _Run:
         if status < 0:
             raise RunFailed(f"the counters cannot be read: {os.strerror(-status)}")
         try:
-            page = ffi.cast("struct mb_stack_counters *", area.base)
+            page = ffi.cast("struct mb_counter_page *", area.base)
+            counters = page.copies[page.current]
             fields = ffi.typeof("struct mb_stack_counters").fields
             return {
-                name: int(getattr(page, name))
+                name: int(getattr(counters, name))
                 for name, one in fields
                 if one.type.kind == "primitive"
             }

@@ -7,6 +7,8 @@ that wrote them. A reading may catch a batch half copied; after the end of a pro
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -79,6 +81,8 @@ class WorkerCounters:
     reasons: dict[int, int]  # by number of the reason
     caps_met: dict[str, dict[str, int]]  # by cap and policy, in the chain file's words
     judges: dict[int, dict[str, int]]  # by NF: struct mb_judge_counters
+    packets_unsorted: int = 0  # of `packets`: it died before it counted them by kind
+    output_unfinished: int = 0  # packets: with the gate or in a buffer when it died
 
     def __add__(self, other: WorkerCounters) -> WorkerCounters:
         """What two workers counted."""
@@ -120,23 +124,47 @@ class WorkerPages:
             raise
         self._counters = MappedArea(counters_fd, lib.mb_worker_counters_size())
         self._page = ffi.cast("const struct mb_log_page *", self._log.base)
-        self._values = ffi.cast("const struct mb_stack_counters *", self._counters.base)
+        self._slots = ffi.cast("const struct mb_entry *", self._log.base + lib.MB_PAGE_SIZE)
+        self._slot_mask = log_slots - 1
+        self._copies = ffi.cast("const struct mb_counter_page *", self._counters.base)
+
+    @property
+    def _values(self) -> Any:
+        return self._copies.copies + (self._copies.current & 1)
 
     def value(self, name: str) -> int:
         """One row of counters.def, as of now."""
         return int(getattr(self._values, name))
 
     def counters(self) -> WorkerCounters:
-        """All of it, as of now."""
+        """All of it, when the worker has ended."""
+        values = self._values
+        rows = _scalars(values)
+        uncounted = self._uncounted(rows["entries"])
+        packets = self.last_packet
         return WorkerCounters(
-            values=_scalars(self._values),
-            published=_not_zero(self._values.published_by_type),
-            reasons=_not_zero(self._values.by_reason),
-            caps_met=_caps_met(self._values.caps_met),
-            judges={
-                index: _scalars(self._values.judges + index) for index in range(lib.MB_NFS_MAX)
-            },
+            values={**rows, "entries": rows["entries"] + uncounted.total(), "packets": packets},
+            published=_sums(_not_zero(values.published_by_type), uncounted),
+            reasons=_not_zero(values.by_reason),
+            caps_met=_caps_met(values.caps_met),
+            judges={index: _scalars(values.judges + index) for index in range(lib.MB_NFS_MAX)},
+            packets_unsorted=packets - rows["packets"],
         )
+
+    def _uncounted(self, counted: int) -> Counter[int]:
+        """Entries by type that NFs read, though the worker died before it could count them."""
+        return Counter(int(self._entry(sequence).type) for sequence in range(counted, self.head))
+
+    def _entry(self, sequence: int) -> Any:
+        return self._slots[sequence & self._slot_mask]
+
+    @property
+    def last_packet(self) -> int:
+        """The number of the last packet that the worker is known to have handled: NFs have all
+        events of those up to it, and of none behind it."""
+        head = self.head
+        told = int(self._entry(head - 1).packet) if head else 0
+        return max(told, self.value("packets"))
 
     def published(self, type_number: int) -> int:
         """Entries of this type, as of now."""
@@ -206,7 +234,7 @@ class NFPages:
         self._area.close()
 
 
-def _sums(one: dict[Name, int], other: dict[Name, int]) -> dict[Name, int]:
+def _sums(one: Mapping[Name, int], other: Mapping[Name, int]) -> dict[Name, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 

@@ -3,8 +3,9 @@
  * cap and policy, what each inline NF did at the gate, and what each NF in shadow would have done.
  *
  * The stack counts into a private struct of its own; the rows from log_waits on it leaves at 0,
- * they are the worker's. Once a batch the worker copies all into its counter page. Readers of the
- * page may see one batch's counters half copied.
+ * they are the worker's. Once a batch, when the log's head has moved, the worker copies all into its
+ * counter page. It has two copies there by turns, so that one is whole at whatever instruction it is
+ * killed; who reads while it runs may see the one that he reads be written again.
  */
 #ifndef MICROBOX_STACK_COUNTERS_H
 #define MICROBOX_STACK_COUNTERS_H
@@ -46,9 +47,11 @@ struct mb_shadow_counters {
                                  though it had no say */
 };
 
-/* The whole counter page. */
+/* The whole counter page. Written by the worker alone. */
 struct mb_counter_page {
-    struct mb_stack_counters stack;
+    uint64_t current; /* 0 or 1: which of `copies` was written last, and is whole */
+    uint8_t line0[56];
+    struct mb_stack_counters copies[2];
     struct mb_shadow_counters shadows[MB_NFS_MAX]; /* by index of the NF; zeros of one that was in
                                                       shadow never */
 };

@@ -160,10 +160,13 @@ static void publish_counters(struct mb_worker *worker) {
     counters.finished = worker->phase == PHASE_DONE;
 
     _Static_assert(sizeof counters % sizeof(uint64_t) == 0, "counters are 64-bit words");
+    struct mb_counter_page *page = worker->counters.base;
+    const uint64_t next = 1 - page->current;
     const uint64_t *words = (const uint64_t *)&counters;
-    uint64_t *page = worker->counters.base;
+    uint64_t *copy = (uint64_t *)&page->copies[next];
     for (size_t i = 0; i < sizeof counters / sizeof *words; i++)
-        mb_store_relaxed(&page[i], words[i]);
+        mb_store_relaxed(&copy[i], words[i]);
+    mb_store_release(&page->current, next);
     mb_worker_publish_shadows(worker);
 }
 

@@ -159,7 +159,8 @@ static void print_counters(const struct mb_worker *worker) {
     struct mb_area area = {0};
     if (mb_area_map(&area, mb_worker_counters_fd(worker), mb_worker_counters_size()) != 0)
         fail("counters", "cannot be mapped");
-    const struct mb_stack_counters *counters = area.base;
+    const struct mb_counter_page *page = area.base;
+    const struct mb_stack_counters *counters = &page->copies[page->current];
     const char *separator = "";
     printf("\"counters\": {");
 /* Times that the log was full depend on who runs when; chains on the hash's key, a random one. */

@@ -272,7 +272,8 @@ static inline struct mb_stack_counters counters(const struct bench *bench) {
     struct mb_area area = {0};
     assert_int_equal(
         mb_area_map(&area, mb_worker_counters_fd(bench->worker), mb_worker_counters_size()), 0);
-    const struct mb_stack_counters copy = *(const struct mb_stack_counters *)area.base;
+    const struct mb_counter_page *page = area.base;
+    const struct mb_stack_counters copy = page->copies[page->current];
     mb_area_destroy(&area);
     return copy;
 }

@@ -78,10 +78,10 @@ static void its_verdicts_are_counted_and_nothing_comes_of_them(void **state) {
     start_in_shadow(bench, 1, 1);
     run_to_the_end(bench);
     const struct mb_counter_page page = page_of(bench);
-    assert_int_equal(page.stack.output_packets, PACKETS);
-    assert_int_equal(page.stack.gate_dropped, 0);
-    assert_int_equal(page.stack.by_reason[MB_REASON_VERDICT_DROP], 0);
-    assert_int_equal(page.stack.judges[0].packets_dropped, 0);
+    assert_int_equal(page.copies[page.current].output_packets, PACKETS);
+    assert_int_equal(page.copies[page.current].gate_dropped, 0);
+    assert_int_equal(page.copies[page.current].by_reason[MB_REASON_VERDICT_DROP], 0);
+    assert_int_equal(page.copies[page.current].judges[0].packets_dropped, 0);
     assert_int_equal(page.shadows[0].judge.packets_dropped, PER_FLOW);
     assert_int_equal(page.shadows[0].flows, 1);
     assert_int_equal(page.shadows[0].dropped_already, 0);
@@ -95,8 +95,9 @@ static struct mb_judge_counters counted(void **state, struct rule rule, bool com
     run_to_the_end(bench);
     const struct mb_counter_page page = page_of(bench);
     *seen = bench->nf[0].seen;
-    assert_int_equal(page.stack.output_packets, is_shadow ? PACKETS : PACKETS - PER_FLOW);
-    return is_shadow ? page.shadows[0].judge : page.stack.judges[0];
+    assert_int_equal(page.copies[page.current].output_packets,
+                     is_shadow ? PACKETS : PACKETS - PER_FLOW);
+    return is_shadow ? page.shadows[0].judge : page.copies[page.current].judges[0];
 }
 
 /* The same NF, once for real and once in shadow: it sees the same and is counted alike. */
@@ -132,7 +133,7 @@ static void what_was_dropped_without_it_is_counted_apart(void **state) {
     start_in_shadow(bench, 2, 1 << 1);
     run_to_the_end(bench);
     const struct mb_counter_page page = page_of(bench);
-    assert_int_equal(page.stack.judges[0].packets_of_flows, PER_FLOW);
+    assert_int_equal(page.copies[page.current].judges[0].packets_of_flows, PER_FLOW);
     assert_int_equal(page.shadows[1].judge.packets_dropped, PER_FLOW);
     assert_int_equal(page.shadows[1].dropped_already, PER_FLOW);
 }
@@ -145,11 +146,11 @@ static void each_is_counted_as_if_it_were_alone(void **state) {
     start_in_shadow(bench, 3, 1 << 0 | 1 << 1);
     run_to_the_end(bench);
     const struct mb_counter_page page = page_of(bench);
-    assert_int_equal(page.stack.output_packets, PACKETS - PER_FLOW);
+    assert_int_equal(page.copies[page.current].output_packets, PACKETS - PER_FLOW);
     assert_int_equal(page.shadows[0].judge.packets_of_flows, PER_FLOW);
     assert_int_equal(page.shadows[1].judge.packets_dropped, PER_FLOW);
     assert_int_equal(page.shadows[0].dropped_already, 0);
-    assert_int_equal(page.stack.judges[2].packets_dropped, PER_FLOW);
+    assert_int_equal(page.copies[page.current].judges[2].packets_dropped, PER_FLOW);
 }
 
 static void packets_do_not_wait_for_it(void **state) {
@@ -173,7 +174,7 @@ static void one_that_dies_drops_nothing_and_is_counted_up_to_there(void **state)
     bench->nf[0].stands = true;
     run_to_the_end(bench);
     const struct mb_counter_page page = page_of(bench);
-    assert_int_equal(page.stack.output_packets, PACKETS);
+    assert_int_equal(page.copies[page.current].output_packets, PACKETS);
     assert_int_equal(page.shadows[0].judge.packets_dropped, 4); /* 1231231231 */
     assert_int_equal(page.shadows[0].judge.unjudged_passed, PACKETS - BATCH);
 }
@@ -187,8 +188,8 @@ static void a_promoted_nf_drops_from_the_pause_on(void **state) {
     run_to_the_end(bench);
     const struct mb_counter_page page = page_of(bench);
     assert_int_equal(page.shadows[0].judge.packets_dropped, 4); /* 1231231231 */
-    assert_int_equal(page.stack.judges[0].packets_dropped, PER_FLOW - 4);
-    assert_int_equal(page.stack.output_packets, PACKETS - PER_FLOW + 4);
+    assert_int_equal(page.copies[page.current].judges[0].packets_dropped, PER_FLOW - 4);
+    assert_int_equal(page.copies[page.current].output_packets, PACKETS - PER_FLOW + 4);
 }
 
 /* It sees nothing more of flows that it has judged in shadow. */
@@ -202,9 +203,9 @@ static void assert_flows_go_on_to_be_dropped(struct bench *bench, bool commands)
     const struct mb_counter_page page = page_of(bench);
     const uint64_t before = 3 * BATCH / FLOWS;
     assert_int_equal(page.shadows[0].judge.packets_of_flows, before);
-    assert_int_equal(page.stack.judges[0].packets_of_flows, PER_FLOW - before);
-    assert_int_equal(page.stack.judges[0].flows_dropped, 1);
-    assert_int_equal(page.stack.output_packets, PACKETS - PER_FLOW + before);
+    assert_int_equal(page.copies[page.current].judges[0].packets_of_flows, PER_FLOW - before);
+    assert_int_equal(page.copies[page.current].judges[0].flows_dropped, 1);
+    assert_int_equal(page.copies[page.current].output_packets, PACKETS - PER_FLOW + before);
 }
 
 static void flows_that_it_would_have_dropped_are_dropped_from_there_on(void **state) {
@@ -273,7 +274,7 @@ static void one_may_come_while_packets_flow(void **state) {
     mb_worker_resume(bench->worker);
     run_to_the_end(bench);
     const struct mb_counter_page page = page_of(bench);
-    assert_int_equal(page.stack.output_packets, PACKETS);
+    assert_int_equal(page.copies[page.current].output_packets, PACKETS);
     assert_int_equal(page.shadows[1].judge.packets_dropped, PER_FLOW - 3); /* 1231231231 */
     assert_int_equal(page.shadows[1].dropped_already, 0);
 }
