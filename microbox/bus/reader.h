@@ -240,8 +240,8 @@ bool mb_reader_is_inside_packet(const struct mb_reader *reader);
  * no more. */
 void mb_reader_worker_is_gone(struct mb_reader *reader);
 
-/* Behind mb_reader_worker_is_gone: so is NF `index`. Nobody waits for it; what it did not come to is
- * not judged. */
+/* Behind mb_reader_worker_is_gone: so is NF `index`. Nobody waits for it; what it did not come to
+ * is not judged. */
 void mb_reader_nf_is_gone(struct mb_reader *reader, uint32_t index);
 
 /* True when the worker is gone and all that there was for this NF is done. */

@@ -98,14 +98,18 @@ int mb_sink_flush(struct mb_sink *sink) {
     return sink->error;
 }
 
-struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]) {
-    const struct file_header header = {
+static struct file_header header_for(uint32_t link_type) {
+    return (struct file_header){
         .magic = MAGIC_NANOSECONDS,
         .version_major = 2,
         .version_minor = 4,
         .snap_length = SNAP_LENGTH,
         .link_type = link_type,
     };
+}
+
+/* Takes `fd`. */
+static struct mb_sink *create(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]) {
     struct mb_sink *sink = malloc(sizeof *sink);
     if (!sink) {
         snprintf(error, MB_ERROR_SIZE, "no memory for the output's buffer");
@@ -115,17 +119,88 @@ struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZ
     memset(sink, 0, offsetof(struct mb_sink, buffer));
     sink->fd = fd;
     sink->link_type = link_type;
-    size_t done;
-    const int result = write_fully(fd, (const uint8_t *)&header, sizeof header, &done);
-    if (result == 0) {
-        sink->file_size = sizeof header;
-        return sink;
-    }
-    snprintf(error, MB_ERROR_SIZE, "the output cannot be written: %s", strerror(-result));
-    close(fd);
+    return sink;
+}
+
+static struct mb_sink *refuse(struct mb_sink *sink, const char *what, int result,
+                              char error[MB_ERROR_SIZE]) {
+    snprintf(error, MB_ERROR_SIZE, "the output cannot be %s: %s", what, strerror(-result));
+    close(sink->fd);
     free(sink);
     return NULL;
 }
+
+struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]) {
+    const struct file_header header = header_for(link_type);
+    struct mb_sink *sink = create(fd, link_type, error);
+    if (!sink)
+        return NULL;
+    size_t done;
+    const int result = write_fully(fd, (const uint8_t *)&header, sizeof header, &done);
+    if (result != 0)
+        return refuse(sink, "written", result, error);
+    sink->file_size = sizeof header;
+    return sink;
+}
+
+/* --- going on in a file that is there --- */
+
+/* Counts the whole records among the first `length` bytes of the buffer. Returns where the last one
+ * ends. */
+static size_t count_records(struct mb_sink *sink, size_t length) {
+    size_t whole = 0;
+    while (length - whole >= sizeof(struct record_header)) {
+        struct record_header header;
+        memcpy(&header, sink->buffer + whole, sizeof header);
+        const uint64_t size = sizeof header + (uint64_t)header.length;
+        if (size > length - whole)
+            break;
+        whole += size;
+        sink->written++;
+        sink->written_bytes += header.length;
+    }
+    return whole;
+}
+
+/* Returns 0 or -errno. No record is longer than the buffer. */
+static int find_end(struct mb_sink *sink) {
+    size_t whole;
+    sink->file_size = sizeof(struct file_header);
+    do {
+        const ssize_t length = pread(sink->fd, sink->buffer, BUFFER_SIZE, (off_t)sink->file_size);
+        if (length < 0)
+            return -errno;
+        whole = count_records(sink, (size_t)length);
+        sink->file_size += whole;
+    } while (whole != 0);
+    return 0;
+}
+
+/* Returns 0 or -errno. */
+static int go_to_end(struct mb_sink *sink) {
+    const struct file_header header = header_for(sink->link_type);
+    struct file_header found = {0};
+    if (pread(sink->fd, &found, sizeof found, 0) < 0)
+        return -errno;
+    if (memcmp(&found, &header, sizeof header) != 0)
+        return -EPROTO;
+    const int result = find_end(sink);
+    if (result != 0)
+        return result;
+    if (ftruncate(sink->fd, (off_t)sink->file_size) != 0)
+        return -errno;
+    return fcntl(sink->fd, F_SETFL, O_APPEND) != 0 ? -errno : 0;
+}
+
+struct mb_sink *mb_sink_continue(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]) {
+    struct mb_sink *sink = create(fd, link_type, error);
+    if (!sink)
+        return NULL;
+    const int result = go_to_end(sink);
+    return result == 0 ? sink : refuse(sink, "continued", result, error);
+}
+
+/* --- writing --- */
 
 static int lose(struct mb_sink *sink, int error) {
     sink->lost++;

@@ -12,6 +12,11 @@ struct mb_sink;
  * closed. */
 struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]);
 
+/* Goes on in a file that another sink did not live to finish: behind its last whole record, which
+ * is looked for from the file's start; what follows that is cut off. What was written before counts
+ * as written by this one. `fd` has to be open for reading too; otherwise as mb_sink_open. */
+struct mb_sink *mb_sink_continue(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]);
+
 /* Appends a frame of `frame->length` bytes. Returns 0 or -errno. -EPROTOTYPE: the frame is of
  * another link type than the file, -EMSGSIZE: it is longer than a megabyte; it is counted as lost
  * and writing goes on. After any other error (-ENOSPC, ...) all later frames are counted as lost,

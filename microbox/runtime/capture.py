@@ -1,9 +1,10 @@
-"""Looks at the capture before anything is started: a wrong file is said at once."""
+"""The capture, looked at before anything is started: a wrong file is said at once. And the output."""
 
 from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from microbox._core import ffi, lib
@@ -43,7 +44,7 @@ def open_output(path: Path, capture: int) -> int:
 
     The capture itself is refused: it is mapped while the output is written.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC  # read where its writer does not finish it
     try:
         fd = os.open(path, flags, 0o666)
         if os.path.samestat(os.fstat(fd), os.fstat(capture)):
@@ -53,3 +54,23 @@ def open_output(path: Path, capture: int) -> int:
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
     return fd
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What is in an output."""
+
+    packets: int
+    bytes: int  # captured bytes of these packets
+
+
+def left_in_output(fd: int, link_type: int) -> Written:
+    """What a worker that died has written to its output; the part of a record behind that is cut
+    off. Raises InputError."""
+    complaint = ffi.new("char[]", lib.MB_ERROR_SIZE)
+    sink = lib.mb_sink_continue(os.dup(fd), link_type, complaint)
+    if sink == ffi.NULL:
+        raise InputError(ffi.string(complaint).decode(errors="replace"))
+    written = Written(int(lib.mb_sink_written(sink)), int(lib.mb_sink_written_bytes(sink)))
+    lib.mb_sink_close(sink)
+    return written

@@ -3,9 +3,9 @@
  * cap and policy, what each inline NF did at the gate, and what each NF in shadow would have done.
  *
  * The stack counts into a private struct of its own; the rows from log_waits on it leaves at 0,
- * they are the worker's. Once a batch, when the log's head has moved, the worker copies all into its
- * counter page. It has two copies there by turns, so that one is whole at whatever instruction it is
- * killed; who reads while it runs may see the one that he reads be written again.
+ * they are the worker's. Once a batch, when the log's head has moved, the worker copies all into
+ * its counter page. It has two copies there by turns, so that one is whole at whatever instruction
+ * it is killed; who reads while it runs may see the one that he reads be written again.
  */
 #ifndef MICROBOX_STACK_COUNTERS_H
 #define MICROBOX_STACK_COUNTERS_H

@@ -97,6 +97,7 @@ static void sharing_areas(void **state) {
 static void writing(void **state) {
     (void)state;
     every_call_fails(&(struct scenario){"sink", scenario_writes}, NULL);
+    every_call_fails(&(struct scenario){"sink that goes on", scenario_goes_on_writing}, NULL);
 }
 
 static void loading_a_module(void **state) {

@@ -79,6 +79,41 @@ static void frames_are_read_back_as_written(void **state) {
     close(fd);
 }
 
+/* Its writer was killed anywhere in a record; more than a buffer is there. */
+static void what_another_left_is_gone_on_with_behind_its_last_whole_record(void **state) {
+    (void)state;
+    enum { RECORD = 16 + FRAME_SIZE };
+    for (off_t cut = 1; cut <= RECORD; cut += 145) {
+        char error[MB_ERROR_SIZE];
+        const int fd = memory_file();
+        struct mb_sink *sink = open_sink(dup(fd));
+        for (uint64_t number = 0; number < 3000; number++)
+            assert_int_equal(write_frame(sink, number, ETHERNET), 0);
+        assert_int_equal(mb_sink_close(sink), 0);
+        assert_int_equal(ftruncate(fd, lseek(fd, 0, SEEK_END) - cut), 0);
+        sink = mb_sink_continue(dup(fd), ETHERNET, error);
+        assert_non_null(sink);
+        assert_int_equal(mb_sink_written(sink), 2999);
+        assert_int_equal(mb_sink_written_bytes(sink), 2999 * FRAME_SIZE);
+        for (uint64_t number = 2999; number < 6000; number++)
+            assert_int_equal(write_frame(sink, number, ETHERNET), 0);
+        assert_int_equal(mb_sink_close(sink), 0);
+        assert_int_equal(count_written(fd, MB_SOURCE_END), 6000);
+        close(fd);
+    }
+}
+
+static void what_no_sink_wrote_is_not_gone_on_with(void **state) {
+    (void)state;
+    char error[MB_ERROR_SIZE];
+    const int fd = memory_file();
+    assert_null(mb_sink_continue(dup(fd), ETHERNET, error));
+    assert_string_equal(error, "the output cannot be continued: Protocol error");
+    assert_int_equal(mb_sink_close(open_sink(dup(fd))), 0);
+    assert_null(mb_sink_continue(dup(fd), RAW, error)); /* of another link type */
+    close(fd);
+}
+
 static void frames_of_another_link_type_are_lost_and_counted(void **state) {
     (void)state;
     const int fd = memory_file();
@@ -162,6 +197,8 @@ static void an_output_that_cannot_be_written_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_are_read_back_as_written),
+        cmocka_unit_test(what_another_left_is_gone_on_with_behind_its_last_whole_record),
+        cmocka_unit_test(what_no_sink_wrote_is_not_gone_on_with),
         cmocka_unit_test(frames_of_another_link_type_are_lost_and_counted),
         cmocka_unit_test(a_frame_longer_than_the_buffer_is_lost_and_counted),
         cmocka_unit_test(a_time_past_2106_is_clamped),

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,11 +52,10 @@ static bool reads(const char *file, char error[MB_ERROR_SIZE]) {
     return is_well;
 }
 
-bool scenario_writes(const char *file, char error[MB_ERROR_SIZE]) {
-    enum { FRAMES = 30000 }; /* more than the sink keeps in its buffer */
+/* More frames than the sink keeps in its buffer. Closes it. NULL: it was not made. */
+static bool writes(struct mb_sink *sink, char error[MB_ERROR_SIZE]) {
+    enum { FRAMES = 30000 };
     static const uint8_t bytes[60];
-    (void)file;
-    struct mb_sink *sink = mb_sink_open(open("/dev/null", O_WRONLY | O_CLOEXEC), ETHERNET, error);
     if (sink == NULL)
         return false;
     const struct mb_frame frame = {
@@ -65,6 +65,24 @@ bool scenario_writes(const char *file, char error[MB_ERROR_SIZE]) {
         result = mb_sink_write(sink, &frame, bytes);
     const int closed = mb_sink_close(sink);
     return explain(result != 0 ? result : closed, error);
+}
+
+bool scenario_writes(const char *file, char error[MB_ERROR_SIZE]) {
+    (void)file;
+    return writes(mb_sink_open(open("/dev/null", O_WRONLY | O_CLOEXEC), ETHERNET, error), error);
+}
+
+bool scenario_goes_on_writing(const char *file, char error[MB_ERROR_SIZE]) {
+    (void)file;
+    char path[] = "/dev/shm/microbox-scenario-XXXXXX";
+    const int first = mkstemp(path);
+    const int second = open(path, O_RDWR | O_CLOEXEC);
+    unlink(path);
+    if (!writes(mb_sink_open(first, ETHERNET, error), error)) {
+        close(second);
+        return false;
+    }
+    return writes(mb_sink_continue(second, ETHERNET, error), error);
 }
 
 bool scenario_shares_areas(const char *file, char error[MB_ERROR_SIZE]) {

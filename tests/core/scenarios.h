@@ -23,6 +23,7 @@ extern const size_t capture_scenario_count;
 /* Areas, and the sink. The file is not read. */
 bool scenario_shares_areas(const char *file, char error[MB_ERROR_SIZE]);
 bool scenario_writes(const char *file, char error[MB_ERROR_SIZE]);
+bool scenario_goes_on_writing(const char *file, char error[MB_ERROR_SIZE]);
 /* `file`: a shared object. */
 bool scenario_loads_module(const char *file, char error[MB_ERROR_SIZE]);
 
