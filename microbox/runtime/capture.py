@@ -1,4 +1,4 @@
-"""The capture, looked at before anything is started: a wrong file is said at once. And the output."""
+"""The capture, looked at before all else: a wrong file is said at once. And the output."""
 
 from __future__ import annotations
 

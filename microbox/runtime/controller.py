@@ -30,6 +30,7 @@ from microbox.channel.messages import (
     Problem,
     Resumed,
     Stop,
+    WorkerGone,
 )
 from microbox.runtime.by_hand import ByHand
 from microbox.runtime.changes import Changes
@@ -179,6 +180,10 @@ class Controller:
         if self._starting is not None:
             self._starting.cancel()
             return
+        if self._running is not None and any(lane.is_lost for lane in self._running.lanes):
+            self._observer.note("stops: what is left is not read (once more to end at once)")
+            self._stop_all(self._running)
+            return
         self._observer.note("stops: reading what is left (once more to end at once)")
         self.stop("interrupted", "", SIGNALLED + signal_number)
 
@@ -188,6 +193,9 @@ class Controller:
         if self._ending.is_stopping or running is None:
             return
         self._ending.stop(ended, error, status)
+        self._stop_all(running)
+
+    def _stop_all(self, running: Running) -> None:
         for lane in running.lanes:
             self._stop_lane(lane)
 
@@ -259,6 +267,7 @@ class Controller:
             worker.kill()
             await worker.exited()
             lane.answers.end(error)
+            lane.is_lost = True
             self._worker_is_gone(lane, error)
         else:
             lane.answers.end(ChildError(worker.name, "is done: the input is over"))
@@ -293,14 +302,28 @@ class Controller:
             nf.child.kill()
 
     def _worker_is_gone(self, lane: Lane, error: ChildError) -> None:
-        """The input is over for everybody: nobody else can say so now."""
-        why = "did not move: it was ended" if lane.hangs else ""
-        message = f"the {lane.worker.name} {why}" if why else f"the {error}"
+        """Its log ends where it is: its NFs read up to there and finish. The input is over for all
+        other workers."""
         if self._ending.is_abrupt:
             return  # a person wanted it so
-        self._observer.note(f"error: {message}; the run ends here")
-        self._ending.is_stopping = False
-        self.stop("failed", message, FAILED)
+        why = f"the {lane.worker.name} did not move: it was ended" if lane.hangs else ""
+        message = f"{why or f'the {error}'} behind packet {lane.pages.last_packet:,}"
+        self._observer.note(f"error: {message}; NFs read what it left, and the run ends here")
+        self._tell_who_is_gone(lane)
+        self._ending.stop("failed", message, FAILED)
+        for other in self._lanes_with_workers():
+            self._stop_lane(other)
+
+    def _lanes_with_workers(self) -> list[Lane]:
+        running = self._running
+        return [lane for lane in running.lanes if lane.worker.is_alive] if running else []
+
+    def _tell_who_is_gone(self, lane: Lane) -> None:
+        """The worker would, but it is gone itself."""
+        gone = [nf.planned.index for nf in lane.nfs if nf.exit is not None]
+        for nf in lane.nfs:
+            if nf.exit is None:
+                self._tell(nf.child, WorkerGone(gone))
 
     async def _follow_one(self, lane: Lane, nf: RunningNF) -> None:
         try:
@@ -312,6 +335,8 @@ class Controller:
             pass  # it is gone: `exit` says how
         nf.exit = await nf.child.exited()
         nf.answers.end(ChildDied(nf.name, nf.exit))
+        if lane.is_lost:
+            self._tell_who_is_gone(lane)
         if nf.finished:
             self._note_exit(nf, nf.exit)
             return

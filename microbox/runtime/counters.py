@@ -92,6 +92,8 @@ class WorkerCounters:
             _sums(self.reasons, other.reasons),
             _merged(self.caps_met, other.caps_met),
             _merged(self.judges, other.judges),
+            self.packets_unsorted + other.packets_unsorted,
+            self.output_unfinished + other.output_unfinished,
         )
 
 

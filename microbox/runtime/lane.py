@@ -90,11 +90,13 @@ class Lane:
     answers: Answers  # of the worker
     areas: WorkerAreas
     shared: list[int]  # descriptors of log, capture and assembled datagrams
+    outputs: list[int]  # likewise of the output, where there is one
     pages: WorkerPages
     nfs: list[RunningNF]  # in the order of their indexes; those that died stay
     left: list[RunningNF] = field(default_factory=list)  # in order, or another took their place
     hangs: bool = False  # the worker did not move and was ended
     done: Done | None = None  # the worker's last word
+    is_lost: bool = False  # the worker is gone without it: the log ends where it is
 
     @property
     def all_nfs(self) -> list[RunningNF]:
@@ -106,5 +108,5 @@ class Lane:
         self.pages.close()
         for nf in self.all_nfs:
             nf.close()
-        for fd in self.shared:
+        for fd in (*self.shared, *self.outputs):
             os.close(fd)

@@ -117,7 +117,8 @@ class Launcher:
     async def _connect(
         self, plan: Plan, worker: Child, children: list[Child], areas: list[int]
     ) -> Lane:
-        worker_areas, (log, counters, *frames) = await self._start_worker(plan, worker)
+        outputs = self._open_outputs(plan.chain)
+        worker_areas, (log, counters, *frames) = await self._start_worker(plan, worker, outputs)
         for nf, area in zip(plan.nfs, areas, strict=True):
             await worker.send(Attach(nf.index, nf.shape, nf.fails_closed, nf.skips), [area])
         await worker.send(plan.subscribe())
@@ -141,32 +142,34 @@ class Launcher:
             answers=Answers(WORKER),
             areas=worker_areas,
             shared=[os.dup(fd) for fd in shared],
+            outputs=[os.dup(fd) for fd in outputs],
             pages=_worker_pages(plan, log, counters),
             nfs=nfs,
         )
 
-    async def _start_worker(self, plan: Plan, worker: Child) -> tuple[WorkerAreas, list[int]]:
+    def _open_outputs(self, chain: Chain) -> list[int]:
+        outputs = [open_output(chain.output, self._options.capture)] if chain.output else []
+        self._descriptors += outputs
+        return outputs
+
+    async def _start_worker(
+        self, plan: Plan, worker: Child, outputs: Sequence[int]
+    ) -> tuple[WorkerAreas, list[int]]:
         chain = plan.chain
-        capture = self._options.capture
-        outputs = [open_output(chain.output, capture)] if chain.output else []
-        try:
-            await worker.send(
-                StartWorker(
-                    input=str(chain.input),
-                    output=str(chain.output or ""),
-                    packet_limit=self._options.packet_limit,
-                    pace=self._options.pace,
-                    log_slots=plan.log_slots,
-                    settings=plan.settings,
-                    hosts=plan.hosts,
-                    modules=plan.worker_modules(),
-                    derived=plan.derived,
-                ),
-                [capture, *outputs],
-            )
-        finally:
-            for fd in outputs:
-                os.close(fd)
+        await worker.send(
+            StartWorker(
+                input=str(chain.input),
+                output=str(chain.output or ""),
+                packet_limit=self._options.packet_limit,
+                pace=self._options.pace,
+                log_slots=plan.log_slots,
+                settings=plan.settings,
+                hosts=plan.hosts,
+                modules=plan.worker_modules(),
+                derived=plan.derived,
+            ),
+            [self._options.capture, *outputs],
+        )
         areas, fds = await worker.expect(
             WorkerAreas, self._options.patience.start, "opening the capture"
         )

@@ -7,13 +7,14 @@ import itertools
 import json
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from microbox.events.catalog import Catalog
+from microbox.runtime.capture import left_in_output
 from microbox.runtime.counters import NFCounters, WorkerCounters
-from microbox.runtime.errors import FAILED
+from microbox.runtime.errors import FAILED, InputError
 from microbox.runtime.instances import by_nf
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.log_parts import merge_parts
@@ -80,7 +81,7 @@ def make_report(
     running: Running, options: RunOptions, ending: Ending, problems: list[ProblemReport]
 ) -> RunReport:
     """The report, when all processes have ended."""
-    workers = [lane.pages.counters() for lane in running.lanes]
+    workers = [_worker_counters(lane, ending) for lane in running.lanes]
     worker = functools.reduce(operator.add, workers)
     catalog = running.plan.catalog
     processes = [
@@ -121,9 +122,25 @@ def make_report(
     )
     for complaint in unmerged:
         ending.fail(complaint)
-    report.warnings += _warnings(report, running, ending)
+    report.warnings += _warnings(report, running, ending, worker.values["flows_active"])
     _judge(report, running, ending)
     return report
+
+
+def _worker_counters(lane: Lane, ending: Ending) -> WorkerCounters:
+    """What a worker counted; of a dead one's output, what is in the file."""
+    worker = lane.pages.counters()
+    if not (lane.is_lost and lane.outputs):
+        return worker
+    try:
+        left = left_in_output(lane.outputs[0], lane.areas.link_type)
+    except InputError as error:
+        ending.fail(str(error))
+        return worker
+    values = worker.values
+    due = values["output_packets"] + values["gate_waiting"] + worker.packets_unsorted
+    in_file = {"output_packets": left.packets, "output_bytes": left.bytes, "gate_waiting": 0}
+    return replace(worker, values={**values, **in_file}, output_unfinished=due - left.packets)
 
 
 def _judge(report: RunReport, running: Running, ending: Ending) -> None:
@@ -231,7 +248,7 @@ def _balances(
         *itertools.chain.from_iterable(map(_passed, running.lanes)),
         *_lagging(nfs),
         *_handled(counters, nfs),
-        *_commands(worker, counters),
+        *_commands(running, worker, counters),
         *_records(nfs),
     ]
 
@@ -239,6 +256,8 @@ def _balances(
 def _packets(worker: WorkerCounters) -> Balance:
     values = worker.values
     parts = [Term(values[f"packets_{kind}"], words) for kind, words in PACKET_KINDS.items()]
+    if worker.packets_unsorted:
+        parts.append(Term(worker.packets_unsorted, "handled last, when the worker died"))
     return Balance("packets", Term(values["packets"], "read"), parts)
 
 
@@ -252,6 +271,7 @@ def _output(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
         Term(values["gate_refused"], "dropped at a cap"),
         *_kept(values["gate_fragments_kept"]),
         Term(values["gate_waiting"], "without a verdict", is_loss=True),
+        *_lost_with_worker(worker.output_unfinished),
         Term(values["output_lost"], "that could not be written", is_loss=True),
     ]
     made = values["resets_made"]
@@ -261,6 +281,11 @@ def _output(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
 
 def _kept(fragments: int) -> list[Term]:
     return [Term(fragments, "fragments that cannot be translated")] if fragments else []
+
+
+def _lost_with_worker(packets: int) -> list[Term]:
+    words = "that the worker had not written when it died"
+    return [Term(packets, words, is_loss=True)] if packets else []
 
 
 def _written(translated: int) -> str:
@@ -331,7 +356,9 @@ def _handled(counters: list[NFCounters], nfs: list[NFReport]) -> Iterator[Balanc
             yield Balance(f"handlers of {nf.name}", total, parts)
 
 
-def _commands(worker: WorkerCounters, counters: list[NFCounters]) -> Iterator[Balance]:
+def _commands(
+    running: Running, worker: WorkerCounters, counters: list[NFCounters]
+) -> Iterator[Balance]:
     """What NFs said about flows, and what became of it."""
     sent = sum(nf.values["commands"] for nf in counters)
     values = worker.values
@@ -346,6 +373,9 @@ def _commands(worker: WorkerCounters, counters: list[NFCounters]) -> Iterator[Ba
         Term(values["commands_late"], "that came when their flow or the input had ended"),
         Term(values["commands_refused"], "that were not sound", is_loss=True),
     ]
+    if any(lane.is_lost for lane in running.lanes):
+        taken = sum(part.count for part in parts)
+        parts.append(Term(sent - taken, "that the worker had not taken when it died"))
     yield Balance("commands", Term(sent, "about flows"), parts)
 
 
@@ -428,7 +458,7 @@ def _timing(worker: WorkerCounters, nfs: list[NFCounters], seconds: float) -> Ti
     return Timing(round(seconds, 3), worker.values["packets"] / span, events / span)
 
 
-def _warnings(report: RunReport, running: Running, ending: Ending) -> list[str]:
+def _warnings(report: RunReport, running: Running, ending: Ending, live_flows: int) -> list[str]:
     source = report.input
     warnings = [f"{source.file}: {source.warning}"] if source.warning else []
     warnings += [
@@ -438,5 +468,8 @@ def _warnings(report: RunReport, running: Running, ending: Ending) -> list[str]:
     ]
     is_cut = any(lane.done is None for lane in running.lanes)
     if ending.is_stopping and is_cut and not ending.is_abrupt:
-        warnings.append("the worker was gone before the end: later packets were not looked at")
+        warnings.append(
+            "the worker was gone before the end: later packets were not looked at; "
+            f"{live_flows:,} flows were live, whose ends NFs were not told"
+        )
     return warnings

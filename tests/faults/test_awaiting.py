@@ -53,10 +53,14 @@ def test_after_ctrl_c_what_is_left_is_awaited(workbench: "Workbench") -> None:
 
 
 def test_told_to_stop_a_handler_is_cancelled_and_finish_called(workbench: "Workbench") -> None:
+    """As Ctrl-C does where the worker is dead."""
     code = AWAITS.replace("SECONDS", "1000")
     process = workbench.start("run", workbench.chain(workbench.nf("awaits", code)))
+    assert process.stderr is not None
     workbench.wait_for(workbench.folder / "going")
     os.kill(workbench.worker(), signal.SIGKILL)
+    assert "NFs read what it left" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
     workbench.end(process)
     nf = workbench.summary()["nfs"][0]
     assert nf["outcome"] == "finished"

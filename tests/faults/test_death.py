@@ -118,11 +118,41 @@ def test_when_the_worker_is_killed_the_chain_ends_with_what_it_has(
     result = workbench.end(process)
 
     assert result.returncode == 1
-    assert "the worker was killed by SIGKILL; the run ends here" in result.stderr
+    assert (
+        "the worker was killed by SIGKILL behind packet 12; NFs read what it left" in result.stderr
+    )
     summary = workbench.summary()
     assert summary["ended"] == "failed"
     assert {nf["outcome"] for nf in summary["nfs"]} == {"finished"}
+    assert [nf["summary"]["seen"] for nf in summary["nfs"]] == [PACKETS, PACKETS]
     assert workbench.processes() == {}
+
+
+DIES = """
+class Dies(NetworkFunction):
+    inline = True
+    @on("packet")
+    def see(self, event):
+        open("held", "w").write("yes")
+        while not os.path.exists("dead"):
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("on_failure", "seen"), [("open", PACKETS), ("closed", 0)])
+def test_an_nf_that_dies_behind_the_worker_is_not_waited_for(
+    workbench: "Workbench", on_failure: str, seen: int
+) -> None:
+    dies = {"nf": workbench.nf("dies", DIES), "on_failure": on_failure}
+    process = workbench.start("run", workbench.chain(dies, workbench.nf("count", COUNT)))
+    workbench.wait_for(workbench.folder / "held")
+    os.kill(workbench.worker(), signal.SIGKILL)
+    (workbench.folder / "dead").touch()
+    workbench.end(process)
+    dead, count = workbench.summary()["nfs"]
+    assert dead["outcome"] == "was killed by SIGKILL"
+    assert (count["outcome"], count["summary"]["seen"]) == ("finished", seen)
 
 
 def test_when_the_controller_is_killed_all_children_die(
