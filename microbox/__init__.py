@@ -1,7 +1,8 @@
 """Chains of network functions over one shared protocol stack.
 
 What an NF's author needs is here: derive from `NetworkFunction`, mark methods with `on`, `on_batch`
-and `every`, return a verdict. The names are loaded when they are first used.
+and `every`, return a verdict. So is what scripts and notebooks need: `read`, `events` and `run`.
+The names are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from microbox.api.columns import Columns
+    from microbox.api.events import events
+    from microbox.api.read import read
+    from microbox.api.results import Results
+    from microbox.api.run import run
     from microbox.nf.batch import Batch
     from microbox.nf.decorators import every, on, on_batch
     from microbox.nf.derived import event
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from microbox.nf.function import NetworkFunction
     from microbox.nf.parameters import parameter
     from microbox.nf.verdict import DROP, DROP_FLOW, PASS, PASS_FLOW, RESET, Verdict
+    from microbox.runtime.errors import RunError
 
     __version__: str
 
@@ -28,22 +35,31 @@ __all__ = [
     "PASS_FLOW",
     "RESET",
     "Batch",
+    "Columns",
     "Event",
     "Flow",
     "NetworkFunction",
     "ParameterError",
+    "Results",
+    "RunError",
     "TcpState",
     "Verdict",
     "__version__",
     "event",
+    "events",
     "every",
     "on",
     "on_batch",
     "parameter",
+    "read",
+    "run",
 ]
 
 _HOMES = {
     "Batch": "microbox.nf.batch",
+    "Columns": "microbox.api.columns",
+    "Results": "microbox.api.results",
+    "RunError": "microbox.runtime.errors",
     "Event": "microbox.nf.event",
     "Flow": "microbox.nf.event",
     "TcpState": "microbox.nf.event",
@@ -54,6 +70,8 @@ _HOMES = {
     "event": "microbox.nf.derived",
     "every": "microbox.nf.decorators",
     "parameter": "microbox.nf.parameters",
+    "read": "microbox.api.read",
+    "run": "microbox.api.run",
     "Verdict": "microbox.nf.verdict",
     "PASS": "microbox.nf.verdict",
     "DROP": "microbox.nf.verdict",
@@ -66,6 +84,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("microbox")
+    if name == "events":  # a folder, which can be called (microbox/events/__init__.py)
+        return importlib.import_module("microbox.events")
     if name not in _HOMES:
         raise AttributeError(f"module 'microbox' has no attribute '{name}'")
     value = getattr(importlib.import_module(_HOMES[name]), name)

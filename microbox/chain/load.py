@@ -77,14 +77,20 @@ def load_chain(path: Path, overrides: Overrides | None = None) -> Chain:
 def read_chain(path: Path, overrides: Overrides | None = None) -> Reading:
     """As `load_chain`, but keeps what is sound where something is wrong, so that the NFs
     themselves can be checked as well before anything is reported."""
-    file = str(path)
     try:
-        document = read_document(path.read_text(encoding="utf-8"), file)
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         return Reading(None, [_unreadable(path, error)])
     except UnicodeDecodeError as error:
         message = f"byte {error.start} is not UTF-8; expected a chain file (YAML text)"
-        return Reading(None, [ChainError(file, 1, 1, message)])
+        return Reading(None, [ChainError(str(path), 1, 1, message)])
+    return read_chain_text(text, path, overrides)
+
+
+def read_chain_text(text: str, path: Path, overrides: Overrides | None = None) -> Reading:
+    """As `read_chain`, of a text that stands at `path`, or might."""
+    try:
+        document = read_document(text, str(path))
     except ChainErrors as errors:
         return Reading(None, list(errors.errors))
     return _Loader(path, document, overrides or Overrides()).load()

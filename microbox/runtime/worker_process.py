@@ -84,6 +84,7 @@ def serve(channel: Channel) -> None:
     start, fds = _expect(channel, StartWorker)
     capture, *output = fds
     with (
+        _descriptor(capture),
         _source(capture, start.input) as source,
         _sink(output, start.output, source) as sink,
         _modules(start) as modules,
@@ -93,6 +94,15 @@ def serve(channel: Channel) -> None:
         _connect(channel, worker)
         _work(channel, worker)
         channel.send(_done(worker, sink, start.output))
+
+
+@contextlib.contextmanager
+def _descriptor(fd: int) -> Iterator[None]:
+    """Closes it at the end: a worker may be a thread of a process that goes on."""
+    try:
+        yield
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from microbox import DROP, Event, NetworkFunction, on, testing
+from microbox import DROP, Event, NetworkFunction, on
+from microbox.api import in_process
 from microbox.nf.errors import DefinitionError
 from microbox.nf.manifest import edits_of, is_inline
 from microbox.testing import RunFailed, run_nf
@@ -92,7 +93,7 @@ def test_what_leaves_depends_on_neither_the_log_nor_the_schedule(
     path = capture([frame for port in ports for frame in connection([b"a", b"b"], port=port)])
     outputs = []
     for slots in (4096, 4096, 65536):
-        monkeypatch.setattr(testing, "LOG_SLOTS", slots)
+        monkeypatch.setattr(in_process, "LOG_SLOTS", slots)
         outputs.append(run_nf([Hider, Late, Blocker], path).output)
     assert len(outputs[0]) == 7 * len(ports)
     assert outputs[0] == outputs[1] == outputs[2]

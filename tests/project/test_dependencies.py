@@ -29,6 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "chain": CORE | {"ffi", "channel", "nf"},
     "parsers": set(),
     "runtime": CORE | {"ffi", "channel", "confine", "nf", "chain", "parsers"},
+    "api": CORE | {"ffi", "channel", "confine", "nf", "chain", "parsers", "runtime"},
     "cli": CORE | {"ffi", "channel", "confine", "nf", "chain", "parsers", "runtime"},
     "nfs": set(),
 }

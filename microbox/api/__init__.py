@@ -1,0 +1,1 @@
+"""Captures as columns and events, and whole chains, from scripts and notebooks."""
