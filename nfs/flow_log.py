@@ -75,6 +75,7 @@ class FlowLog(NetworkFunction):
         if len(self.largest) == self.top and (not self.top or key < self.largest[0][:2]):
             return
         flow = {
+            "flow_id": event.flow.id,
             "protocol": event.flow.protocol,
             "source": endpoint(event.flow.source, event.flow.source_port),
             "destination": endpoint(event.flow.destination, event.flow.destination_port),

@@ -297,6 +297,7 @@ class Chain:
     utc: bool = False
     input_position: Position = NOWHERE
     modules: tuple[ChainModule, ...] = ()  # in the order in which they run
+    workers: int = 1  # each handles a part of the packets, with processes of all NFs of its own
 
     @property
     def base(self) -> Path:

@@ -149,6 +149,7 @@ class Load:
     on_error: str = "stop"  # "stop" | "skip"
     log_directory: str = ""  # "": describe only, nothing is written
     log_name: str = ""  # of its log file there
+    writes_part: bool = False  # of its log: others write to the same, so each line has its place
     utc: bool = False
     base: str = ""  # directory that relative paths among the parameters count from; "": where the
     # process runs

@@ -20,8 +20,10 @@ def detach(nf: str, /, *, run: Annotated[str, Parameter(name="--run")] = "") -> 
         The run, as `microbox ps` shows it, or the name of the chain file without its ending. May
         be left out where one chain runs.
     """
+    from microbox.runtime.by_hand import at_events
+
     asked = ask_run(run, "detach", nf)
     if isinstance(asked, int):
         return asked
-    print(f"{nf} leaves, after event {asked[1]['event']:,}")
+    print(f"{nf} leaves, after {at_events(asked[1]['events'])}")
     return 0

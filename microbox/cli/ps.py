@@ -49,23 +49,28 @@ def _print(found: list[dict[str, Any]]) -> None:
         table.add_column(column, justify="right" if column in numbers else "left")
     for run in found:
         share = run["file_read"] / max(run["file_size"], 1)
-        nfs = ", ".join(nf["name"] for nf in run["nfs"])
+        nfs = ", ".join(dict.fromkeys(nf["name"] for nf in run["nfs"]))
         counts = (f"{run[number]:,}" for number in numbers)
         table.add_row(*map(Text, (run["name"], run["doing"], f"{share:.0%}", *counts, nfs)))
+        for worker in run["workers"] if len(run["workers"]) > 1 else []:
+            share = worker["file_read"] / max(run["file_size"], 1)
+            counts = (f"{worker[number]:,}" for number in numbers)
+            table.add_row(*map(Text, (f"  {worker['name']}", "", f"{share:.0%}", *counts, "")))
     out = Console(highlight=False)
     out.print(table)
     for run in found:
         out.print(Text(f"\n{run['name']}: confinement of its NFs", style="bold"))
-        out.print(_confinements(run["nfs"]))
+        out.print(_confinements(run["nfs"], has_workers=len(run["workers"]) > 1))
 
 
-def _confinements(nfs: list[dict[str, Any]]) -> Table:
+def _confinements(nfs: list[dict[str, Any]], *, has_workers: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 3, 0, 0))
     for nf in nfs:
-        table.add_row(f"  {nf['name']}", str(nf["process"]), Text(_in_words(nf["in_force"])))
+        name = f"{nf['name']} of {nf['worker']}" if has_workers else nf["name"]
+        table.add_row(f"  {name}", str(nf["process"]), Text(_in_words(nf["in_force"])))
     return table
 
 

@@ -20,8 +20,10 @@ def reload(nf: str, /, *, run: Annotated[str, Parameter(name="--run")] = "") -> 
         The run, as `microbox ps` shows it, or the name of the chain file without its ending. May
         be left out where one chain runs.
     """
+    from microbox.runtime.by_hand import at_events
+
     asked = ask_run(run, "reload", nf)
     if isinstance(asked, int):
         return asked
-    print(f"{nf} was read anew, and runs from event {asked[1]['event']:,}")
+    print(f"{nf} was read anew, and runs from {at_events(asked[1]['events'])} on")
     return 0

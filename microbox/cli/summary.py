@@ -121,11 +121,7 @@ def _gate(report: RunReport, console: Console) -> None:
 
 
 def _nf_summary(nf: NFReport) -> list[str]:
-    values = {
-        key: value
-        for key, value in nf.summary.items()
-        if key != "top_flows" and value not in ({}, [])
-    }
+    values = {key: value for key, value in nf.summary.items() if value not in ({}, [])}
     if not values:
         return []
     return [f"{nf.name}: " + ", ".join(f"{key} {_value(each)}" for key, each in values.items())]

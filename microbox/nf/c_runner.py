@@ -119,7 +119,7 @@ class CRunner:
         config.log_path = self._text(str(log.path)) if log is not None else ffi.NULL
         config.log_fd = log.descriptor if log is not None else -1
         config.utc = utc
-        config.is_part_of_log = self._configure.share.count > 1
+        config.is_part_of_log = log is not None and log.is_part
         config.stops = self._stops
         runner = lib.mb_c_nf_create(config)
         if runner == ffi.NULL:

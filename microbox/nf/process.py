@@ -198,7 +198,8 @@ class NFProcess:
     ) -> AnyRunner:
         log = None
         if load.log_directory:
-            log = RecordFile(Path(load.log_directory) / load.log_name, self._log)
+            path = Path(load.log_directory) / load.log_name
+            log = RecordFile(path, self._log, load.writes_part)
         return runner_of(
             function,
             reader,

@@ -3,7 +3,7 @@
     {"timestamp": 1700000000.123456789, "flow_id": 17, "src_ip": "10.0.0.1", ...}
 
 Names are EVE's where the meaning is the same. Times are exact: nanoseconds do not fit a double, so
-the number is written digit by digit. Where several instances share out an NF's flows, each writes
+the number is written digit by digit. Where several processes share out an NF's flows, each writes
 a part of its log, with the place of each line in front of it (runtime/log_parts.py).
 
 What cannot be written (a full disk) is counted and told once; the file always ends with a whole
@@ -40,21 +40,20 @@ class RecordFile:
 
     path: Path
     descriptor: int = -1
+    is_part: bool = False  # of a log that several processes write: each line has its place in front
 
 
 class RecordLog:
     """One NF's log file, made at its first line; or made before, by whoever may."""
 
-    def __init__(
-        self, file: RecordFile, *, utc: bool, tell: Callable[[str], None], is_part: bool = False
-    ) -> None:
+    def __init__(self, file: RecordFile, *, utc: bool, tell: Callable[[str], None]) -> None:
         """`utc`: times as text instead of numbers. `tell` gets a sentence when writing fails."""
         self.path = file.path
         self._made = file.descriptor
         self.written = 0  # lines in the file
         self.lost = 0  # lines that could not be written
         self._utc = utc
-        self.is_part = is_part
+        self.is_part = file.is_part
         self._place = 0
         self._tell = tell
         self._fd = -1

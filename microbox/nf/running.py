@@ -39,8 +39,7 @@ def runner_of(  # noqa: PLR0913 (all that an NF needs to run, put together once)
     def warn(message: str) -> None:
         tell(Problem("warning", message))
 
-    is_part = configure.share.count > 1
-    records = RecordLog(log, utc=utc, tell=warn, is_part=is_part) if log is not None else None
+    records = RecordLog(log, utc=utc, tell=warn) if log is not None else None
     return runner_class(type(function))(
         function,
         reader,

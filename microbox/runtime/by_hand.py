@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
-from microbox.runtime.changes import Changes
+from microbox.runtime.changes import Changes, Member
 from microbox.runtime.control import Change, ControlError
-from microbox.runtime.lane import Lane, RunningNF
+from microbox.runtime.lane import RunningNF
 from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer
 from microbox.runtime.pause import ChangeError
@@ -32,45 +34,67 @@ class ByHand:
 
     async def detach(self, name: str) -> dict[str, Any]:
         """The NF finishes, and the chain goes on without it."""
-        lane, nf = self._named(name)
-        readers = [one.name for one in lane.nfs if nf.planned.index in one.planned.reads]
+        found = self._named(name)
+        index = found[0][1].planned.index
+        readers = [one.name for one in self._running.plan.nfs if index in one.reads]
         if readers:
             raise ControlError(f"{', '.join(readers)} reads what {name} publishes")
         try:
-            head = await self._changes.leave(lane, nf)
+            heads = await self._changes.leave(found)
         except (ChangeError, ChildError) as error:
             raise ControlError(f"{name} stays: {error}") from None
-        self._observer.note(f"{name} leaves, after event {head:,}")
-        return {"event": head}
+        self._observer.note(f"{name} leaves, after {at_events(heads)}")
+        return {"events": heads}
 
     async def reload(self, name: str) -> dict[str, Any]:
         """A new process of the NF, its file read anew, takes over from the old one at one event."""
-        lane, nf = self._named(name)
+        found = self._named(name)
         try:
-            renewed = await self._starter.start_again(self._running, lane, nf)
+            renewed = await self._started_again(found)
         except ChildFailed as error:
             raise ControlError(_in_full(error)) from None
         except (ChildError, OSError) as error:
             raise ControlError(f"{name} goes on as it was: {error}") from None
         try:
-            head = await self._changes.hand_over(lane, nf, renewed)
+            heads = await self._changes.hand_over(found, renewed)
         except (ChangeError, ChildError) as error:
-            renewed.child.kill()
+            for nf in renewed:
+                nf.child.kill()
             raise ControlError(f"{name} goes on as it was: {error}") from None
-        self._observer.note(f"{name} was read anew and runs from event {head:,} on")
-        return {"event": head}
+        self._observer.note(f"{name} was read anew and runs from {at_events(heads)} on")
+        return {"events": heads}
 
-    def _named(self, name: str) -> tuple[Lane, RunningNF]:
-        found = ((lane, nf) for lane in self._running.lanes for nf in lane.nfs if nf.name == name)
-        lane, nf = next(found, (None, None))
-        if lane is None or nf is None:
-            names = ", ".join(one.name for one in self._running.nfs)
+    async def _started_again(self, members: list[Member]) -> list[RunningNF]:
+        """A new process for each lane. Raises ChildError, OSError, with none of them left."""
+        starting = (self._starter.start_again(self._running, lane, nf) for lane, nf in members)
+        results = await asyncio.gather(*starting, return_exceptions=True)
+        started = [one for one in results if isinstance(one, RunningNF)]
+        for failed in results:
+            if isinstance(failed, BaseException):
+                for nf in started:
+                    nf.child.kill()
+                raise failed
+        return started
+
+    def _named(self, name: str) -> list[Member]:
+        """The NF's process in each lane, and the lane."""
+        lanes = self._running.lanes
+        found = [(lane, nf) for lane in lanes for nf in lane.nfs if nf.planned.name == name]
+        if not found:
+            names = ", ".join(one.name for one in self._running.plan.nfs)
             raise ControlError(f"there is no NF '{name}'; expected one of: {names}")
-        if not nf.child.is_alive:
-            raise ControlError(f"{name} {nf.outcome}")
-        if nf.planned.spread is not None:
+        for _, nf in found:
+            if not nf.child.is_alive:
+                raise ControlError(f"{nf.name} {nf.outcome}")
+        if found[0][1].planned.spread is not None:
             raise ControlError(f"{name} is one of several instances: they come and go together")
-        return lane, nf
+        return found
+
+
+def at_events(heads: Sequence[int]) -> str:
+    """Where in the logs of all lanes, for people."""
+    numbers = ", ".join(f"{head:,}" for head in heads)
+    return f"event {numbers}" if len(heads) == 1 else f"events {numbers} of the workers"
 
 
 def _in_full(error: ChildFailed) -> str:

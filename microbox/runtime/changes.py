@@ -12,9 +12,12 @@ from microbox.chain.plan import Plan
 from microbox.channel.messages import Attach, Begin, Detach, Met, Neighbour, Stop, Subscribe
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.neighbours import neighbours
-from microbox.runtime.pause import paused
+from microbox.runtime.pause import all_paused, paused
 from microbox.runtime.running import Running
 from microbox.runtime.supervisor import ChildError, ChildHangs
+
+Member = tuple[Lane, RunningNF]
+"""One of the processes of an NF, which has one in each lane."""
 
 MAPPING = "it maps what another NF shares"
 
@@ -34,7 +37,8 @@ class Changes:
         Raises ChangeError, ChildError: it did not come.
         """
         plan = self._running.plan
-        async with self._lock, self._paused(lane) as head:
+        patience = self._running.options.patience.pause
+        async with self._lock, paused(lane, patience) as head:
             nfs = [one for one in lane.nfs if one.planned.index != newcomer.planned.index]
             nfs = _in_order([*nfs, newcomer])
             died = lane.pages.gone_at(newcomer.planned.index)
@@ -48,44 +52,56 @@ class Changes:
             await newcomer.child.send(Begin())
         return head
 
-    async def leave(self, lane: Lane, nf: RunningNF) -> int:
-        """The NF leaves; it is told to finish when the chain goes on. Returns the head of the log
-        there. Raises ChangeError, ChildError."""
+    async def leave(self, members: Sequence[Member]) -> list[int]:
+        """The NF leaves; it is told to finish when the chain goes on. Returns the heads of the
+        logs there. Raises ChangeError, ChildError."""
         running = self._running
-        async with self._lock, self._paused(lane) as head:
-            nfs = [one for one in lane.nfs if one is not nf]
-            await self._let_leave(lane, nf)
-            await lane.worker.send(_subscriptions(running.plan, nfs))
-        lane.nfs = nfs
-        lane.left.append(nf)
-        running.plan = replace(running.plan, nfs=[one.planned for one in nfs])
-        await nf.child.send(Stop())
-        return head
+        async with self._lock, self._all_paused(members) as heads:
+            for lane, nf in members:
+                await self._let_leave(lane, nf)
+                await lane.worker.send(_subscriptions(running.plan, _without(nf, lane)))
+        for lane, nf in members:
+            lane.nfs = _without(nf, lane)
+            lane.left.append(nf)
+        index = members[0][1].planned.index
+        remaining = [one for one in running.plan.nfs if one.index != index]
+        running.plan = replace(running.plan, nfs=remaining)
+        for _, nf in members:
+            await nf.child.send(Stop())
+        return heads
 
-    async def hand_over(self, lane: Lane, old: RunningNF, newcomer: RunningNF) -> int:
-        """The NF takes the place of one that lives: at one event, and not before that has finished.
-        Returns the head of the log there. Raises ChangeError, ChildError: the old one goes on."""
+    async def hand_over(
+        self, members: Sequence[Member], newcomers: Sequence[RunningNF]
+    ) -> list[int]:
+        """The NF's new processes, one for each member, take the places of those that live: in each
+        lane at one event, and not before the old one has finished. Returns the heads of the logs
+        there. Raises ChangeError, ChildError: the old ones go on."""
+        async with self._lock, self._all_paused(members) as heads:
+            for (lane, old), newcomer, head in zip(members, newcomers, heads, strict=True):
+                newcomer.lives.joined = head
+                await self._replace(lane, old, newcomer)
+        for (lane, old), newcomer in zip(members, newcomers, strict=True):
+            lane.nfs = _in_order([*_without(old, lane), newcomer])
+            lane.left.append(old)
+            self._follow(lane, newcomer)
+            with contextlib.suppress(ChildError):  # whoever follows it says how it went
+                await newcomer.child.send(Begin())
+        return heads
+
+    async def _replace(self, lane: Lane, old: RunningNF, newcomer: RunningNF) -> None:
         running = self._running
-        async with self._lock, self._paused(lane) as head:
-            nfs = _in_order([*(one for one in lane.nfs if one is not old), newcomer])
-            newcomer.lives.joined = head
-            old.is_replaced = True
-            await self._introduce(running.plan, newcomer, nfs)
-            await self._let_leave(lane, old)
-            with contextlib.suppress(ChildError):
-                await old.child.send(Stop())
-            await old.child.exited(running.options.patience.stop)
-            await self._attach(lane, newcomer)
-            await lane.worker.send(_subscriptions(running.plan, nfs))
-        lane.nfs = nfs
-        lane.left.append(old)
-        self._follow(lane, newcomer)
-        with contextlib.suppress(ChildError):  # whoever follows it says how it went
-            await newcomer.child.send(Begin())
-        return head
+        nfs = _in_order([*_without(old, lane), newcomer])
+        old.is_replaced = True
+        await self._introduce(running.plan, newcomer, nfs)
+        await self._let_leave(lane, old)
+        with contextlib.suppress(ChildError):
+            await old.child.send(Stop())
+        await old.child.exited(running.options.patience.stop)
+        await self._attach(lane, newcomer)
+        await lane.worker.send(_subscriptions(running.plan, nfs))
 
-    def _paused(self, lane: Lane) -> AbstractAsyncContextManager[int]:
-        return paused(lane, self._running.options.patience.pause)
+    def _all_paused(self, members: Sequence[Member]) -> AbstractAsyncContextManager[list[int]]:
+        return all_paused((lane for lane, _ in members), self._running.options.patience.pause)
 
     async def _let_leave(self, lane: Lane, nf: RunningNF) -> None:
         nf.leaves = True
@@ -131,6 +147,10 @@ class Changes:
             catches_up=planned.supervision.catches_up,
         )
         await lane.worker.send(message, [newcomer.area])
+
+
+def _without(nf: RunningNF, lane: Lane) -> list[RunningNF]:
+    return [one for one in lane.nfs if one is not nf]
 
 
 def _in_order(nfs: Sequence[RunningNF]) -> list[RunningNF]:

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
 from microbox.chain.model import Chain
+from microbox.chain.plan import Plan
 from microbox.channel.messages import (
     Accused,
     Begin,
@@ -39,10 +40,12 @@ from microbox.runtime.control import ControlError, ControlServer, run_name
 from microbox.runtime.errors import FAILED, SIGNALLED, Interrupted
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.launch import Launcher
+from microbox.runtime.machine import available_memory, processors, warnings_about_workers
 from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer, Reading
+from microbox.runtime.output_parts import merge_output
 from microbox.runtime.problems import Problems
-from microbox.runtime.progress import nf_status, reading
+from microbox.runtime.progress import nf_status, reading, worker_status
 from microbox.runtime.report import RunReport
 from microbox.runtime.restart import Restarts
 from microbox.runtime.results import Ending, make_report
@@ -92,7 +95,7 @@ class Controller:
         with self._signals():
             try:
                 self._running = await self._start()
-                for warning in warnings_about(self._starter.confined):
+                for warning in self._warnings(self._running.plan):
                     self._observer.note(f"warning: {warning}")
                 self._changes = Changes(self._running, self._follow_nf)
                 self._restarts = Restarts(
@@ -105,6 +108,7 @@ class Controller:
                 self._by_hand = ByHand(self._running, self._starter, self._changes, self._observer)
                 async with self._control():
                     await self._follow(self._running)
+                await self._merge_output(self._running)
                 return make_report(
                     self._running, self._options, self._ending, self._problems.reports()
                 )
@@ -113,6 +117,22 @@ class Controller:
                 self._starter.close()
                 if self._running is not None:
                     self._running.close()
+
+    def _warnings(self, plan: Plan) -> list[str]:
+        about_workers = warnings_about_workers(
+            plan, processors=processors(), available=available_memory()
+        )
+        return [*warnings_about(self._starter.confined), *about_workers]
+
+    async def _merge_output(self, running: Running) -> None:
+        """Of several workers, each of which has written a part."""
+        parts = [fd for lane in running.lanes for fd in lane.outputs]
+        if len(parts) <= 1:
+            return
+        link_type = running.lanes[0].areas.link_type
+        complaint = await asyncio.to_thread(merge_output, parts, running.output[0], link_type)
+        if complaint:
+            self._ending.fail(f"{running.chain.output}: {complaint}")
 
     # --- the control socket ---
 
@@ -148,7 +168,8 @@ class Controller:
             "chain": self._chain.file,
             "input": str(self._chain.input),
             **dataclasses.asdict(self._reading(running)),
-            "nfs": [nf_status(nf) for nf in running.nfs],
+            "workers": [worker_status(lane) for lane in running.lanes],
+            "nfs": [nf_status(lane, nf) for lane in running.lanes for nf in lane.nfs],
         }
 
     def _stop_on_request(self) -> dict[str, Any]:
@@ -306,8 +327,9 @@ class Controller:
         other workers."""
         if self._ending.is_abrupt:
             return  # a person wanted it so
-        why = f"the {lane.worker.name} did not move: it was ended" if lane.hangs else ""
-        message = f"{why or f'the {error}'} behind packet {lane.pages.last_packet:,}"
+        how = f"{lane.worker.name} did not move: it was ended" if lane.hangs else str(error)
+        who = f"the {how}" if lane.partition.is_whole else how
+        message = f"{who} behind packet {lane.pages.last_packet:,}"
         self._observer.note(f"error: {message}; NFs read what it left, and the run ends here")
         self._tell_who_is_gone(lane)
         self._ending.stop("failed", message, FAILED)
@@ -376,8 +398,10 @@ class Controller:
             self._observer.note(f"error: {nf.name} {nf.outcome}{rest}")
             return
         failed = nf.failure.failed
-        if not self._problems.knows(nf.name, failed.error):
-            self._take_problem(nf.name, Problem("error", failed.error, traceback=failed.traceback))
+        if not self._problems.knows(nf.planned.name, failed.error):
+            self._take_problem(
+                nf.planned.name, Problem("error", failed.error, traceback=failed.traceback)
+            )
         if nf.planned.on_error == "stop":
             self.stop("failed", f"{nf.name} {nf.outcome}", FAILED)
         self._ending.fail(f"{nf.name} {nf.outcome}")
@@ -390,7 +414,7 @@ class Controller:
         running = self._running
         if running is None or problem.severity != "error":
             return
-        stops = any(nf.name == name and nf.planned.on_error == "stop" for nf in running.nfs)
+        stops = any(nf.name == name and nf.on_error == "stop" for nf in running.plan.nfs)
         if stops and not self._ending.is_stopping:
             self._observer.note(f"the chain stops, since {name} raised (on_error: stop)")
             where = f" in {problem.handler}()" if problem.handler else ""

@@ -84,18 +84,6 @@ class WorkerCounters:
     packets_unsorted: int = 0  # of `packets`: it died before it counted them by kind
     output_unfinished: int = 0  # packets: with the gate or in a buffer when it died
 
-    def __add__(self, other: WorkerCounters) -> WorkerCounters:
-        """What two workers counted."""
-        return WorkerCounters(
-            _sums(self.values, other.values),
-            _sums(self.published, other.published),
-            _sums(self.reasons, other.reasons),
-            _merged(self.caps_met, other.caps_met),
-            _merged(self.judges, other.judges),
-            self.packets_unsorted + other.packets_unsorted,
-            self.output_unfinished + other.output_unfinished,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class NFCounters:
@@ -238,12 +226,6 @@ class NFPages:
 
 def _sums(one: Mapping[Name, int], other: Mapping[Name, int]) -> dict[Name, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
-
-
-def _merged(
-    one: dict[Name, dict[str, int]], other: dict[Name, dict[str, int]]
-) -> dict[Name, dict[str, int]]:
-    return {name: _sums(one.get(name, {}), other.get(name, {})) for name in {**one, **other}}
 
 
 def _scalars(counters: Any) -> dict[str, int]:

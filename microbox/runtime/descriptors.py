@@ -12,21 +12,24 @@ from microbox.runtime.errors import RunError
 ALWAYS = 64
 """The controller's own: streams, event loop, sockets, capture, output, the worker's areas."""
 
-OF_ONE_NF = 12
-"""Its channel, pipes and pidfd, its area, what its start takes for a moment."""
+OF_ONE_PROCESS = 12
+"""An NF's, or a further worker's: its channel, pipes and pidfd, its areas, what its start takes for
+a moment."""
 
 
-def provide_descriptors(nfs: int) -> None:
+def provide_descriptors(nfs: int, workers: int = 1) -> None:
     """Raises this process's limit as far as it needs and may. Raises RunError where that is not
-    enough for a chain of `nfs` NFs."""
-    needed = ALWAYS + OF_ONE_NF * nfs
+    enough for a chain of `nfs` NFs, which each worker has processes of."""
+    processes = nfs * workers
+    needed = ALWAYS + OF_ONE_PROCESS * (processes + workers - 1)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _is_within(needed, soft):
         return
     if not _is_within(needed, hard):
+        what = "NFs" if workers == 1 else f"processes of NFs, for {workers} workers,"
         raise RunError(
-            f"{nfs} NFs take up to {needed:,} open files, but no more than {hard:,} are allowed; "
-            f"raise the limit: ulimit -n {needed}"
+            f"{processes} {what} take up to {needed:,} open files, but no more than {hard:,} are "
+            f"allowed; raise the limit: ulimit -n {needed}"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 

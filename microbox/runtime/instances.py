@@ -1,14 +1,16 @@
-"""Of several processes that share out an NF's flows: the report of the NF as a whole."""
+"""Of several processes that share out an NF's flows, as instances or for several workers: the
+report of the NF as a whole."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from microbox.chain.plan import PlannedNF
 from microbox.runtime.report import GateReport, NFReport
+from microbox.runtime.totals import sums
 
 _MISSING = object()
 
@@ -19,55 +21,72 @@ def by_nf(nfs: Sequence[PlannedNF], reports: Sequence[NFReport], directory: Path
     for nf, report in zip(nfs, reports, strict=True):
         entries.setdefault(nf.entry, []).append(report)
     return [
-        together(entry, processes, directory) if len(processes) > 1 else processes[0]
+        _of_instances(entry, processes, directory) if len(processes) > 1 else processes[0]
         for entry, processes in entries.items()
     ]
 
 
-def together(entry: str, instances: list[NFReport], directory: Path) -> NFReport:
-    """What all instances of an NF did."""
-    first = instances[0]
+def _of_instances(entry: str, instances: list[NFReport], directory: Path) -> NFReport:
+    ill = next((one for one in instances if not one.is_well), None)
     log = f"{entry}.jsonl"
-    return NFReport(
+    return replace(
+        together(instances),
         name=entry,
-        source=first.source,
-        added_because=first.added_because,
-        outcome=_outcome(instances),
-        restarts=sum(one.restarts for one in instances),
-        matched=sum(one.matched for one in instances),
-        handled=sum(one.handled for one in instances),
-        raised=sum(one.raised for one in instances),
-        lost=sum(one.lost for one in instances),
-        published=_sums(one.published for one in instances),
-        alerts=sum(one.alerts for one in instances),
-        verdicts=_sums(one.verdicts for one in instances),
-        gate=_gate([one.gate for one in instances if one.gate]),
-        records=sum(one.records for one in instances),
-        records_lost=sum(one.records_lost for one in instances),
+        outcome=f"{ill.name} {ill.outcome}" if ill else instances[0].outcome,
         log=log if (directory / log).exists() else "",
-        summary=merged([one.summary for one in instances if one.summary]),
         instances=instances,
     )
 
 
-def _outcome(instances: list[NFReport]) -> str:
-    """Of those that did not end well, the first one's."""
-    ill = next((one for one in instances if not one.is_well), None)
-    return f"{ill.name} {ill.outcome}" if ill else instances[0].outcome
+def of_all_lanes(
+    nfs: Sequence[PlannedNF], lanes: Mapping[str, Sequence[NFReport]], directory: Path
+) -> list[NFReport]:
+    """Of the same NFs' processes in each lane, in the same order, by the name of the lane's worker:
+    one report for each process that there would be with one worker."""
+    if len(lanes) == 1:
+        return [*next(iter(lanes.values()))]
+    return [
+        _of_one_nf(nf, dict(zip(lanes, processes, strict=True)), directory)
+        for nf, processes in zip(nfs, zip(*lanes.values(), strict=True), strict=True)
+    ]
 
 
-def _sums(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for one in counts:
-        total.update(one)
-    return dict(total)
+def _of_one_nf(nf: PlannedNF, processes: Mapping[str, NFReport], directory: Path) -> NFReport:
+    ill = ((worker, one) for worker, one in processes.items() if not one.is_well)
+    outcome = next((f"{one.outcome} ({worker})" for worker, one in ill), "")
+    total = together([*processes.values()])
+    part, log = f"{nf.name}.part", f"{nf.name}.jsonl"
+    if nf.spread:
+        log = part if total.records else ""
+    elif not (directory / log).exists():
+        log = ""
+    return replace(total, outcome=outcome or total.outcome, log=log)
+
+
+def together(processes: Sequence[NFReport]) -> NFReport:
+    """What all these processes of an NF did; the rest is the first one's."""
+    return replace(
+        processes[0],
+        restarts=sum(one.restarts for one in processes),
+        matched=sum(one.matched for one in processes),
+        handled=sum(one.handled for one in processes),
+        raised=sum(one.raised for one in processes),
+        lost=sum(one.lost for one in processes),
+        published=sums(one.published for one in processes),
+        alerts=sum(one.alerts for one in processes),
+        verdicts=sums(one.verdicts for one in processes),
+        gate=_gate([one.gate for one in processes if one.gate]),
+        records=sum(one.records for one in processes),
+        records_lost=sum(one.records_lost for one in processes),
+        summary=merged([one.summary for one in processes if one.summary]),
+    )
 
 
 def _gate(gates: list[GateReport]) -> GateReport | None:
     if not gates:
         return None
     return GateReport(
-        packets=_sums(one.packets for one in gates),
+        packets=sums(one.packets for one in gates),
         flows_dropped=sum(one.flows_dropped for one in gates),
         flows_reset=sum(one.flows_reset for one in gates),
         passed_unjudged=sum(one.passed_unjudged for one in gates),
@@ -75,9 +94,12 @@ def _gate(gates: list[GateReport]) -> GateReport | None:
 
 
 def merged(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What finish() said in all instances: whole numbers are added, mappings merged, lists put one
-    behind the other. What is equal everywhere stays; anything else is left to the instances."""
-    names = dict.fromkeys(name for one in summaries for name in one)
+    """What finish() said in all processes: whole numbers are added, mappings merged, lists put one
+    behind the other. What is equal everywhere stays; anything else is left out. Names that were in
+    alphabetical order stay so."""
+    names = list(dict.fromkeys(name for one in summaries for name in one))
+    if all([*one] == sorted(one) for one in summaries):
+        names.sort()
     values = {name: _merged([one[name] for one in summaries if name in one]) for name in names}
     return {name: value for name, value in values.items() if value is not _MISSING}
 

@@ -9,9 +9,8 @@ from microbox.chain.plan import PlannedNF
 from microbox.channel.messages import Confined, Done, Finished, WorkerAreas
 from microbox.runtime.answers import Answers
 from microbox.runtime.counters import NFCounters, NFPages, WorkerPages
+from microbox.runtime.partition import Partition
 from microbox.runtime.supervisor import Child, ChildFailed, Exit
-
-WORKER = "worker"
 
 
 @dataclass(eq=False, slots=True)
@@ -44,8 +43,8 @@ class RunningNF:
 
     @property
     def name(self) -> str:
-        """The instance's name."""
-        return self.planned.name
+        """The process's name, for people."""
+        return self.child.name
 
     @property
     def outcome(self) -> str:
@@ -86,11 +85,12 @@ class RunningNF:
 class Lane:
     """What the controller holds of one worker. Lanes share no memory but the capture."""
 
+    partition: Partition
     worker: Child
     answers: Answers  # of the worker
     areas: WorkerAreas
     shared: list[int]  # descriptors of log, capture and assembled datagrams
-    outputs: list[int]  # likewise of the output, where there is one
+    outputs: list[int]  # likewise of what the worker writes, where there is an output
     pages: WorkerPages
     nfs: list[RunningNF]  # in the order of their indexes; those that died stay
     left: list[RunningNF] = field(default_factory=list)  # in order, or another took their place

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from microbox.chain.additions import next_addition
@@ -30,15 +31,35 @@ from microbox.runtime.answers import Answers
 from microbox.runtime.capture import open_output
 from microbox.runtime.counters import AreaError, WorkerPages
 from microbox.runtime.errors import RunError
-from microbox.runtime.lane import WORKER, Lane
+from microbox.runtime.lane import Lane
 from microbox.runtime.neighbours import neighbours
-from microbox.runtime.nf_start import NFStarter, running_nf
+from microbox.runtime.nf_start import NFStarter, is_same_in_chain, running_nf
+from microbox.runtime.output_parts import open_part
+from microbox.runtime.partition import Partition, partitions
 from microbox.runtime.running import Running, RunOptions
 from microbox.runtime.supervisor import Child, ChildError, ChildFailed
 
 WORKER_MODULE = "microbox.runtime.worker_process"
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An NF that is loaded: its processes, one for each worker, and what they say it is."""
+
+    children: list[Child]
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The processes that are to be one lane."""
+
+    partition: Partition
+    worker: Child
+    nfs: list[Child]
+    output: list[int]  # descriptor of what the worker is to write; [] where there is no output
 
 
 class Launcher:
@@ -65,35 +86,60 @@ class Launcher:
                 os.close(fd)
 
     async def _launch(self) -> Running:
-        worker = await self._starter.start(WORKER, WORKER_MODULE)
-        chain, children, manifests = await self._describe()
-        plan = make_plan(chain, manifests, built_in())
+        parts = partitions(self._chain.workers)
+        workers = await _all(self._starter.start(one.worker, WORKER_MODULE) for one in parts)
+        chain, loaded = await self._describe(parts)
+        plan = make_plan(chain, [nf.manifest for nf in loaded], built_in())
+        output = self._open_output()
+        crews = [
+            Crew(part, worker, [nf.children[part.index] for nf in loaded], self._part(part, output))
+            for part, worker in zip(parts, workers, strict=True)
+        ]
+        lanes = await _all(self._lane(plan, crew) for crew in crews)
+        return Running(plan.chain, self._options, plan, lanes, list(map(os.dup, output)))
+
+    def _open_output(self) -> list[int]:
+        """A descriptor of the output, empty; [] where there is to be none."""
+        if self._chain.output is None:
+            return []
+        fd = open_output(self._chain.output, self._options.capture)
+        self._descriptors.append(fd)
+        return [fd]
+
+    def _part(self, partition: Partition, output: list[int]) -> list[int]:
+        """What one worker writes: the output itself where it is alone."""
+        if partition.is_whole or self._chain.output is None:
+            return output
+        fd = open_part(self._chain.output)
+        self._descriptors.append(fd)
+        return [fd]
+
+    async def _lane(self, plan: Plan, crew: Crew) -> Lane:
         areas = await _all(
             self._starter.configure(plan, nf, child)
-            for nf, child in zip(plan.nfs, children, strict=True)
+            for nf, child in zip(plan.nfs, crew.nfs, strict=True)
         )
         self._descriptors += areas
-        lane = await self._connect(plan, worker, children, areas)
-        return Running(plan.chain, self._options, plan, [lane])
+        return await self._connect(plan, crew, areas)
 
     # --- what the NFs are ---
 
-    async def _describe(self) -> tuple[Chain, list[Child], list[Manifest]]:
-        """The chain with all that it needs, an NF process for each of its NFs, and manifests."""
+    async def _describe(self, parts: list[Partition]) -> tuple[Chain, list[Loaded]]:
+        """The chain with all that it needs, and for each of its NFs what is loaded of it."""
         chain = await asyncio.to_thread(with_modules, self._chain)
-        loaded = await self._load_all(chain.nfs)
+        loaded = await self._load_all(chain.nfs, parts)
         while True:
-            manifests = [manifest for _, manifest in loaded]
+            manifests = [nf.manifest for nf in loaded]
             addition = next_addition(chain, manifests, built_in())
             if addition is None:
-                break
-            loaded[addition.before : addition.before] = await self._load_all([addition.nf])
+                return chain, loaded
+            loaded[addition.before : addition.before] = await self._load_all([addition.nf], parts)
             chain = chain.inserting(addition.before, addition.nf)
-        return chain, [child for child, _ in loaded], [manifest for _, manifest in loaded]
 
-    async def _load_all(self, nfs: Sequence[ChainNF]) -> list[tuple[Child, Manifest]]:
+    async def _load_all(self, nfs: Sequence[ChainNF], parts: list[Partition]) -> list[Loaded]:
         """Loads them side by side. Raises ChainErrors with what is wrong with any of them."""
-        results = await asyncio.gather(*map(self._load, nfs), return_exceptions=True)
+        loading = (self._load(nf, parts) for nf in nfs)
+        results = await asyncio.gather(*loading, return_exceptions=True)
         errors = [
             self._error_of(nf, result.failed)
             for nf, result in zip(nfs, results, strict=True)
@@ -109,16 +155,19 @@ class Launcher:
         place = (self._chain.file, *position)
         return ChainError(*place, message, failed.hint, failed.traceback)
 
-    async def _load(self, nf: ChainNF) -> tuple[Child, Manifest]:
-        return await self._starter.load(self._chain, nf)
+    async def _load(self, nf: ChainNF, parts: list[Partition]) -> Loaded:
+        processes = await _all(self._starter.load(self._chain, nf, part) for part in parts)
+        manifest = processes[0][1]
+        for child, other in processes:
+            if not is_same_in_chain(manifest, other):
+                raise ChildError(child.name, "is another NF there than for the first worker")
+        return Loaded([child for child, _ in processes], manifest)
 
     # --- memory and neighbours ---
 
-    async def _connect(
-        self, plan: Plan, worker: Child, children: list[Child], areas: list[int]
-    ) -> Lane:
-        outputs = self._open_outputs(plan.chain)
-        worker_areas, (log, counters, *frames) = await self._start_worker(plan, worker, outputs)
+    async def _connect(self, plan: Plan, crew: Crew, areas: list[int]) -> Lane:
+        worker, children = crew.worker, crew.nfs
+        worker_areas, (log, counters, *frames) = await self._start_worker(plan, crew)
         for nf, area in zip(plan.nfs, areas, strict=True):
             await worker.send(Attach(nf.index, nf.shape, nf.fails_closed, nf.skips), [area])
         await worker.send(plan.subscribe())
@@ -138,39 +187,33 @@ class Launcher:
             for nf, child, area in zip(plan.nfs, children, areas, strict=True)
         ]
         return Lane(
+            partition=crew.partition,
             worker=worker,
-            answers=Answers(WORKER),
+            answers=Answers(worker.name),
             areas=worker_areas,
             shared=[os.dup(fd) for fd in shared],
-            outputs=[os.dup(fd) for fd in outputs],
-            pages=_worker_pages(plan, log, counters),
+            outputs=[os.dup(fd) for fd in crew.output],
+            pages=_worker_pages(worker.name, plan, log, counters),
             nfs=nfs,
         )
 
-    def _open_outputs(self, chain: Chain) -> list[int]:
-        outputs = [open_output(chain.output, self._options.capture)] if chain.output else []
-        self._descriptors += outputs
-        return outputs
-
-    async def _start_worker(
-        self, plan: Plan, worker: Child, outputs: Sequence[int]
-    ) -> tuple[WorkerAreas, list[int]]:
+    async def _start_worker(self, plan: Plan, crew: Crew) -> tuple[WorkerAreas, list[int]]:
         chain = plan.chain
-        await worker.send(
+        await crew.worker.send(
             StartWorker(
                 input=str(chain.input),
                 output=str(chain.output or ""),
                 packet_limit=self._options.packet_limit,
                 pace=self._options.pace,
                 log_slots=plan.log_slots,
-                settings=plan.settings,
+                settings={**plan.settings, **crew.partition.settings()},
                 hosts=plan.hosts,
                 modules=plan.worker_modules(),
                 derived=plan.derived,
             ),
-            [self._options.capture, *outputs],
+            [self._options.capture, *crew.output],
         )
-        areas, fds = await worker.expect(
+        areas, fds = await crew.worker.expect(
             WorkerAreas, self._options.patience.start, "opening the capture"
         )
         self._descriptors += fds
@@ -190,11 +233,11 @@ class Launcher:
             _reraised(result)
 
 
-def _worker_pages(plan: Plan, log: int, counters: int) -> WorkerPages:
+def _worker_pages(worker: str, plan: Plan, log: int, counters: int) -> WorkerPages:
     try:
         return WorkerPages(os.dup(log), plan.log_slots, os.dup(counters))
     except AreaError as error:
-        raise ChildError(WORKER, str(error)) from None
+        raise ChildError(worker, str(error)) from None
 
 
 async def _all(tasks: Iterable[Awaitable[Result]]) -> list[Result]:

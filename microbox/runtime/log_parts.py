@@ -1,4 +1,4 @@
-"""The log of an NF that is several instances: each writes a part, which are one file at the end.
+"""The log of an NF that is several processes: each writes a part, which are one file at the end.
 
 A line of a part begins with its place (32 digits in hexadecimal, a space): the position in the
 worker's log that caused it, then who published what caused it. Places never go back. So what is
@@ -12,28 +12,40 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from microbox.chain.model import ChainNF
+from microbox.runtime.partition import WHOLE, Partition
 
 PLACE_SIZE = 32
 LINE_MAX = 1 << 24  # bytes; who writes a longer line breaks it here
 
 
-def log_name(nf: ChainNF) -> str:
+def writes_part(nf: ChainNF, partition: Partition = WHOLE) -> bool:
+    """True where others write to the same log."""
+    return nf.spread is not None or not partition.is_whole
+
+
+def log_name(nf: ChainNF, partition: Partition = WHOLE) -> str:
     """Name of the file that an NF's process writes."""
-    return f"{nf.name}.part" if nf.spread else f"{nf.name}.jsonl"
+    if not writes_part(nf, partition):
+        return f"{nf.name}.jsonl"
+    worker = "" if partition.is_whole else f".worker-{partition.index + 1}"
+    return f"{nf.name}{worker}.part"
 
 
-def merge_parts(directory: Path, nfs: Iterable[ChainNF]) -> list[str]:
+def merge_parts(
+    directory: Path, nfs: Iterable[ChainNF], lanes: Sequence[Partition] = (WHOLE,)
+) -> list[str]:
     """Makes each log of its parts, which are removed then. Returns what went wrong, in sentences;
     those parts are left as they are."""
     parts: dict[str, list[Path]] = {}
-    for nf in nfs:
-        if nf.spread and _has_lines(directory / log_name(nf)):
-            parts.setdefault(nf.entry, []).append(directory / log_name(nf))
+    for nf, lane in itertools.product(nfs, lanes):
+        if writes_part(nf, lane) and _has_lines(directory / log_name(nf, lane)):
+            parts.setdefault(nf.entry, []).append(directory / log_name(nf, lane))
     complaints = []
     for entry, paths in parts.items():
         log = directory / f"{entry}.jsonl"

@@ -23,7 +23,8 @@ from microbox.channel.messages import (
 from microbox.runtime.answers import Answers
 from microbox.runtime.counters import AreaError, NFPages
 from microbox.runtime.lane import Lane, RunningNF
-from microbox.runtime.log_parts import log_name
+from microbox.runtime.log_parts import log_name, writes_part
+from microbox.runtime.partition import Partition
 from microbox.runtime.record_files import RecordFiles
 from microbox.runtime.running import Running, RunOptions
 from microbox.runtime.supervisor import Child, ChildError, OnLine, OnProblem
@@ -41,29 +42,37 @@ class NFStarter:
         self._on_problem = on_problem
         self._record_files = RecordFiles(options.log_directory, on_problem)
         self.children: list[Child] = []
-        self.confined: dict[str, Confined] = {}  # by the NF's name
+        self.confined: dict[str, Confined] = {}  # by the NF's name: all its processes are alike
 
     def close(self) -> None:
         """When no NF writes any more."""
         self._record_files.remove_empty()
 
-    async def start(self, name: str, module: str) -> Child:
-        """Starts `python -P -m module`."""
-        child = await Child.start(name, module, self._on_line, self._on_problem)
+    async def start(self, name: str, module: str, speaker: str = "") -> Child:
+        """Starts `python -P -m module`. `speaker`: who is said to print and report what the process
+        does; it is `name` by default."""
+        speaker = speaker or name
+        child = await Child.start(
+            name,
+            module,
+            lambda _, stream, line: self._on_line(speaker, stream, line),
+            lambda _, problem: self._on_problem(speaker, problem),
+        )
         self.children.append(child)
         return child
 
-    async def load(self, chain: Chain, nf: ChainNF) -> tuple[Child, Manifest]:
+    async def load(self, chain: Chain, nf: ChainNF, partition: Partition) -> tuple[Child, Manifest]:
         """A process that has loaded the NF's file, and what the NF is."""
-        child = await self.start(nf.name, NF_MODULE)
-        return child, await self.describe(child, chain, nf)
+        child = await self.start(partition.name_of(nf.name), NF_MODULE, nf.name)
+        return child, await self.describe(child, chain, nf, partition)
 
     async def start_again(self, running: Running, lane: Lane, nf: RunningNF) -> RunningNF:
         """Another process of an NF, ready to take its place. Raises ChildError."""
-        chain_nf = next(one for one in running.plan.chain.nfs if one.name == nf.name)
+        name, partition = nf.planned.name, lane.partition
+        chain_nf = next(one for one in running.plan.chain.nfs if one.name == name)
         if not nf.child.is_alive:
-            self._record_files.cut(log_name(chain_nf))
-        child, manifest = await self.load(running.chain, chain_nf)
+            self._record_files.cut(log_name(chain_nf, partition))
+        child, manifest = await self.load(running.chain, chain_nf, partition)
         try:
             if not is_same_in_chain(manifest, nf.planned.manifest):
                 raise ChildError(
@@ -72,21 +81,25 @@ class NFStarter:
                 )
             area = await self.configure(running.plan, nf.planned, child)
             await self.begin(child, lane.areas, lane.shared, waits=True)
-            return running_nf(nf.planned, child, area, self.confined[nf.name])
+            return running_nf(nf.planned, child, area, self.confined[name])
         except BaseException:
             child.kill()
             raise
 
-    async def describe(self, child: Child, chain: Chain, nf: ChainNF) -> Manifest:
+    async def describe(
+        self, child: Child, chain: Chain, nf: ChainNF, partition: Partition
+    ) -> Manifest:
         """Lets a process load the NF's file."""
-        with self._record_files.opened(nf.name, log_name(nf)) as descriptors:
+        file = log_name(nf, partition)
+        with self._record_files.opened(nf.name, file) as descriptors:
             load = Load(
                 name=nf.entry,
                 source=str(nf.source),
                 parameters=nf.parameters,
                 on_error=nf.on_error,
                 log_directory=str(self._options.log_directory.absolute()),
-                log_name=log_name(nf),
+                log_name=file,
+                writes_part=writes_part(nf, partition),
                 utc=chain.utc,
                 base=str(chain.base),
                 sandbox=nf.sandbox,
@@ -145,7 +158,7 @@ def running_nf(nf: PlannedNF, child: Child, area: int, confined: Confined) -> Ru
     except AreaError as error:
         os.close(area)
         raise ChildError(child.name, str(error)) from None
-    return RunningNF(nf, child, area, pages, Answers(nf.name), confined)
+    return RunningNF(nf, child, area, pages, Answers(child.name), confined)
 
 
 def is_same_in_chain(one: Manifest, other: Manifest) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from microbox.channel.messages import Pause, Paused, Resume, Resumed
 from microbox.runtime.lane import Lane
@@ -43,6 +43,13 @@ async def paused(lane: Lane, patience: float) -> AsyncIterator[int]:
         refused = await _resume(lane)
     if refused:
         raise ChangeError(refused)
+
+
+@contextlib.asynccontextmanager
+async def all_paused(lanes: Iterable[Lane], patience: float) -> AsyncIterator[list[int]]:
+    """As `paused`, for several lanes; their heads."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(paused(lane, patience)) for lane in lanes]
 
 
 async def _pause(lane: Lane, patience: float) -> int:

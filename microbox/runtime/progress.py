@@ -47,10 +47,23 @@ def _positions(lane: Lane) -> list[tuple[RunningNF, int]]:
     ]
 
 
-def nf_status(nf: RunningNF) -> dict[str, Any]:
-    """What `microbox ps` shows of an NF."""
+def worker_status(lane: Lane) -> dict[str, Any]:
+    """What `microbox ps` shows of a worker and what it does."""
+    one = _lane_reading(lane, "")
     return {
-        "name": nf.name,
+        "name": lane.worker.name,
+        "process": lane.worker.process.pid,
+        "packets": one.packets,
+        "events": one.events,
+        "file_read": one.file_read,
+    }
+
+
+def nf_status(lane: Lane, nf: RunningNF) -> dict[str, Any]:
+    """What `microbox ps` shows of an NF's process."""
+    return {
+        "name": nf.planned.name,
+        "worker": lane.worker.name,
         "process": nf.child.process.pid,
         "outcome": nf.outcome,
         "restarts": nf.lives.restarts,

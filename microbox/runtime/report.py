@@ -1,7 +1,7 @@
 """What a run did, as plain data: the summary on the terminal, `--json` and `summary.json`.
 
-Everything but `timing` and `directory` follows from capture and chain alone, so that two replays
-leave the same `summary.json`.
+Everything but `timing`, `directory` and `workers` follows from capture and chain alone, so that two
+replays leave the same `summary.json`, whatever the number of workers.
 """
 
 from __future__ import annotations
@@ -150,6 +150,16 @@ class ProblemReport:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What one of several workers did, and the NFs' processes that read its log."""
+
+    name: str
+    packets: int
+    events: int
+    nfs: list[NFReport]
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """How long it took on this machine. Seconds of wall-clock time."""
 
@@ -179,6 +189,7 @@ class RunReport:
     problems: list[ProblemReport]
     logs: dict[str, int]  # lines by file name
     caps_met: dict[str, dict[str, int]] = field(default_factory=dict)  # times, by cap and policy
+    workers: list[WorkerReport] = field(default_factory=list)  # [] where there is one
     directory: str = ""
     timing: Timing | None = None
     version: int = REPORT_VERSION
@@ -195,7 +206,7 @@ class RunReport:
     def to_summary_json(self) -> str:
         """What is kept beside the logs: without what differs from replay to replay."""
         report = dataclasses.asdict(self)
-        del report["timing"], report["directory"]
+        del report["timing"], report["directory"], report["workers"]
         return _json({**report, "lost": self.lost})
 
 

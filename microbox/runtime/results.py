@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +13,7 @@ from microbox.events.catalog import Catalog
 from microbox.runtime.capture import left_in_output
 from microbox.runtime.counters import NFCounters, WorkerCounters
 from microbox.runtime.errors import FAILED, InputError
-from microbox.runtime.instances import by_nf
+from microbox.runtime.instances import by_nf, of_all_lanes
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.log_parts import merge_parts
 from microbox.runtime.report import (
@@ -30,11 +28,14 @@ from microbox.runtime.report import (
     RunReport,
     Term,
     Timing,
+    WorkerReport,
 )
 from microbox.runtime.running import Running, RunOptions
+from microbox.runtime.totals import sums, total
 
 ALERTS_SHOWN = 10
 FLOWS_SHOWN = 10
+TOP_FLOWS = "top_flows"  # in what finish() returns: shown once, for the run
 
 FLOW_KINDS = ("tcp", "udp", "icmp", "other")
 PACKET_KINDS = {
@@ -82,18 +83,19 @@ def make_report(
 ) -> RunReport:
     """The report, when all processes have ended."""
     workers = [_worker_counters(lane, ending) for lane in running.lanes]
-    worker = functools.reduce(operator.add, workers)
+    worker = total(workers)
+    counters = [nf.counters() for lane in running.lanes for nf in lane.all_nfs]
     catalog = running.plan.catalog
-    processes = [
-        (nf, nf.counters(), its_worker)
-        for lane, its_worker in zip(running.lanes, workers, strict=True)
-        for nf in lane.all_nfs
-    ]
-    counters = [counts for _, counts, _ in processes]
-    nfs = [_nf_report(*process, catalog) for process in processes]
     directory = options.log_directory
-    unmerged = merge_parts(directory, running.plan.chain.nfs)
-    entries = by_nf([nf.planned for nf, _, _ in processes], nfs, directory)
+    partitions = [lane.partition for lane in running.lanes]
+    unmerged = merge_parts(directory, running.plan.chain.nfs, partitions)
+    lanes = {
+        lane.worker.name: [_nf_report(nf, its_worker, catalog) for nf in lane.all_nfs]
+        for lane, its_worker in zip(running.lanes, workers, strict=True)
+    }
+    planned = [nf.planned for nf in running.lanes[0].all_nfs]
+    nfs = of_all_lanes(planned, lanes, directory)
+    entries = by_nf(planned, nfs, directory)
     output = _output_report(running, worker)
     report = RunReport(
         status=ending.status,
@@ -112,8 +114,9 @@ def make_report(
         caps_met=worker.caps_met,
         alerts=sum(nf.alerts for nf in nfs),
         first_alerts=list(itertools.islice(_alerts(directory / "alert_log.jsonl"), ALERTS_SHOWN)),
-        top_flows=_top_flows(entries),
+        top_flows=_top_flows(running),
         balances=_balances(running, worker, counters, nfs),
+        workers=_worker_reports(workers, lanes),
         warnings=unmerged,
         problems=problems,
         logs={nf.log: nf.records for nf in entries if nf.log},
@@ -181,13 +184,13 @@ def _output_report(running: Running, worker: WorkerCounters) -> OutputReport | N
     )
 
 
-def _nf_report(
-    nf: RunningNF, counters: NFCounters, worker: WorkerCounters, catalog: Catalog
-) -> NFReport:
+def _nf_report(nf: RunningNF, worker: WorkerCounters, catalog: Catalog) -> NFReport:
+    counters = nf.counters()
     values = counters.values
     last = nf.finished
+    summary = last.summary if last else {}
     return NFReport(
-        name=nf.name,
+        name=nf.planned.name,
         source=Path(nf.planned.source).name,
         added_because=nf.planned.added_because,
         outcome=nf.outcome,
@@ -196,22 +199,34 @@ def _nf_report(
         handled=values["handled"],
         raised=values["raised"],
         lost=values["lost"],
-        published=_by_name(counters.published, catalog),
+        published=sums([_by_name(counters.published, catalog)]),
         alerts=values["alerts"],
-        verdicts=counters.verdicts,
+        verdicts=sums([counters.verdicts]),
         gate=_gate_report(worker.judges[nf.planned.index]) if nf.is_judge else None,
         records=last.records if last else values["records"],
         records_lost=last.records_lost if last else 0,
         log=Path(last.log_file).name if last and last.log_file else "",
-        summary=last.summary if last else {},
+        summary={name: each for name, each in summary.items() if name != TOP_FLOWS},
     )
 
 
 def _gate_report(judge: dict[str, int]) -> GateReport:
     packets = {reason: judge[counter] for reason, counter in DROPPED_FOR.items() if judge[counter]}
     return GateReport(
-        packets, judge["flows_dropped"], judge["flows_reset"], judge["unjudged_passed"]
+        sums([packets]), judge["flows_dropped"], judge["flows_reset"], judge["unjudged_passed"]
     )
+
+
+def _worker_reports(
+    workers: list[WorkerCounters], lanes: dict[str, list[NFReport]]
+) -> list[WorkerReport]:
+    """[] where one worker did it all."""
+    if len(workers) == 1:
+        return []
+    return [
+        WorkerReport(name, worker.values["packets"], worker.values["entries"], nfs)
+        for worker, (name, nfs) in zip(workers, lanes.items(), strict=True)
+    ]
 
 
 def _by_name(counts: dict[int, int], catalog: Catalog) -> dict[str, int]:
@@ -245,9 +260,9 @@ def _balances(
         _packets(worker),
         *_output(running, worker),
         _entries(worker, running.plan.catalog),
-        *itertools.chain.from_iterable(map(_passed, running.lanes)),
+        *_passed(running, worker),
         *_lagging(nfs),
-        *_handled(counters, nfs),
+        *_handled(nfs),
         *_commands(running, worker, counters),
         *_records(nfs),
     ]
@@ -301,26 +316,31 @@ def _entries(worker: WorkerCounters, catalog: Catalog) -> Balance:
     return Balance("events", Term(worker.values["entries"], "published by the stack"), parts)
 
 
-def _passed(lane: Lane) -> Iterator[Balance]:
-    """How far each NF got: those to the end in one line, each other one in its own."""
-    published = lane.pages.value("entries")
-    positions = {nf: lane.pages.position(nf.planned.index, nf.pages.cursor) for nf in lane.nfs}
-    complete = [
-        nf
-        for nf in lane.nfs
-        if positions[nf] >= published and not (nf.lives.joined or nf.lives.missed)
-    ]
+def _passed(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
+    """How far each NF got: those to the end, in all lanes, in one line; each other process in its
+    own."""
+    published = worker.values["entries"]
+    incomplete = {
+        nf: lane for lane in running.lanes for nf in lane.nfs if not _has_passed_all(lane, nf)
+    }
+    cut_off = {nf.planned.index for nf in incomplete}
+    complete = [nf for nf in running.lanes[0].nfs if nf.planned.index not in cut_off]
     if complete:
-        number = f"each of {len(complete)} NFs" if len(complete) > 1 else complete[0].name
+        number = f"each of {len(complete)} NFs" if len(complete) > 1 else complete[0].planned.name
         yield Balance("read", Term(published, "events"), [Term(published, f"offered to {number}")])
-    for nf in lane.nfs:
-        if nf in complete:
-            continue
-        yield Balance(
-            f"read by {nf.name}",
-            Term(published, "events"),
-            _parts_passed(nf, positions[nf], published),
-        )
+    for nf, lane in incomplete.items():
+        published = lane.pages.value("entries")
+        parts = _parts_passed(nf, _position(lane, nf), published)
+        yield Balance(f"read by {nf.name}", Term(published, "events"), parts)
+
+
+def _position(lane: Lane, nf: RunningNF) -> int:
+    return lane.pages.position(nf.planned.index, nf.pages.cursor)
+
+
+def _has_passed_all(lane: Lane, nf: RunningNF) -> bool:
+    is_at_end = _position(lane, nf) >= lane.pages.value("entries")
+    return is_at_end and not (nf.lives.joined or nf.lives.missed)
 
 
 def _parts_passed(nf: RunningNF, position: int, published: int) -> list[Term]:
@@ -347,12 +367,11 @@ def _lagging(nfs: list[NFReport]) -> Iterator[Balance]:
             yield Balance(f"events for {nf.name}", Term(nf.matched + nf.lost, "events"), parts)
 
 
-def _handled(counters: list[NFCounters], nfs: list[NFReport]) -> Iterator[Balance]:
-    for nf, counts in zip(nfs, counters, strict=True):
-        raised = counts.values["raised"]
-        if raised:
-            parts = [Term(nf.handled, "returned"), Term(raised, "that raised", is_loss=True)]
-            total = Term(nf.handled + raised, "calls")
+def _handled(nfs: list[NFReport]) -> Iterator[Balance]:
+    for nf in nfs:
+        if nf.raised:
+            parts = [Term(nf.handled, "returned"), Term(nf.raised, "that raised", is_loss=True)]
+            total = Term(nf.handled + nf.raised, "calls")
             yield Balance(f"handlers of {nf.name}", total, parts)
 
 
@@ -389,14 +408,26 @@ def _records(nfs: list[NFReport]) -> Iterator[Balance]:
 # --- what NFs found ---
 
 
-def _top_flows(nfs: list[NFReport]) -> list[FlowReport]:
-    """From the first NF whose finish() tells of `top_flows`, as flow_log's does."""
-    teller = next((nf for nf in nfs if "top_flows" in nf.summary), None)
-    rows: Any = teller.summary["top_flows"] if teller else []
-    flows = list(filter(None, map(_flow, rows))) if isinstance(rows, list) else []
-    if teller and teller.instances:  # each told its own largest
-        flows.sort(key=lambda flow: flow.bytes, reverse=True)
-    return flows[:FLOWS_SHOWN]
+def _top_flows(running: Running) -> list[FlowReport]:
+    """From the first NF whose finish() tells of `top_flows`, as flow_log's does; where it is
+    several processes, each told its own largest."""
+    told = [
+        (nf.planned.entry, nf.finished.summary[TOP_FLOWS])
+        for lane in running.lanes
+        for nf in lane.all_nfs
+        if nf.finished and isinstance(nf.finished.summary.get(TOP_FLOWS), list)
+    ]
+    lists = [rows for entry, rows in told if entry == told[0][0]]
+    rows = [row for rows in lists for row in rows if _flow(row)]
+    if len(lists) > 1:
+        rows.sort(key=_rank)
+    return list(filter(None, map(_flow, rows[:FLOWS_SHOWN])))
+
+
+def _rank(row: dict[str, Any]) -> tuple[int, int]:
+    """Of flows of the same size the earlier one comes first."""
+    number = row.get("flow_id")
+    return -int(row["bytes"]), number if isinstance(number, int) else 0
 
 
 def _flow(row: Any) -> FlowReport | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class Running:
     options: RunOptions
     plan: Plan  # of the NFs that are there now, in each lane
     lanes: list[Lane]  # one for each worker
+    output: list[int]  # descriptor of the output; [] where there is none
 
     @property
     def nfs(self) -> list[RunningNF]:
@@ -51,3 +53,5 @@ class Running:
         """Unmaps what all processes shared, when they are gone."""
         for lane in self.lanes:
             lane.close()
+        for fd in self.output:
+            os.close(fd)
