@@ -25,6 +25,7 @@ HEADERS = (
     "microbox/bus/soundness.h",
     "microbox/io/source.h",
     "microbox/io/sink.h",
+    "microbox/io/merge.h",
     "microbox/io/filter.h",
     "microbox/stack/caps.h",
     "microbox/stack/counters.h",

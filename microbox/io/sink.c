@@ -3,6 +3,8 @@
  */
 #include "microbox/io/sink.h"
 
+#include "microbox/io/sink_format.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,31 +15,12 @@
 
 enum { BUFFER_SIZE = 1 << 20, SNAP_LENGTH = 262144 };
 
-static const uint32_t MAGIC_NANOSECONDS = 0xa1b23c4d;
-
-struct file_header {
-    uint32_t magic;
-    uint16_t version_major;
-    uint16_t version_minor;
-    uint32_t reserved[2];
-    uint32_t snap_length;
-    uint32_t link_type;
-};
-
-struct record_header {
-    uint32_t seconds;
-    uint32_t nanoseconds;
-    uint32_t length;
-    uint32_t wire_length;
-};
-
-_Static_assert(sizeof(struct file_header) == 24, "as the format says");
-_Static_assert(sizeof(struct record_header) == 16, "as the format says");
-
 struct mb_sink {
     int fd;
     int error; /* 0, or what ended the writing: -errno */
     uint32_t link_type;
+    uint32_t number_size; /* bytes of the packet's number in front of each frame: 0 but in a part */
+    uint64_t number;
     size_t buffered;
     size_t last;        /* where the bytes of the frame that was taken last begin in the buffer */
     uint64_t file_size; /* bytes in the file, all of them whole records */
@@ -69,7 +52,7 @@ static int write_fully(int fd, const uint8_t *bytes, size_t length, size_t *done
 static size_t give_up_after(struct mb_sink *sink, size_t done) {
     size_t whole = 0;
     for (size_t position = 0; position < sink->buffered;) {
-        struct record_header header;
+        struct mb_record_header header;
         memcpy(&header, sink->buffer + position, sizeof header);
         position += sizeof header + header.length;
         if (position <= done) {
@@ -77,7 +60,7 @@ static size_t give_up_after(struct mb_sink *sink, size_t done) {
             continue;
         }
         sink->written--;
-        sink->written_bytes -= header.length;
+        sink->written_bytes -= header.length - sink->number_size;
         sink->lost++;
     }
     return whole;
@@ -98,9 +81,9 @@ int mb_sink_flush(struct mb_sink *sink) {
     return sink->error;
 }
 
-static struct file_header header_for(uint32_t link_type) {
-    return (struct file_header){
-        .magic = MAGIC_NANOSECONDS,
+static struct mb_file_header header_for(uint32_t link_type, bool is_part) {
+    return (struct mb_file_header){
+        .magic = is_part ? MB_MAGIC_PART : MB_MAGIC_NANOSECONDS,
         .version_major = 2,
         .version_minor = 4,
         .snap_length = SNAP_LENGTH,
@@ -130,8 +113,9 @@ static struct mb_sink *refuse(struct mb_sink *sink, const char *what, int result
     return NULL;
 }
 
-struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]) {
-    const struct file_header header = header_for(link_type);
+static struct mb_sink *open_empty(int fd, uint32_t link_type, bool is_part,
+                                  char error[MB_ERROR_SIZE]) {
+    const struct mb_file_header header = header_for(link_type, is_part);
     struct mb_sink *sink = create(fd, link_type, error);
     if (!sink)
         return NULL;
@@ -140,7 +124,16 @@ struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZ
     if (result != 0)
         return refuse(sink, "written", result, error);
     sink->file_size = sizeof header;
+    sink->number_size = is_part ? sizeof sink->number : 0;
     return sink;
+}
+
+struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]) {
+    return open_empty(fd, link_type, false, error);
+}
+
+struct mb_sink *mb_sink_open_part(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]) {
+    return open_empty(fd, link_type, true, error);
 }
 
 /* --- going on in a file that is there --- */
@@ -149,15 +142,15 @@ struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZ
  * ends. */
 static size_t count_records(struct mb_sink *sink, size_t length) {
     size_t whole = 0;
-    while (length - whole >= sizeof(struct record_header)) {
-        struct record_header header;
+    while (length - whole >= sizeof(struct mb_record_header)) {
+        struct mb_record_header header;
         memcpy(&header, sink->buffer + whole, sizeof header);
         const uint64_t size = sizeof header + (uint64_t)header.length;
-        if (size > length - whole)
+        if (size > length - whole || header.length < sink->number_size)
             break;
         whole += size;
         sink->written++;
-        sink->written_bytes += header.length;
+        sink->written_bytes += header.length - sink->number_size;
     }
     return whole;
 }
@@ -165,7 +158,7 @@ static size_t count_records(struct mb_sink *sink, size_t length) {
 /* Returns 0 or -errno. No record is longer than the buffer. */
 static int find_end(struct mb_sink *sink) {
     size_t whole;
-    sink->file_size = sizeof(struct file_header);
+    sink->file_size = sizeof(struct mb_file_header);
     do {
         const ssize_t length = pread(sink->fd, sink->buffer, BUFFER_SIZE, (off_t)sink->file_size);
         if (length < 0)
@@ -178,10 +171,12 @@ static int find_end(struct mb_sink *sink) {
 
 /* Returns 0 or -errno. */
 static int go_to_end(struct mb_sink *sink) {
-    const struct file_header header = header_for(sink->link_type);
-    struct file_header found = {0};
+    struct mb_file_header found = {0};
     if (pread(sink->fd, &found, sizeof found, 0) < 0)
         return -errno;
+    const bool is_part = found.magic == MB_MAGIC_PART;
+    const struct mb_file_header header = header_for(sink->link_type, is_part);
+    sink->number_size = is_part ? sizeof sink->number : 0;
     if (memcmp(&found, &header, sizeof header) != 0)
         return -EPROTO;
     const int result = find_end(sink);
@@ -207,14 +202,20 @@ static int lose(struct mb_sink *sink, int error) {
     return error;
 }
 
-static void buffer_record(struct mb_sink *sink, const struct record_header *header,
+static void buffer_record(struct mb_sink *sink, const struct mb_record_header *header,
                           const uint8_t *bytes) {
     memcpy(sink->buffer + sink->buffered, header, sizeof *header);
-    sink->last = sink->buffered + sizeof *header;
-    memcpy(sink->buffer + sink->last, bytes, header->length);
+    sink->last = sink->buffered + sizeof *header + sink->number_size;
+    memcpy(sink->buffer + sink->last - sink->number_size, &sink->number, sink->number_size);
+    const uint32_t length = header->length - sink->number_size;
+    memcpy(sink->buffer + sink->last, bytes, length);
     sink->buffered += sizeof *header + header->length;
     sink->written++;
-    sink->written_bytes += header->length;
+    sink->written_bytes += length;
+}
+
+void mb_sink_of_packet(struct mb_sink *sink, uint64_t number) {
+    sink->number = number;
 }
 
 int mb_sink_write(struct mb_sink *sink, const struct mb_frame *frame, const uint8_t *bytes) {
@@ -223,13 +224,13 @@ int mb_sink_write(struct mb_sink *sink, const struct mb_frame *frame, const uint
     if (frame->link_type != sink->link_type)
         return lose(sink, -EPROTOTYPE);
     const uint64_t seconds = frame->time / 1000000000;
-    const struct record_header header = {
+    const struct mb_record_header header = {
         .seconds = seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds,
         .nanoseconds = (uint32_t)(frame->time % 1000000000),
-        .length = frame->length,
+        .length = frame->length + sink->number_size,
         .wire_length = frame->wire_length,
     };
-    const uint64_t size = sizeof header + (uint64_t)frame->length;
+    const uint64_t size = sizeof header + (uint64_t)frame->length + sink->number_size;
     if (size > BUFFER_SIZE)
         return lose(sink, -EMSGSIZE);
     if (size > BUFFER_SIZE - sink->buffered && mb_sink_flush(sink) != 0)

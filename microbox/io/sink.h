@@ -1,5 +1,7 @@
 /*
- * Where frames go: a capture file (pcap with nanoseconds), written in large blocks.
+ * Where frames go: a capture file (pcap with nanoseconds), written in large blocks. Where several
+ * workers share out the packets of an input, each writes a part: the same, with the number of its
+ * packet in front of each frame, which merge.h makes one capture of.
  */
 #ifndef MICROBOX_IO_SINK_H
 #define MICROBOX_IO_SINK_H
@@ -16,6 +18,13 @@ struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZ
  * is looked for from the file's start; what follows that is cut off. What was written before counts
  * as written by this one. `fd` has to be open for reading too; otherwise as mb_sink_open. */
 struct mb_sink *mb_sink_continue(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]);
+
+/* As mb_sink_open, for a part. */
+struct mb_sink *mb_sink_open_part(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]);
+
+/* Frames that are appended from now on are of packet `number` of the input; only a part keeps it.
+ */
+void mb_sink_of_packet(struct mb_sink *sink, uint64_t number);
 
 /* Appends a frame of `frame->length` bytes. Returns 0 or -errno. -EPROTOTYPE: the frame is of
  * another link type than the file, -EMSGSIZE: it is longer than a megabyte; it is counted as lost
