@@ -149,6 +149,11 @@ class StackSettings(Section):
         default=256 << 20,
         description="how much all flows may hold out of order together, a size such as 256MiB",
     )
+    judged_bytes_max: Size = Field(
+        default=64 << 20,
+        description="how much of streams that inline NFs read is kept until it is acknowledged, "
+        "a size such as 64MiB",
+    )
     compared_segments_max: Annotated[int, Field(ge=1, le=U32_MAX)] = Field(
         default=65_536,
         description="how many segments that were given out are kept for comparison, from 1",

@@ -284,14 +284,19 @@ def _output(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
         Term(values["output_packets"], _written(values["gate_translated"])),
         Term(values["gate_dropped"], "dropped by NFs"),
         Term(values["gate_refused"], "dropped at a cap"),
+        *_unseen(values["gate_unseen"]),
         *_kept(values["gate_fragments_kept"]),
-        Term(values["gate_waiting"], "without a verdict", is_loss=True),
+        Term(values["gate_waiting"] + values["gate_held"], "without a verdict", is_loss=True),
         *_lost_with_worker(worker.output_unfinished),
         Term(values["output_lost"], "that could not be written", is_loss=True),
     ]
     made = values["resets_made"]
     total = Term(values["packets"] + made, f"packets, {made:,} of them RST" if made else "packets")
     yield Balance("output", total, parts)
+
+
+def _unseen(packets: int) -> list[Term]:
+    return [Term(packets, "dropped with bytes that no NF saw")] if packets else []
 
 
 def _kept(fragments: int) -> list[Term]:

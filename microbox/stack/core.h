@@ -19,6 +19,7 @@
 #include "microbox/stack/stack.h"
 #include "microbox/stack/streams/delivered.h"
 #include "microbox/stack/streams/reassembly.h"
+#include "microbox/stack/streams/stream_steps.h"
 #include "microbox/stack/subscriptions.h"
 
 #include <string.h>
@@ -78,10 +79,13 @@ struct mb_stack {
     uint64_t next_checkpoint; /* number of the packet that it comes with */
     bool segment_refused;     /* tcp.monitor says that the receiver would not take the segment */
     bool notes_sequences;     /* a gate wants to know where segments end */
-    bool is_bypassed;         /* by the policy of a cap: nobody is shown the packet in hand */
-    bool has_given_up_flow;   /* for the packet in hand, whose own flow finds room then */
-    uint8_t dropped; /* enum mb_reason: why the packet in hand does not go out; 0: it may */
-    uint8_t tracked; /* bit t: flows of transport t are followed */
+    /* The gate's, where inline NFs read streams, and the bits of these; else NULL and none. */
+    struct mb_stream_steps *steps;
+    uint64_t stream_judges[2];
+    bool is_bypassed;       /* by the policy of a cap: nobody is shown the packet in hand */
+    bool has_given_up_flow; /* for the packet in hand, whose own flow finds room then */
+    uint8_t dropped;        /* enum mb_reason: why the packet in hand does not go out; 0: it may */
+    uint8_t tracked;        /* bit t: flows of transport t are followed */
     uint16_t always[MB_TRANSPORTS]; /* modules that flows of the transport run in any case */
     struct mb_flow_table table;
     struct mb_held_pool held;
@@ -182,6 +186,12 @@ static inline struct mb_entry *mb_publish(struct mb_stack *stack, const uint64_t
 static inline void mb_settle(struct mb_stack *stack) {
     if (stack->derived != NULL)
         mb_derived_publish(stack);
+}
+
+/* In the log, and for the gate. */
+static inline bool mb_has_room_for_packet(struct mb_stack *stack) {
+    return mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET) &&
+           (stack->steps == NULL || mb_stream_steps_have_room(stack->steps));
 }
 
 /* The packet, or what else the log was claimed for since `first`, is done. */

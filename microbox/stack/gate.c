@@ -1,4 +1,5 @@
 #include "microbox/stack/gate_private.h"
+#include "microbox/stack/gate_streams.h"
 
 #include <stdlib.h>
 
@@ -29,6 +30,7 @@ void mb_gate_destroy(struct mb_gate *gate) {
     free(gate->dropped_completions);
     mb_translations_destroy(gate->translations);
     mb_held_fragments_destroy(gate->fragments);
+    mb_gate_streams_destroy(gate->prepared_streams);
     free(gate);
 }
 
@@ -84,7 +86,7 @@ uint64_t mb_gate_room(const struct mb_gate *gate) {
 
 /* --- packets come --- */
 
-static uint64_t watched_that_mask_names(const struct mb_gate *gate, const uint64_t mask[2]) {
+uint64_t mb_gate_watched(const struct mb_gate *gate, const uint64_t mask[2]) {
     uint64_t named = 0;
     for (uint64_t rest = gate->judges; rest; rest &= rest - 1) {
         const unsigned index = (unsigned)__builtin_ctzll(rest);
@@ -102,9 +104,11 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
         const uint64_t slot = sequence & gate->slot_mask;
         const struct mb_entry *entry = &gate->config.log->slots[slot];
         const bool is_apart = entry->flags & MB_APART;
-        gate->named[slot] = is_apart ? 0 : watched_that_mask_names(gate, entry->mask);
+        gate->named[slot] = is_apart ? 0 : mb_gate_watched(gate, entry->mask);
         judges |= gate->named[slot];
     }
+    if (gate->streams != NULL)
+        judges |= mb_gate_add_steps(gate);
     gate->pending[gate->newest++ & (gate->config.capacity - 1)] = (struct mb_pending){
         .frame = *frame,
         .first = handled->first,
@@ -125,11 +129,15 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
 /* --- flows --- */
 
 /* Begun anew where another flow was in its place. */
-static struct mb_gate_flow *flow_of(struct mb_gate *gate, const struct mb_pending *packet) {
-    struct mb_gate_flow *flow = &gate->flows[packet->flow_slot];
-    if (flow->number != packet->flow)
-        *flow = (struct mb_gate_flow){.number = packet->flow};
+static struct mb_gate_flow *flow_at(struct mb_gate *gate, uint64_t number, uint32_t slot) {
+    struct mb_gate_flow *flow = &gate->flows[slot];
+    if (flow->number != number)
+        *flow = (struct mb_gate_flow){.number = number};
     return flow;
+}
+
+static struct mb_gate_flow *flow_of(struct mb_gate *gate, const struct mb_pending *packet) {
+    return flow_at(gate, packet->flow, packet->flow_slot);
 }
 
 static bool has_flow(const struct mb_gate *gate, const struct mb_pending *packet) {
@@ -167,6 +175,25 @@ static void drop_flow(struct mb_gate *gate, const struct mb_pending *packet,
     flow->dropped_by = judgement.by & (MB_NFS_MAX - 1);
     gate->by_nf[judgement.by].flows_reset += resets;
     gate->by_nf[judgement.by].flows_dropped += !resets;
+    if (gate->streams != NULL)
+        mb_gate_drop_held(gate, flow->number, packet->flow_slot, judgement);
+}
+
+/* No RST can be made: the packet in hand is another flow's. */
+void mb_gate_drop_flow_apart(struct mb_gate *gate, uint64_t number, uint32_t flow_slot,
+                             struct mb_gate_judgement judgement) {
+    if (mb_gate_judgement_strength(judgement.reason) <
+        mb_gate_judgement_strength(MB_REASON_VERDICT_DROP_FLOW))
+        return;
+    struct mb_gate_flow *flow = flow_at(gate, number, flow_slot);
+    if (flow->is_dropped)
+        return;
+    gate->counters.resets_not_made += judgement.reason == MB_REASON_VERDICT_RESET;
+    judgement.reason = MB_REASON_VERDICT_DROP_FLOW;
+    flow->is_dropped = true;
+    flow->dropped_by = judgement.by & (MB_NFS_MAX - 1);
+    gate->by_nf[judgement.by].flows_dropped++;
+    mb_gate_drop_held(gate, number, flow_slot, judgement);
 }
 
 /* --- packets leave --- */
@@ -174,7 +201,8 @@ static void drop_flow(struct mb_gate *gate, const struct mb_pending *packet,
 /* The packet's own judgement, and that on its flow, which it may itself have brought. */
 static struct mb_gate_judgement judge_flow(struct mb_gate *gate, const struct mb_pending *packet,
                                            uint64_t *unjudged) {
-    const struct mb_gate_judgement judgement = mb_gate_judge_entries(gate, packet, unjudged);
+    const struct mb_gate_judgement judgement =
+        mb_gate_judge_range(gate, gate->named, packet->first, packet->end, unjudged);
     const bool is_on_flow = mb_gate_judgement_strength(judgement.reason) >=
                             mb_gate_judgement_strength(MB_REASON_VERDICT_DROP_FLOW);
     if (!has_flow(gate, packet)) {
@@ -230,8 +258,8 @@ static bool has_left_before(const struct mb_gate *gate) {
     return !before || before->pending[gate->oldest & (before->config.capacity - 1)].has_left;
 }
 
-static void count_drop(struct mb_gate *gate, const struct mb_pending *packet,
-                       struct mb_gate_judgement judgement) {
+void mb_gate_count_drop(struct mb_gate *gate, const struct mb_pending *packet,
+                        struct mb_gate_judgement judgement) {
     struct mb_gate_counters *counters = &gate->counters;
     struct mb_judge_counters *by_nf = &gate->by_nf[judgement.by];
     count_flow(gate, packet);
@@ -256,26 +284,63 @@ static void count_drop(struct mb_gate *gate, const struct mb_pending *packet,
     }
 }
 
-static void let_out(struct mb_gate *gate, struct mb_pending *packet, uint64_t unjudged) {
-    packet->has_left = true;
-    if (packet->has_sequence && has_flow(gate, packet))
-        note_sent(flow_of(gate, packet), packet);
-    for (; unjudged != 0; unjudged &= unjudged - 1)
-        gate->by_nf[__builtin_ctzll(unjudged)].unjudged_passed++;
-    mb_gate_send(gate, packet);
+void mb_gate_count_unseen(struct mb_gate *gate) {
+    gate->counters.unseen++;
 }
 
-static void leave(struct mb_gate *gate, struct mb_pending *packet) {
+void mb_gate_let_out(struct mb_gate *gate, const struct mb_pending *packet,
+                     const struct mb_gate_carried *carried) {
+    if (packet->has_sequence && has_flow(gate, packet))
+        note_sent(flow_of(gate, packet), packet);
+    mb_gate_send(gate, packet, carried);
+}
+
+/* NFs have passed it. */
+static void admit(struct mb_gate *gate, struct mb_pending *packet,
+                  const struct mb_gate_news *news) {
+    struct mb_gate_carried carried = {0};
+    enum mb_gate_admission admission = MB_GATE_LEAVES;
+    if (gate->streams != NULL)
+        admission = mb_gate_admit(gate, packet, news, &carried);
+    packet->has_left = admission == MB_GATE_LEAVES || admission == MB_GATE_HELD;
+    switch (admission) {
+    case MB_GATE_LEAVES:
+        return mb_gate_let_out(gate, packet, &carried);
+    case MB_GATE_UNSEEN:
+        return mb_gate_count_unseen(gate);
+    case MB_GATE_NO_ROOM:
+        gate->counters.held_no_room++;
+        return;
+    case MB_GATE_HELD:
+        return;
+    }
+}
+
+static void let_pass_or_drop(struct mb_gate *gate, struct mb_pending *packet,
+                             const struct mb_gate_news *news) {
     uint64_t unjudged = 0;
     if (packet->judges & gate->rewriters)
         mb_gate_take_rewrites(gate, packet);
     const struct mb_gate_judgement judgement = judge_packet(gate, packet, &unjudged);
     if (judgement.reason != MB_REASON_NONE)
-        count_drop(gate, packet, judgement);
-    else if (packet->dropped != MB_REASON_NONE)
+        return mb_gate_count_drop(gate, packet, judgement);
+    if (packet->dropped != MB_REASON_NONE) {
         gate->counters.refused++;
-    else
-        let_out(gate, packet, unjudged);
+        return;
+    }
+    for (; unjudged != 0; unjudged &= unjudged - 1)
+        gate->by_nf[__builtin_ctzll(unjudged)].unjudged_passed++;
+    admit(gate, packet, news);
+}
+
+static void leave(struct mb_gate *gate, struct mb_pending *packet) {
+    struct mb_gate_news news = {0};
+    if (gate->streams != NULL)
+        news = mb_gate_follow_steps(gate, packet);
+    if (!packet->is_no_packet)
+        let_pass_or_drop(gate, packet, &news);
+    if (gate->streams != NULL)
+        mb_gate_follow_packet(gate, packet, &news);
 }
 
 static bool all_have_passed(const struct mb_gate *gate, const struct mb_pending *packet) {
@@ -312,6 +377,8 @@ uint64_t mb_gate_run(struct mb_gate *gate) {
 struct mb_gate_counters mb_gate_counters(const struct mb_gate *gate) {
     struct mb_gate_counters counters = gate->counters;
     counters.waiting = gate->newest - gate->oldest;
+    if (gate->streams != NULL)
+        counters.judged_forgotten = mb_judged_bytes_forgotten(gate->streams->judged);
     return counters;
 }
 

@@ -62,6 +62,12 @@ struct mb_gate_counters {
     uint64_t verdict_drop_flow;
     uint64_t verdict_reset;
     uint64_t failed_closed;
+    uint64_t unseen; /* packets that were not let out: bytes that no NF which judges the stream has
+                        seen */
+    uint64_t held_no_room;     /* likewise: no room to hold them */
+    uint64_t held;             /* segments that wait for bytes before them, now */
+    uint64_t carried;          /* packets that left with the bytes of the stream for their own */
+    uint64_t judged_forgotten; /* times that bytes were forgotten before they were acknowledged */
     uint64_t rewrites;         /* of flows, taken */
     uint64_t rewrites_refused; /* that were not sound */
     uint64_t fragments_kept;   /* of datagrams that are not whole, where NFs rewrite flows */
@@ -91,6 +97,20 @@ void mb_gate_unwatch(struct mb_gate *gate, uint32_t index);
 /* Makes what translations need; packets are decoded as `decoder` says. Again: nothing. False where
  * there is no memory. */
 bool mb_gate_translate(struct mb_gate *gate, const struct mb_decoder *decoder);
+
+/* Makes what is needed where inline NFs read streams (gate_streams.h); what is not used takes no
+ * memory. Again: nothing. False where there is none. */
+bool mb_gate_prepare_streams(struct mb_gate *gate, const struct mb_stream_guard *guard,
+                             const struct mb_decoder *decoder);
+
+/* From now on they do. Returns what the stack is to tell of each packet. */
+struct mb_stream_steps *mb_gate_guard_streams(struct mb_gate *gate);
+
+/* Has the stack told of streams with no packet since the last one was added? Then these have to be
+ * added before the log is committed, for which there must be room; to the gates in shadow too, so
+ * that all have the same packet in the same place. */
+bool mb_gate_has_steps_apart(const struct mb_gate *gate);
+void mb_gate_add_steps_apart(struct mb_gate *gate);
 
 /* What NF `index`, which is watched, leaves with its verdicts is taken too. Call mb_gate_translate
  * before. `rewrites`, one a slot of the log, must outlive the gate. */

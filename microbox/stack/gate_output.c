@@ -3,6 +3,7 @@
  * is whole, RST segments in the place of what was reset.
  */
 #include "microbox/stack/gate_private.h"
+#include "microbox/stack/gate_streams.h"
 
 #include "microbox/bus/atomic.h"
 #include "microbox/stack/reset.h"
@@ -23,16 +24,27 @@ static bool is_translated(const struct mb_gate *gate, const struct mb_pending *p
            mb_translations_know(gate->translations, packet->flow, packet->flow_slot);
 }
 
-/* A frame that goes `direction` on the packet's flow. It stays as it is: what a translation changes
- * is the sink's copy. */
-static void send(struct mb_gate *gate, const struct mb_pending *packet,
-                 const struct mb_frame *frame, const uint8_t *bytes, unsigned direction) {
+/* A frame that goes `direction` on the packet's flow. It stays as it is: what a translation, or
+ * what it carries, changes is the sink's copy. */
+static void send_carrying(struct mb_gate *gate, const struct mb_pending *packet,
+                          const struct mb_frame *frame, const uint8_t *bytes, unsigned direction,
+                          const struct mb_gate_carried *carried) {
     const bool translated = is_translated(gate, packet);
     gate->counters.translated += translated;
-    if (!gate->config.sink || mb_sink_write(gate->config.sink, frame, bytes) != 0 || !translated)
+    if (!gate->config.sink || mb_sink_write(gate->config.sink, frame, bytes) != 0)
+        return;
+    if (carried->range.length != 0)
+        mb_gate_carry(gate->streams, frame, bytes, carried, mb_sink_last(gate->config.sink));
+    if (!translated)
         return;
     const struct mb_leaving copy = leaving(packet, frame, bytes, direction);
     mb_translations_apply(gate->translations, &copy, mb_sink_last(gate->config.sink));
+}
+
+static void send(struct mb_gate *gate, const struct mb_pending *packet,
+                 const struct mb_frame *frame, const uint8_t *bytes, unsigned direction) {
+    static const struct mb_gate_carried nothing = {0};
+    send_carrying(gate, packet, frame, bytes, direction, &nothing);
 }
 
 static void count_rewrite(struct mb_gate *gate, unsigned index) {
@@ -136,8 +148,11 @@ bool mb_gate_send_resets(struct mb_gate *gate, const struct mb_pending *packet,
     return true;
 }
 
-void mb_gate_send(struct mb_gate *gate, const struct mb_pending *packet) {
+void mb_gate_send(struct mb_gate *gate, const struct mb_pending *packet,
+                  const struct mb_gate_carried *carried) {
     if (gate->fragments != NULL && keep_fragment(gate, packet))
         return;
-    send(gate, packet, &packet->frame, gate->config.pool + packet->frame.offset, packet->direction);
+    gate->counters.carried += carried->range.length != 0;
+    send_carrying(gate, packet, &packet->frame, gate->config.pool + packet->frame.offset,
+                  packet->direction, carried);
 }

@@ -3,12 +3,14 @@
  *
  * gate.c           making, packets that come, and what becomes of each
  * gate_verdicts.c  what NFs say of a packet    gate_output.c  what goes out: under its names, whole
+ * gate_streams.c   what waits for bytes before it, and what carries other bytes
  */
 #ifndef MICROBOX_STACK_GATE_PRIVATE_H
 #define MICROBOX_STACK_GATE_PRIVATE_H
 
 #include "microbox/events/event_types.h"
 #include "microbox/stack/edits/held_fragments.h"
+#include "microbox/stack/edits/judged_bytes.h"
 #include "microbox/stack/edits/translation.h"
 #include "microbox/stack/gate.h"
 
@@ -30,7 +32,8 @@ struct mb_pending {
     uint8_t direction;
     uint8_t dropped;    /* enum mb_reason: by the stack, whatever the judges say */
     uint8_t dropped_by; /* as in mb_handled */
-    bool has_left;      /* decided: it went out */
+    bool has_left;      /* decided: it went out, or waits for bytes before it */
+    bool is_no_packet;  /* steps of streams alone */
 };
 
 /* What the gate knows of the flow in a slot of the flow table. A flow that is gone leaves its
@@ -70,6 +73,15 @@ struct mb_judge {
     uint64_t unsound_rewrites;
 };
 
+/* Bytes that a packet leaves with in the place of its own. */
+struct mb_gate_carried {
+    const struct mb_judged_side *side;
+    struct mb_judged_range range; /* length 0: none */
+    uint32_t at;                  /* of the first one, in the frame */
+};
+
+struct mb_gate_streams;
+
 struct mb_gate {
     struct mb_gate_config config;
     uint64_t slot_mask; /* of the log */
@@ -95,9 +107,29 @@ struct mb_gate {
     struct mb_translations *translations;
     struct mb_held_fragments *fragments;
 
+    struct mb_gate_streams *prepared_streams;
+    struct mb_gate_streams *streams; /* the same; NULL where no inline NF has read one */
+
     struct mb_gate_counters counters;
     struct mb_judge_counters by_nf[MB_NFS_MAX + 1]; /* the last one of MB_GATE_NOBODY */
 };
+
+/* gate.c */
+
+/* Watched NFs that a mask names. */
+uint64_t mb_gate_watched(const struct mb_gate *gate, const uint64_t mask[2]);
+
+/* The judgement on packets that are no part of a flow's turn. Only one on the flow drops it. */
+void mb_gate_drop_flow_apart(struct mb_gate *gate, uint64_t flow, uint32_t flow_slot,
+                             struct mb_gate_judgement judgement);
+
+void mb_gate_count_drop(struct mb_gate *gate, const struct mb_pending *packet,
+                        struct mb_gate_judgement judgement);
+void mb_gate_count_unseen(struct mb_gate *gate);
+
+/* `carried`: as mb_gate_send. */
+void mb_gate_let_out(struct mb_gate *gate, const struct mb_pending *packet,
+                     const struct mb_gate_carried *carried);
 
 /* By direction; NULL: nothing was let out. */
 static inline const uint32_t *mb_gate_sent_by(const struct mb_gate_flow *flow, unsigned direction) {
@@ -113,18 +145,20 @@ unsigned mb_gate_judgement_strength(enum mb_reason reason);
 struct mb_gate_judgement mb_gate_stronger_judgement(struct mb_gate_judgement one,
                                                     struct mb_gate_judgement other);
 
-/* What the NFs that the packet's entries name say of it. `*unjudged`: the set of NFs that were gone
- * before they could say something. */
-struct mb_gate_judgement mb_gate_judge_entries(struct mb_gate *gate,
-                                               const struct mb_pending *packet, uint64_t *unjudged);
+/* What the NFs that entries [first, end) name say of them. `*unjudged`, unless NULL: the set of NFs
+ * that were gone before they could say something. */
+struct mb_gate_judgement mb_gate_judge_range(struct mb_gate *gate, const uint64_t *named,
+                                             uint64_t first, uint64_t end, uint64_t *unjudged);
 
 /* gate_output.c */
 
 /* What NFs left with the packet holds for itself already. */
 void mb_gate_take_rewrites(struct mb_gate *gate, const struct mb_pending *packet);
 
-/* Lets the packet out, with the fragments that waited for it; or keeps it, where it is one. */
-void mb_gate_send(struct mb_gate *gate, const struct mb_pending *packet);
+/* Lets the packet out, with the fragments that waited for it; or keeps it, where it is one.
+ * `carried`: bytes that it leaves with. */
+void mb_gate_send(struct mb_gate *gate, const struct mb_pending *packet,
+                  const struct mb_gate_carried *carried);
 
 /* Sends RST segments in the packet's place. To the receiver, then to the sender, but where that has
  * reset the connection itself (RFC 9293 section 3.5.2). Returns false where no RST can be made from

@@ -48,11 +48,11 @@ struct mb_gate_judgement mb_gate_stronger_judgement(struct mb_gate_judgement one
     return first > second ? one : other;
 }
 
-struct mb_gate_judgement
-mb_gate_judge_entries(struct mb_gate *gate, const struct mb_pending *packet, uint64_t *unjudged) {
+struct mb_gate_judgement mb_gate_judge_range(struct mb_gate *gate, const uint64_t *named,
+                                             uint64_t first, uint64_t end, uint64_t *unjudged) {
     struct mb_gate_judgement judgement = {MB_REASON_NONE, MB_GATE_NOBODY};
-    for (uint64_t sequence = packet->first; sequence < packet->end; sequence++) {
-        for (uint64_t rest = gate->named[sequence & gate->slot_mask]; rest; rest &= rest - 1) {
+    for (uint64_t sequence = first; sequence < end; sequence++) {
+        for (uint64_t rest = named[sequence & gate->slot_mask]; rest; rest &= rest - 1) {
             const unsigned index = (unsigned)__builtin_ctzll(rest);
             const bool is_gone = sequence >= gate->config.log->page->gone_at[index];
             struct mb_gate_judgement one = {MB_REASON_NONE, index};
@@ -60,7 +60,8 @@ mb_gate_judge_entries(struct mb_gate *gate, const struct mb_pending *packet, uin
                 one.reason = verdict_on(gate, index, sequence);
             else if (gate->judge[index].fails_closed)
                 one.reason = MB_REASON_NF_FAILED_CLOSED;
-            *unjudged |= is_gone ? UINT64_C(1) << index : 0;
+            if (unjudged != NULL)
+                *unjudged |= is_gone ? UINT64_C(1) << index : 0;
             if (one.reason != MB_REASON_NONE)
                 judgement = mb_gate_stronger_judgement(judgement, one);
         }

@@ -6,6 +6,7 @@
 #include "microbox/stack/flows/flow_lifecycle.h"
 #include "microbox/stack/icmp_error.h"
 #include "microbox/stack/modules/modules.h"
+#include "microbox/stack/modules/tcp_steps.h"
 #include "microbox/stack/reset.h"
 #include "microbox/stack/stack.h"
 #include "microbox/stack/wire/tcp.h"
@@ -179,6 +180,12 @@ static void run_modules(struct mb_stack *stack, struct mb_flow_entry *flow,
         mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_CLOSED);
 }
 
+/* For the gate, where it wants to know. */
+static void note_kind(struct mb_stack *stack, enum mb_segment_kind kind) {
+    if (stack->steps != NULL)
+        *mb_stream_steps_note(stack->steps) = (struct mb_segment_note){.kind = (uint8_t)kind};
+}
+
 /* By the policy of a cap; the flow has ended for its subscribers. */
 static void handle_refused(struct mb_stack *stack, const struct mb_flow_entry *flow,
                            const struct mb_decoded *packet, unsigned direction) {
@@ -245,13 +252,17 @@ static void handle_with_flow(struct mb_stack *stack, const struct mb_decoded *pa
     handled->direction = (uint8_t)direction;
     if (stack->notes_sequences)
         note_sequence(handled, packet);
-    if (mb_flow_is_refused(flow))
+    if (mb_flow_is_refused(flow)) {
+        note_kind(stack, MB_SEGMENT_FREE);
         return handle_refused(stack, flow, packet, direction);
+    }
     publish_packet_of_flow(stack, packet, flow, direction);
     struct mb_side *side = &flow->snapshot.side[direction];
     side->packets++;
     side->bytes += packet->payload_length;
     run_modules(stack, flow, packet, direction);
+    if (stack->steps != NULL && packet->transport == MB_TRANSPORT_TCP)
+        mb_tcp_note_segment(stack, flow, packet, direction);
     if (packet->tcp_flags & (MB_TCP_SYN | MB_TCP_FIN | MB_TCP_RST) &&
         !(flow->modules & MB_MODULE_TCP_MONITOR))
         mb_tcp_pass_by(&stack->table, flow, packet, direction);
@@ -368,6 +379,7 @@ static void handle(struct mb_stack *stack, struct mb_decoded *packet, struct mb_
     if (stack->commands != NULL && packet->number >= stack->commands->due)
         mb_commands_obey(stack, packet->number);
     *handled = (struct mb_handled){.first = stack->log->next, .packet = packet->number};
+    note_kind(stack, MB_SEGMENT_NONE);
     stack->packets = packet->number;
     stack->module_entries = 0;
     stack->dropped = MB_REASON_NONE;
@@ -399,6 +411,8 @@ static void handle(struct mb_stack *stack, struct mb_decoded *packet, struct mb_
     mb_end_packet(stack, handled->first);
     handled->end = stack->log->next;
     handled->dropped = stack->dropped;
+    if (stack->steps != NULL)
+        mb_stream_steps_end_packet(stack->steps);
     if (stack->commands != NULL)
         mb_commands_note(stack->commands, handled);
 }
@@ -483,7 +497,7 @@ static void hash_group(const struct mb_stack *stack, struct mb_decoded *packets,
 
 /* Room for its entries, and where it is a fragment for the datagram that it may complete. */
 static bool has_room_for(struct mb_stack *stack, const struct mb_decoded *packet) {
-    if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
+    if (!mb_has_room_for_packet(stack))
         return false;
     return !is_collected(stack, packet) || mb_assembled_has_room(&stack->assembled);
 }
@@ -517,7 +531,7 @@ size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct
     stack->pool = pool;
     for (size_t i = 0; i < FRAMES_AHEAD && i < count; i++)
         prefetch_headers(pool, &frames[i]);
-    while (done < count && mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET)) {
+    while (done < count && mb_has_room_for_packet(stack)) {
         size_t group = count - done < GROUP ? count - done : GROUP;
         decode_group(stack, pool, frames + done, group, count - done, packets);
         hash_group(stack, packets, group);

@@ -38,6 +38,7 @@ static void fill_defaults(struct mb_stack_config *config) {
     config->held_segments_max = (uint32_t)or_default(config->held_segments_max, 262144);
     config->held_bytes_per_flow = or_default(config->held_bytes_per_flow, 1 << 20);
     config->held_bytes_max = or_default(config->held_bytes_max, 256 << 20);
+    config->judged_bytes_max = or_default(config->judged_bytes_max, 64 << 20);
     config->compared_segments_max = (uint32_t)or_default(config->compared_segments_max, 65536);
     config->gap_acknowledgments = (uint32_t)or_default(config->gap_acknowledgments, 3);
     config->gap_timeout = or_default(config->gap_timeout, UINT64_C(30) * SECOND);
@@ -275,7 +276,7 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
     stack->is_finishing = true;
     mb_set_apart(stack);
     while (stack->ending_next < stack->ending_count) {
-        if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
+        if (!mb_has_room_for_packet(stack))
             return false;
         struct mb_flow_entry *flow = &stack->table.flows[stack->ending[stack->ending_next++]];
         uint64_t first = stack->log->next;
@@ -380,6 +381,27 @@ uint32_t mb_stack_datagram_slots(const struct mb_stack *stack) {
 
 void mb_stack_note_sequences(struct mb_stack *stack) {
     stack->notes_sequences = true;
+}
+
+bool mb_stack_streams_are_read(const struct mb_stack *stack, const uint64_t bits[2]) {
+    const uint64_t *readers = stack->subscriptions.module_mask[1];
+    return ((readers[0] & bits[0]) | (readers[1] & bits[1])) != 0;
+}
+
+struct mb_stream_guard mb_stack_stream_guard(const struct mb_stack *stack) {
+    return (struct mb_stream_guard){
+        .judged_bytes_max = stack->config.judged_bytes_max,
+        .held_max = stack->config.held_segments_max,
+        .held_per_flow = stack->config.held_segments_per_flow,
+        .lets_unseen_out = stack->caps[MB_CAP_HELD].policy == MB_AT_CAP_PASS,
+    };
+}
+
+void mb_stack_guard_streams(struct mb_stack *stack, struct mb_stream_steps *steps,
+                            const uint64_t judges[2]) {
+    stack->steps = steps;
+    stack->stream_judges[0] = judges[0];
+    stack->stream_judges[1] = judges[1];
 }
 
 uint32_t mb_stack_flow_slots(const struct mb_stack *stack) {

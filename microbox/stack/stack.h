@@ -96,6 +96,8 @@ struct mb_stack_config {
     uint32_t held_segments_max;      /* in all; default 262,144 */
     uint64_t held_bytes_per_flow;    /* default 1 MiB */
     uint64_t held_bytes_max;         /* in all; default 256 MiB */
+    uint64_t judged_bytes_max;       /* of streams that inline NFs read, kept until they are
+                                        acknowledged, in all; default 64 MiB */
     uint32_t compared_segments_max;  /* given out and kept for comparison, in all; default 65,536 */
     uint32_t gap_acknowledgments;    /* packets that acknowledge missing bytes before they are given
                                         up; default 3, at most 255 */
@@ -281,6 +283,24 @@ uint32_t mb_stack_datagram_slots(const struct mb_stack *stack);
 
 /* From now on mb_handled says where segments end. */
 void mb_stack_note_sequences(struct mb_stack *stack);
+
+/* Do NFs of these bits read bytes of TCP streams? */
+bool mb_stack_streams_are_read(const struct mb_stack *stack, const uint64_t bits[2]);
+
+/* Of streams that inline NFs read, what the gate may keep. */
+struct mb_stream_guard {
+    uint64_t judged_bytes_max; /* bytes as judged, until they are acknowledged */
+    uint32_t held_max;         /* segments that wait for bytes before them, in all */
+    uint32_t held_per_flow;
+    bool lets_unseen_out; /* what is never given out leaves all the same */
+};
+struct mb_stream_guard mb_stack_stream_guard(const struct mb_stack *stack);
+
+/* From now on the stack tells `steps`, the gate's, of each stream that `judges` read: bits of
+ * inline NFs. Call again when these change. `steps` must outlive the stack. */
+struct mb_stream_steps;
+void mb_stack_guard_streams(struct mb_stack *stack, struct mb_stream_steps *steps,
+                            const uint64_t judges[2]);
 
 /* Slots of the flow table: every mb_handled.flow_slot is below. */
 uint32_t mb_stack_flow_slots(const struct mb_stack *stack);

@@ -116,7 +116,7 @@ static size_t handle(struct mb_worker *worker) {
 
 /* Ends flows, and tells of the end. Returns whether something was published. */
 static bool end_flows(struct mb_worker *worker) {
-    if (worker->phase != PHASE_ENDING)
+    if (worker->phase != PHASE_ENDING || mb_worker_gates_room(worker, 1) == 0)
         return false;
     const uint64_t before = worker->log.next;
     if (mb_stack_finish(worker->stack, MB_REASON_END_SHUTDOWN))
@@ -135,6 +135,12 @@ static void count_gate(const struct mb_worker *worker, struct mb_stack_counters 
     counters->gate_rewrites_refused = gate.rewrites_refused;
     counters->gate_translated = gate.translated;
     counters->gate_fragments_kept = gate.fragments_kept;
+    counters->gate_held = gate.held;
+    counters->gate_unseen = gate.unseen + gate.held_no_room;
+    counters->gate_carried = gate.carried;
+    counters->by_reason[MB_REASON_STREAM_UNSEEN] += gate.unseen;
+    counters->by_reason[MB_REASON_LIMIT_HELD_PACKETS] += gate.held_no_room;
+    counters->by_reason[MB_REASON_LIMIT_JUDGED_BYTES] += gate.judged_forgotten;
     counters->by_reason[MB_REASON_VERDICT_DROP] += gate.verdict_drop;
     counters->by_reason[MB_REASON_VERDICT_DROP_FLOW] += gate.verdict_drop_flow;
     counters->by_reason[MB_REASON_VERDICT_RESET] += gate.verdict_reset;

@@ -47,6 +47,29 @@ static bool make_for(struct mb_worker *worker, uint32_t index) {
     return !nf->parts.rewrites || mb_gate_translate(*gate, mb_stack_decoder(worker->stack));
 }
 
+/* Bits of inline NFs whose verdicts count. */
+static void collect_judges(const struct mb_worker *worker, uint64_t bits[2]) {
+    for (uint32_t index = 0; index < worker->nfs; index++) {
+        const struct mb_attached *nf = &worker->nf[index];
+        const uint64_t *mask = worker->log.consumer[index].mask;
+        for (unsigned half = 0; half < 2 && nf->is_inline && !nf->is_shadow; half++)
+            bits[half] |= mask[half];
+    }
+}
+
+/* As the subscriptions are now. */
+static void guard_streams(struct mb_worker *worker) {
+    uint64_t judges[2] = {0, 0};
+    collect_judges(worker, judges);
+    if (worker->gate && mb_stack_streams_are_read(worker->stack, judges))
+        mb_stack_guard_streams(worker->stack, mb_gate_guard_streams(worker->gate), judges);
+}
+
+static bool prepare_streams(struct mb_worker *worker) {
+    const struct mb_stream_guard guard = mb_stack_stream_guard(worker->stack);
+    return mb_gate_prepare_streams(worker->gate, &guard, mb_stack_decoder(worker->stack));
+}
+
 bool mb_worker_make_gates(struct mb_worker *worker) {
     if (worker->sink == NULL && !has_inline(worker))
         return true;
@@ -54,7 +77,7 @@ bool mb_worker_make_gates(struct mb_worker *worker) {
         worker->gate = create(worker, worker->sink, NULL);
         mb_stack_note_sequences(worker->stack);
     }
-    if (worker->gate == NULL)
+    if (worker->gate == NULL || (has_inline(worker) && !prepare_streams(worker)))
         return false;
     for (uint32_t index = 0; index < worker->nfs; index++)
         if (worker->nf[index].is_inline && !make_for(worker, index))
@@ -87,6 +110,7 @@ void mb_worker_watch(struct mb_worker *worker, bool only_new) {
     for (uint32_t index = 0; index < worker->nfs; index++)
         if (worker->nf[index].is_inline && (!only_new || worker->nf[index].is_new))
             watch(worker, index);
+    guard_streams(worker);
 }
 
 /* --- packets --- */
@@ -109,12 +133,21 @@ static bool pass_through(struct mb_worker *worker, struct mb_gate *gate, size_t 
     return left;
 }
 
+static void add_steps_apart(struct mb_worker *worker) {
+    if (!mb_gate_has_steps_apart(worker->gate))
+        return;
+    mb_gate_add_steps_apart(worker->gate);
+    for (uint64_t rest = worker->shadows; rest; rest &= rest - 1)
+        mb_gate_add_steps_apart(worker->shadow[__builtin_ctzll(rest)]);
+}
+
 bool mb_worker_pass_through_gates(struct mb_worker *worker, size_t handled) {
     if (!worker->gate)
         return false;
     bool left = pass_through(worker, worker->gate, handled);
     for (uint64_t rest = worker->shadows; rest; rest &= rest - 1)
         left |= pass_through(worker, worker->shadow[__builtin_ctzll(rest)], handled);
+    add_steps_apart(worker);
     return left;
 }
 
@@ -167,6 +200,7 @@ int mb_worker_promote(struct mb_worker *worker, uint32_t index) {
     worker->shadows &= ~(UINT64_C(1) << index);
     mb_log_leave_shadow(&worker->log, index);
     watch(worker, index);
+    guard_streams(worker);
     return 0;
 }
 

@@ -45,7 +45,7 @@ def complaints_about(replay: str, capture: Path, packets: int, output: Path) -> 
         complaints.append(f"{counters['packets']} packets, not {packets}")
     if sum(summary["events"].values()) != counters["entries"]:
         complaints.append("the NF did not see as many events as were published")
-    if counters["output_packets"] + counters["output_lost"] != packets:
+    if counters["output_packets"] + counters["output_lost"] + counters["gate_unseen"] != packets:
         complaints.append("packets are missing at the gate")
     if (
         output.stat().st_size

@@ -17,8 +17,7 @@ static uint16_t difference_of(const uint8_t *before, const uint8_t *after, uint3
     return mb_checksum_fold(sum);
 }
 
-/* What is noted is changed already. */
-static void note(struct mb_edited_frame *frame, uint32_t at, uint32_t length) {
+void mb_edit_changed(struct mb_edited_frame *frame, uint32_t at, uint32_t length) {
     frame->changed[frame->count++] = (struct mb_changed_bytes){
         .at = at,
         .length = length,
@@ -37,7 +36,7 @@ void mb_edit_bytes(struct mb_edited_frame *frame, uint32_t at, const uint8_t *by
     if (frame->count == MB_EDITS_PER_FRAME || memcmp(frame->after + at, bytes, length) == 0)
         return;
     memcpy(frame->after + at, bytes, length);
-    note(frame, at, length);
+    mb_edit_changed(frame, at, length);
 }
 
 /* What the changes within [from, end) add to a sum over these bytes. Those that begin in the middle
@@ -61,7 +60,7 @@ static uint64_t difference_of_address(const struct mb_edited_frame *frame, uint3
 
 static void write_checksum(struct mb_edited_frame *frame, uint32_t field, uint16_t value) {
     memcpy(frame->after + field, &value, sizeof value);
-    note(frame, field, sizeof value);
+    mb_edit_changed(frame, field, sizeof value);
 }
 
 static void repair(struct mb_edited_frame *frame, const struct mb_checksum *checksum) {

@@ -33,6 +33,9 @@ void mb_edit_begin(struct mb_edited_frame *frame, const uint8_t *before, uint8_t
 void mb_edit_bytes(struct mb_edited_frame *frame, uint32_t at, const uint8_t *bytes,
                    uint32_t length);
 
+/* Bytes of the copy, an even number, were changed already. As if by mb_edit_bytes. */
+void mb_edit_changed(struct mb_edited_frame *frame, uint32_t at, uint32_t length);
+
 /* Repairs all checksums that cover what was changed, incrementally (RFC 1624): a checksum that was
  * wrong stays wrong by as much. One that says that there is none stays so; one that was left to the
  * network card goes on holding the sum of the pseudo header. Call once, when all is changed. */

@@ -2,6 +2,7 @@
 
 #include "microbox/stack/core.h"
 #include "microbox/stack/modules/modules.h"
+#include "microbox/stack/modules/tcp_steps.h"
 #include "microbox/stack/wire/tcp.h"
 
 #include <string.h>
@@ -108,6 +109,8 @@ void mb_flow_end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t rea
     }
     mb_tcp_stream_release(stack, flow, 0);
     mb_tcp_stream_release(stack, flow, 1);
+    if (stack->steps != NULL && flow->transport == MB_TRANSPORT_TCP)
+        mb_tcp_step_end(stack, flow);
     flow->modules = 0;
 }
 

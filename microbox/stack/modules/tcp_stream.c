@@ -14,6 +14,7 @@
 #include "microbox/stack/flows/flow_lifecycle.h"
 #include "microbox/stack/modules/modules.h"
 #include "microbox/stack/modules/tcp_copies.h"
+#include "microbox/stack/modules/tcp_steps.h"
 #include "microbox/stack/modules/tcp_tracker.h"
 #include "microbox/stack/sequence_number.h"
 #include "microbox/stack/wire/tcp.h"
@@ -91,8 +92,8 @@ static void give_out_urgent(struct mb_stack *stack, struct mb_flow_entry *flow, 
 }
 
 /* `segment` begins at the side's `next`. */
-static void give_out(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
-                     struct mb_segment *segment) {
+static void give_out_segment(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
+                             struct mb_segment *segment) {
     if (segment->captured != 0 && mb_tcp_compares_copies(stack, flow, direction) &&
         !mb_delivered_add(&stack->delivered, &flow->stream[direction], segment))
         mb_count_reason(stack, MB_REASON_LIMIT_COMPARED);
@@ -102,6 +103,16 @@ static void give_out(struct mb_stack *stack, struct mb_flow_entry *flow, unsigne
     if (segment->captured < segment->length)
         publish_gap(stack, flow, direction, segment->length - segment->captured,
                     MB_REASON_GAP_PAYLOAD_CUT);
+}
+
+static void give_out(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
+                     struct mb_segment *segment) {
+    if (!mb_tcp_is_guarded(stack, flow, direction))
+        return give_out_segment(stack, flow, direction, segment);
+    const struct mb_segment whole = *segment;
+    const uint64_t first = stack->log->next;
+    give_out_segment(stack, flow, direction, segment);
+    mb_tcp_step_bytes(stack, flow, direction, &whole, first);
 }
 
 /* Gives out held pieces up to the next hole. */
@@ -129,6 +140,7 @@ static void leave_syn_bytes(struct mb_stack *stack, struct mb_flow_entry *flow,
                             unsigned direction) {
     mb_count_reason(stack, MB_REASON_TCP_SYN_BYTES_LEFT);
     mb_held_release(&stack->held, &flow->stream[direction]);
+    mb_tcp_step_left(stack, flow, direction);
     go_past_syn(&flow->stream[direction]);
 }
 

@@ -1,0 +1,478 @@
+#include "microbox/stack/gate_streams.h"
+
+#include "microbox/stack/edits/edited_frame.h"
+#include "microbox/stack/lazy_memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- making --- */
+
+static size_t streams_size(const struct mb_gate_streams *streams) {
+    return (size_t)streams->flow_slots * sizeof *streams->of;
+}
+
+static size_t held_size(const struct mb_gate_streams *streams) {
+    return ((size_t)streams->guard.held_max + 1) * sizeof *streams->held;
+}
+
+static size_t steps_size(const struct mb_stream_steps *steps) {
+    return ((size_t)steps->mask + 1) * sizeof *steps->ring;
+}
+
+static size_t notes_size(const struct mb_stream_steps *steps) {
+    return ((size_t)steps->note_mask + 1) * sizeof *steps->notes;
+}
+
+/* Powers of two that are no less. */
+static uint64_t mask_of(uint64_t least) {
+    uint64_t mask = 1;
+    while (mask + 1 < least)
+        mask = 2 * mask + 1;
+    return mask;
+}
+
+static struct mb_gate_streams *create(const struct mb_gate *gate,
+                                      const struct mb_stream_guard *guard,
+                                      const struct mb_decoder *decoder) {
+    struct mb_gate_streams *streams = calloc(1, sizeof *streams);
+    if (streams == NULL)
+        return NULL;
+    struct mb_stream_steps *steps = &streams->steps;
+    streams->guard = *guard;
+    streams->decoder = *decoder;
+    streams->decoder.verifies = true; /* it leaves a trail of the checksums */
+    streams->flow_slots = gate->config.flow_slots;
+    streams->held_unused = 1;
+    steps->mask = mask_of(2 * MB_STREAM_STEPS_PER_PACKET);
+    steps->mask = steps->mask > gate->slot_mask ? steps->mask : gate->slot_mask;
+    steps->note_mask = mask_of(gate->config.capacity + MB_BATCH + 1);
+    steps->ring = mb_lazy_map(steps_size(steps));
+    steps->notes = mb_lazy_map(notes_size(steps));
+    streams->of = mb_lazy_map(streams_size(streams));
+    streams->held = mb_lazy_map(held_size(streams));
+    streams->judged = mb_judged_bytes_create(guard->judged_bytes_max, decoder->key);
+    streams->named_apart = calloc(gate->slot_mask + 1, sizeof *streams->named_apart);
+    if (steps->ring != NULL && steps->notes != NULL && streams->of != NULL &&
+        streams->held != NULL && streams->judged != NULL && streams->named_apart != NULL)
+        return streams;
+    mb_gate_streams_destroy(streams);
+    return NULL;
+}
+
+void mb_gate_streams_destroy(struct mb_gate_streams *streams) {
+    if (streams == NULL)
+        return;
+    mb_lazy_unmap(streams->steps.ring, steps_size(&streams->steps));
+    mb_lazy_unmap(streams->steps.notes, notes_size(&streams->steps));
+    mb_lazy_unmap(streams->of, streams_size(streams));
+    mb_lazy_unmap(streams->held, held_size(streams));
+    mb_judged_bytes_destroy(streams->judged);
+    free(streams->named_apart);
+    free(streams);
+}
+
+bool mb_gate_prepare_streams(struct mb_gate *gate, const struct mb_stream_guard *guard,
+                             const struct mb_decoder *decoder) {
+    if (gate->prepared_streams == NULL)
+        gate->prepared_streams = create(gate, guard, decoder);
+    return gate->prepared_streams != NULL;
+}
+
+struct mb_stream_steps *mb_gate_guard_streams(struct mb_gate *gate) {
+    gate->streams = gate->prepared_streams;
+    return &gate->streams->steps;
+}
+
+/* --- held packets --- */
+
+static uint32_t take_record(struct mb_gate_streams *streams) {
+    const uint32_t index = streams->held_free;
+    if (index != 0)
+        streams->held_free = streams->held[index].next;
+    else if (streams->held_unused <= streams->guard.held_max)
+        return streams->held_unused++;
+    return index;
+}
+
+/* Behind those that begin no later. */
+static void link_held(struct mb_gate_streams *streams, struct mb_gate_side *side, uint32_t index) {
+    struct mb_held_packet *held = &streams->held[index];
+    uint32_t before = side->last;
+    while (before != 0 && streams->held[before].position > held->position)
+        before = streams->held[before].previous;
+    held->previous = before;
+    held->next = before != 0 ? streams->held[before].next : side->first;
+    *(before != 0 ? &streams->held[before].next : &side->first) = index;
+    *(held->next != 0 ? &streams->held[held->next].previous : &side->last) = index;
+}
+
+static struct mb_held_packet take_first(struct mb_gate *gate, struct mb_gate_stream *stream,
+                                        struct mb_gate_side *side) {
+    struct mb_gate_streams *streams = gate->streams;
+    const uint32_t index = side->first;
+    const struct mb_held_packet taken = streams->held[index];
+    side->first = taken.next;
+    *(taken.next != 0 ? &streams->held[taken.next].previous : &side->last) = 0;
+    streams->held[index].next = streams->held_free;
+    streams->held_free = index;
+    stream->held--;
+    gate->counters.held--;
+    return taken;
+}
+
+void mb_gate_drop_held(struct mb_gate *gate, uint64_t flow, uint32_t flow_slot,
+                       struct mb_gate_judgement judgement) {
+    struct mb_gate_stream *stream = &gate->streams->of[flow_slot];
+    if (stream->flow != flow)
+        return;
+    for (unsigned direction = 0; direction < 2; direction++)
+        while (stream->side[direction].first != 0) {
+            const struct mb_held_packet held = take_first(gate, stream, &stream->side[direction]);
+            mb_gate_count_drop(gate, &held.packet, judgement);
+        }
+}
+
+static void drop_unseen(struct mb_gate *gate, struct mb_gate_stream *stream,
+                        struct mb_gate_side *side) {
+    while (side->first != 0) {
+        (void)take_first(gate, stream, side);
+        mb_gate_count_unseen(gate);
+    }
+}
+
+/* --- streams --- */
+
+static void forget(struct mb_gate *gate, struct mb_gate_stream *stream) {
+    for (unsigned direction = 0; direction < 2; direction++) {
+        struct mb_gate_side *side = &stream->side[direction];
+        drop_unseen(gate, stream, side);
+        mb_judged_bytes_release(gate->streams->judged, &side->bytes);
+    }
+}
+
+/* Begun anew where another flow was in its place. */
+static struct mb_gate_stream *stream_of(struct mb_gate *gate, uint64_t flow, uint32_t flow_slot) {
+    struct mb_gate_stream *stream = &gate->streams->of[flow_slot];
+    if (stream->flow == flow)
+        return stream;
+    forget(gate, stream);
+    *stream = (struct mb_gate_stream){
+        .flow = flow,
+        .side = {{.bytes.stream = 2 * flow}, {.bytes.stream = 2 * flow + 1}},
+    };
+    return stream;
+}
+
+/* NULL: nothing is kept of the flow. */
+static struct mb_gate_stream *known_stream(struct mb_gate *gate, uint64_t flow,
+                                           uint32_t flow_slot) {
+    struct mb_gate_stream *stream = &gate->streams->of[flow_slot];
+    return stream->flow == flow ? stream : NULL;
+}
+
+/* The one that is nearest to what was given out. The first one that is asked for begins the side.
+ */
+static uint64_t position_of(struct mb_gate_side *side, uint32_t sequence) {
+    if (side->judged == 0)
+        side->judged = (UINT64_C(1) << 32) + sequence;
+    return side->judged + (uint64_t)(int64_t)(int32_t)(sequence - (uint32_t)side->judged);
+}
+
+/* --- what a packet carries --- */
+
+/* Of the packet's bytes, what was judged. False: it must not leave. */
+static bool look_up(struct mb_gate *gate, const struct mb_held_packet *held,
+                    const struct mb_gate_side *side, bool takes_unseen,
+                    struct mb_gate_carried *carried) {
+    const struct mb_segment_note *note = &held->note;
+    const unsigned other = 1 - held->packet.direction;
+    struct mb_judged_range range = {.position = held->position, .length = note->captured};
+    bool differs;
+    if (note->has_acknowledged[other])
+        range.blank_before =
+            held->position +
+            (uint64_t)(int64_t)(int32_t)(note->acknowledged[other] - note->sequence);
+    const uint32_t unknown = mb_judged_bytes_compare(gate->streams->judged, &side->bytes, &range,
+                                                     gate->config.pool + note->position, &differs);
+    if (unknown != 0 && !takes_unseen)
+        return false;
+    if (differs)
+        *carried = (struct mb_gate_carried){
+            .side = &side->bytes,
+            .range = range,
+            .at = (uint32_t)(note->position - held->packet.frame.offset),
+        };
+    return true;
+}
+
+static bool is_fragmented(const struct mb_pending *packet) {
+    return packet->datagrams[0].slot != 0;
+}
+
+/* Whether what is not known of it may leave. */
+static bool takes_unseen(const struct mb_gate *gate, const struct mb_segment_note *note) {
+    return gate->streams->guard.lets_unseen_out || note->kind == MB_SEGMENT_FREE;
+}
+
+static void let_held_out(struct mb_gate *gate, const struct mb_gate_side *side,
+                         const struct mb_held_packet *held, bool is_free) {
+    struct mb_gate_carried carried = {0};
+    const bool unseen = is_free || takes_unseen(gate, &held->note);
+    const bool leaves =
+        is_fragmented(&held->packet) ? unseen : look_up(gate, held, side, unseen, &carried);
+    if (leaves)
+        mb_gate_let_out(gate, &held->packet, &carried);
+    else
+        mb_gate_count_unseen(gate);
+}
+
+/* --- what comes --- */
+
+static void let_held_out_until(struct mb_gate *gate, struct mb_gate_stream *stream,
+                               struct mb_gate_side *side, uint64_t end, bool is_free) {
+    while (side->first != 0) {
+        const struct mb_held_packet *first = &gate->streams->held[side->first];
+        if (first->position + first->note.length > end)
+            return;
+        const struct mb_held_packet held = take_first(gate, stream, side);
+        let_held_out(gate, side, &held, is_free);
+    }
+}
+
+/* Those whose bytes were given out. */
+static void release(struct mb_gate *gate, struct mb_gate_stream *stream,
+                    struct mb_gate_side *side) {
+    let_held_out_until(gate, stream, side, side->judged, false);
+}
+
+/* Nobody judges the direction any more. */
+static void release_all(struct mb_gate *gate, struct mb_gate_stream *stream,
+                        struct mb_gate_side *side) {
+    let_held_out_until(gate, stream, side, UINT64_MAX, true);
+}
+
+static void finish_stream(struct mb_gate *gate, struct mb_gate_stream *stream, bool is_guarded) {
+    for (unsigned direction = 0; direction < 2; direction++) {
+        release(gate, stream, &stream->side[direction]);
+        if (!is_guarded)
+            release_all(gate, stream, &stream->side[direction]);
+    }
+    forget(gate, stream);
+}
+
+static void take_bytes(struct mb_gate *gate, struct mb_gate_side *side,
+                       const struct mb_stream_step *step, bool is_passed) {
+    const uint64_t position = position_of(side, step->sequence);
+    if (is_passed && !step->is_passing)
+        mb_judged_bytes_put(gate->streams->judged, &side->bytes, position,
+                            gate->config.pool + step->position, step->captured);
+    side->judged = position + step->length;
+}
+
+static bool are_the_packets_own(const struct mb_stream_step *step,
+                                const struct mb_segment_note *note) {
+    return step->position == note->position && step->sequence == note->sequence &&
+           step->length == note->length;
+}
+
+static void follow_own(struct mb_gate *gate, const struct mb_stream_step *step,
+                       const struct mb_segment_note *note, struct mb_gate_news *news) {
+    struct mb_gate_stream *stream = stream_of(gate, step->flow, step->flow_slot);
+    const unsigned direction = step->direction;
+    switch (step->kind) {
+    case MB_STEP_BYTES: {
+        const struct mb_gate_judgement judgement =
+            mb_gate_judge_range(gate, gate->named, step->first, step->end, NULL);
+        const bool is_passed = judgement.reason == MB_REASON_NONE;
+        take_bytes(gate, &stream->side[direction], step, is_passed);
+        news->is_given[direction] = true;
+        news->is_whole = is_passed && are_the_packets_own(step, note);
+        return;
+    }
+    case MB_STEP_LEFT:
+        news->is_left[direction] = true;
+        return;
+    default:
+        news->is_over = true;
+        news->is_guarded = step->is_guarded;
+    }
+}
+
+/* Of a flow that no packet in hand is of. */
+static void follow_apart(struct mb_gate *gate, const struct mb_stream_step *step) {
+    struct mb_gate_stream *stream = known_stream(gate, step->flow, step->flow_slot);
+    if (stream == NULL)
+        return;
+    if (step->kind == MB_STEP_END)
+        return finish_stream(gate, stream, step->is_guarded);
+    if (step->kind == MB_STEP_LEFT)
+        return drop_unseen(gate, stream, &stream->side[step->direction]);
+    const struct mb_gate_judgement judgement =
+        mb_gate_judge_range(gate, gate->streams->named_apart, step->first, step->end, NULL);
+    take_bytes(gate, &stream->side[step->direction], step, judgement.reason == MB_REASON_NONE);
+    mb_gate_drop_flow_apart(gate, step->flow, step->flow_slot, judgement);
+    release(gate, stream, &stream->side[step->direction]);
+}
+
+static const struct mb_segment_note *note_at(const struct mb_gate_streams *streams,
+                                             uint64_t index) {
+    return &streams->steps.notes[index & streams->steps.note_mask];
+}
+
+uint64_t mb_gate_add_steps(struct mb_gate *gate) {
+    struct mb_gate_streams *streams = gate->streams;
+    const uint64_t end = note_at(streams, streams->notes_added++)->steps_end;
+    uint64_t judges = 0;
+    for (; streams->steps_added != end; streams->steps_added++) {
+        const struct mb_stream_step *step =
+            mb_stream_steps_at(&streams->steps, streams->steps_added);
+        if (!step->is_apart)
+            continue;
+        for (uint64_t entry = step->first; entry < step->end; entry++) {
+            const uint64_t slot = entry & gate->slot_mask;
+            streams->named_apart[slot] = mb_gate_watched(gate, gate->config.log->slots[slot].mask);
+            judges |= streams->named_apart[slot];
+        }
+    }
+    return judges;
+}
+
+bool mb_gate_has_steps_apart(const struct mb_gate *gate) {
+    const struct mb_gate_streams *streams = gate->streams;
+    return streams != NULL && streams->steps_added != streams->steps.newest;
+}
+
+void mb_gate_add_steps_apart(struct mb_gate *gate) {
+    struct mb_gate_streams *streams = gate->streams;
+    const uint64_t end = gate->config.log->next;
+    uint64_t judges = 0;
+    if (streams != NULL) {
+        *mb_stream_steps_note(&streams->steps) = (struct mb_segment_note){0};
+        mb_stream_steps_end_packet(&streams->steps);
+        judges = mb_gate_add_steps(gate);
+    }
+    gate->pending[gate->newest++ & (gate->config.capacity - 1)] = (struct mb_pending){
+        .first = end,
+        .end = end,
+        .judges = judges,
+        .is_no_packet = true,
+    };
+}
+
+struct mb_gate_news mb_gate_follow_steps(struct mb_gate *gate, const struct mb_pending *packet) {
+    struct mb_gate_streams *streams = gate->streams;
+    struct mb_gate_news news = {0};
+    const struct mb_segment_note *note = note_at(streams, streams->notes_left);
+    while (streams->steps.oldest != note->steps_end) {
+        const struct mb_stream_step *step =
+            mb_stream_steps_at(&streams->steps, streams->steps.oldest);
+        if (step->is_apart || packet->is_no_packet || step->flow != packet->flow)
+            follow_apart(gate, step);
+        else
+            follow_own(gate, step, note, &news);
+        streams->steps.oldest++;
+    }
+    return news;
+}
+
+/* --- a packet --- */
+
+static enum mb_gate_admission hold(struct mb_gate *gate, struct mb_gate_stream *stream,
+                                   const struct mb_held_packet *packet) {
+    struct mb_gate_streams *streams = gate->streams;
+    const uint32_t index = stream->held < streams->guard.held_per_flow ? take_record(streams) : 0;
+    if (index == 0)
+        return MB_GATE_NO_ROOM;
+    streams->held[index] = *packet;
+    link_held(streams, &stream->side[packet->packet.direction], index);
+    stream->held++;
+    gate->counters.held++;
+    return MB_GATE_HELD;
+}
+
+static struct mb_gate_stream *stream_of_segment(struct mb_gate *gate,
+                                                const struct mb_pending *packet,
+                                                const struct mb_segment_note *note) {
+    if (note->kind == MB_SEGMENT_FREE)
+        return known_stream(gate, packet->flow, packet->flow_slot);
+    return stream_of(gate, packet->flow, packet->flow_slot);
+}
+
+enum mb_gate_admission mb_gate_admit(struct mb_gate *gate, const struct mb_pending *packet,
+                                     const struct mb_gate_news *news,
+                                     struct mb_gate_carried *carried) {
+    struct mb_held_packet it = {.packet = *packet,
+                                .note = *note_at(gate->streams, gate->streams->notes_left)};
+    if (it.note.kind == MB_SEGMENT_NONE || it.note.length == 0 || news->is_whole)
+        return MB_GATE_LEAVES;
+    struct mb_gate_stream *stream = stream_of_segment(gate, packet, &it.note);
+    if (stream == NULL)
+        return MB_GATE_LEAVES;
+    struct mb_gate_side *side = &stream->side[packet->direction];
+    const bool unseen = takes_unseen(gate, &it.note);
+    it.position = position_of(side, it.note.sequence);
+    if (it.note.kind == MB_SEGMENT_WAITS)
+        return hold(gate, stream, &it);
+    if (it.note.kind == MB_SEGMENT_UNSEEN && !unseen)
+        return MB_GATE_UNSEEN;
+    if (is_fragmented(packet))
+        return unseen ? MB_GATE_LEAVES : MB_GATE_UNSEEN;
+    return look_up(gate, &it, side, unseen, carried) ? MB_GATE_LEAVES : MB_GATE_UNSEEN;
+}
+
+static void take_acknowledgment(struct mb_gate *gate, struct mb_gate_stream *stream,
+                                const struct mb_segment_note *note, unsigned direction) {
+    struct mb_gate_side *side = &stream->side[1 - direction];
+    if (note->has_acknowledged[direction] && side->bytes.first != 0)
+        mb_judged_bytes_acknowledge(gate->streams->judged, &side->bytes,
+                                    position_of(side, note->acknowledged[direction]));
+}
+
+void mb_gate_follow_packet(struct mb_gate *gate, const struct mb_pending *packet,
+                           const struct mb_gate_news *news) {
+    const struct mb_segment_note *note = note_at(gate->streams, gate->streams->notes_left++);
+    struct mb_gate_stream *stream =
+        packet->flow != 0 ? known_stream(gate, packet->flow, packet->flow_slot) : NULL;
+    if (stream == NULL)
+        return;
+    if (note->kind == MB_SEGMENT_FREE)
+        release_all(gate, stream, &stream->side[packet->direction]);
+    for (unsigned direction = 0; direction < 2; direction++) {
+        if (news->is_left[direction])
+            drop_unseen(gate, stream, &stream->side[direction]);
+        if (news->is_given[direction])
+            release(gate, stream, &stream->side[direction]);
+    }
+    if (note->kind != MB_SEGMENT_NONE)
+        take_acknowledgment(gate, stream, note, packet->direction);
+    if (news->is_over)
+        finish_stream(gate, stream, news->is_guarded);
+}
+
+/* --- frames --- */
+
+/* The bytes that differ, and one before them where they are odd in number: a payload has headers
+ * before it. */
+static void note_changes(struct mb_edited_frame *frame, uint32_t at, uint32_t end) {
+    while (at < end && frame->before[at] == frame->after[at])
+        at++;
+    while (at < end && frame->before[end - 1] == frame->after[end - 1])
+        end--;
+    if (at < end)
+        mb_edit_changed(frame, at - (end - at) % 2, end - at + (end - at) % 2);
+}
+
+void mb_gate_carry(const struct mb_gate_streams *streams, const struct mb_frame *frame,
+                   const uint8_t *bytes, const struct mb_gate_carried *carried, uint8_t *copy) {
+    struct mb_decoder decoder = streams->decoder;
+    struct mb_checksum_trail trail = {0};
+    struct mb_decoded decoded;
+    struct mb_edited_frame edited;
+    decoder.trail = &trail;
+    mb_decode(&decoder, &decoded, frame, bytes, 0);
+    mb_edit_begin(&edited, bytes, copy);
+    (void)mb_judged_bytes_read(streams->judged, carried->side, &carried->range, copy + carried->at);
+    note_changes(&edited, carried->at, carried->at + carried->range.length);
+    mb_repair_checksums(&edited, &trail);
+}

@@ -1,0 +1,99 @@
+/*
+ * What the gate does where inline NFs read streams: no byte leaves that they have not passed.
+ *
+ * A segment that bears bytes which wait for others (MB_SEGMENT_WAITS) is held here, when its turn
+ * comes, and leaves directly behind the packet with which its bytes were given out and passed, in
+ * the order of sequence numbers, before the next packet. It holds nothing that others wait for: not
+ * its place among the packets that wait, no entry of the log. What is never given out does not
+ * leave (stream.unseen), unless the policy of the cap on held segments is `pass`.
+ *
+ * What leaves carries the bytes that were judged (edits/judged_bytes.h), whatever a copy of them
+ * says. Of a fragmented datagram only one that is in order, and comes once, can be told to.
+ *
+ * All is done as packets leave, in their order, so that nothing depends on the NFs' speed.
+ *
+ * Only the files of the gate include this.
+ */
+#ifndef MICROBOX_STACK_GATE_STREAMS_H
+#define MICROBOX_STACK_GATE_STREAMS_H
+
+#include "microbox/stack/edits/judged_bytes.h"
+#include "microbox/stack/gate_private.h"
+#include "microbox/stack/streams/stream_steps.h"
+
+struct mb_held_packet {
+    struct mb_pending packet;
+    struct mb_segment_note note;
+    uint64_t position; /* of its first byte (judged_bytes.h) */
+    uint32_t next;     /* of the side, in order of position; a free record: the next free one */
+    uint32_t previous;
+};
+
+struct mb_gate_side {
+    struct mb_judged_side bytes;
+    uint64_t judged; /* position behind all that was given out; 0: nothing was seen of the side */
+    uint32_t first;  /* held packets; 0: none */
+    uint32_t last;
+};
+
+/* By flow slot. Of another flow than the one in hand it is what was left behind. */
+struct mb_gate_stream {
+    uint64_t flow; /* 0: none */
+    uint32_t held;
+    struct mb_gate_side side[2];
+};
+
+struct mb_gate_streams {
+    struct mb_stream_steps steps;
+    uint64_t steps_added; /* of them, those that came with packets which wait */
+    uint64_t notes_added;
+    uint64_t notes_left;
+    struct mb_stream_guard guard;
+    struct mb_judged_bytes *judged;
+    uint32_t flow_slots;
+    struct mb_gate_stream *of;
+    struct mb_held_packet *held; /* [1, guard.held_max] */
+    uint32_t held_free;
+    uint32_t held_unused;
+    uint64_t *named_apart; /* by slot of the log, as mb_gate.named: of steps that are no packet's */
+    struct mb_decoder decoder;
+};
+
+/* What came with a packet for its own flow. */
+struct mb_gate_news {
+    bool is_given[2]; /* by direction: bytes were */
+    bool is_left[2];
+    bool is_whole; /* the packet's own bytes, all of them and no others, were, and passed */
+    bool is_over;
+    bool is_guarded; /* where it is over */
+};
+
+void mb_gate_streams_destroy(struct mb_gate_streams *streams);
+
+/* The packet is the last one that was added: NFs that judge steps which are no packet's. */
+uint64_t mb_gate_add_steps(struct mb_gate *gate);
+
+/* The packet's turn has come: takes in what came with it. Flows that are not its own are done. */
+struct mb_gate_news mb_gate_follow_steps(struct mb_gate *gate, const struct mb_pending *packet);
+
+/* What becomes of a packet that NFs have passed. */
+enum mb_gate_admission { MB_GATE_LEAVES, MB_GATE_HELD, MB_GATE_UNSEEN, MB_GATE_NO_ROOM };
+
+/* `*carried`: what it leaves with, where that is not what it came with; else its length is 0. */
+enum mb_gate_admission mb_gate_admit(struct mb_gate *gate, const struct mb_pending *packet,
+                                     const struct mb_gate_news *news,
+                                     struct mb_gate_carried *carried);
+
+/* The packet has left, or was dropped: what waited for it follows. */
+void mb_gate_follow_packet(struct mb_gate *gate, const struct mb_pending *packet,
+                           const struct mb_gate_news *news);
+
+/* The flow is dropped, and what is held of it. */
+void mb_gate_drop_held(struct mb_gate *gate, uint64_t flow, uint32_t flow_slot,
+                       struct mb_gate_judgement judgement);
+
+/* Writes what is carried into the sink's copy of a frame. */
+void mb_gate_carry(const struct mb_gate_streams *streams, const struct mb_frame *frame,
+                   const uint8_t *bytes, const struct mb_gate_carried *carried, uint8_t *copy);
+
+#endif
