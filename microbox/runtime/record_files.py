@@ -9,6 +9,7 @@ from pathlib import Path
 
 from microbox.channel.messages import Problem
 
+PART = ".part"  # how names of parts end (log_parts.py)
 CHUNK = 1 << 16  # bytes that are read at once
 
 
@@ -38,8 +39,11 @@ class RecordFiles:
             os.close(descriptor)
 
     def _open(self, path: Path) -> int:
-        """A file of this run is opened for appending: a process before has written to it."""
+        """A file of this run is opened for appending: a process before has written to it. A part
+        that is there was left by a run that was cut off, and is none of this one's log."""
         flags = os.O_WRONLY | os.O_CLOEXEC
+        if path.suffix == PART and path not in self._made:
+            path.unlink(missing_ok=True)
         with contextlib.suppress(FileExistsError):
             descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
             self._made.append(path)
