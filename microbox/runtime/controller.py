@@ -109,9 +109,7 @@ class Controller:
                 async with self._control():
                     await self._follow(self._running)
                 await self._merge_output(self._running)
-                return make_report(
-                    self._running, self._options, self._ending, self._problems.reports()
-                )
+                return await self._report(self._running)
             finally:
                 await asyncio.gather(*(child.close() for child in self._starter.children))
                 self._starter.close()
@@ -123,6 +121,11 @@ class Controller:
             plan, processors=processors(), available=available_memory()
         )
         return [*warnings_about(self._starter.confined), *about_workers]
+
+    async def _report(self, running: Running) -> RunReport:
+        """Logs are merged meanwhile, which may take its time."""
+        problems = self._problems.reports()
+        return await asyncio.to_thread(make_report, running, self._options, self._ending, problems)
 
     async def _merge_output(self, running: Running) -> None:
         """Of several workers, each of which has written a part."""
