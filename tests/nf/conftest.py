@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-SYN, ACK, PSH, FIN = 0x02, 0x10, 0x08, 0x01
+from microbox.testing import Traffic
+from microbox.testing.packets import ACK, FIN, PSH, SYN, TCP, UDP, Ethernet, IPv4
+
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 START = 1_700_000_000_123_456_789  # nanoseconds since the epoch, of the first packet
 MILLISECOND = 1_000_000
@@ -19,14 +19,11 @@ MakeCapture = Callable[..., Path]
 
 
 def ip(source: str, destination: str, protocol: int, payload: bytes) -> Frame:
-    addresses = socket.inet_aton(source) + socket.inet_aton(destination)
-    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0)
-    return bytes(12) + b"\x08\x00" + header + addresses + payload
+    return bytes(Ethernet() / IPv4(source, destination, next_protocol=protocol) / payload)
 
 
 def udp(data: bytes, source_port: int = 1000, destination_port: int = 2000) -> Frame:
-    header = struct.pack(">HHHH", source_port, destination_port, 8 + len(data), 0)
-    return ip(CLIENT, SERVER, 17, header + data)
+    return bytes(Ethernet() / IPv4(CLIENT, SERVER) / UDP(source_port, destination_port) / data)
 
 
 def tcp(  # noqa: PLR0913 (a header has that many fields)
@@ -40,9 +37,8 @@ def tcp(  # noqa: PLR0913 (a header has that many fields)
 ) -> Frame:
     """`back`: from the server."""
     ports = (80, port) if back else (port, 80)
-    header = struct.pack(">HHIIBBHHH", *ports, sequence, acknowledged, 0x50, flags, 65535, 0, 0)
     ends = (SERVER, CLIENT) if back else (CLIENT, SERVER)
-    return ip(*ends, 6, header + data)
+    return bytes(Ethernet() / IPv4(*ends) / TCP(*ports, flags, sequence, acknowledged) / data)
 
 
 def connection(data: Sequence[bytes], port: int = 1234) -> list[Frame]:
@@ -67,14 +63,6 @@ def capture(tmp_path: Path) -> MakeCapture:
     """`capture(frames)`: the path of a capture with a frame a millisecond, or each `spacing`."""
 
     def make(frames: Sequence[Frame], spacing: int = MILLISECOND) -> Path:
-        path = tmp_path / "frames.pcap"
-        records = []
-        for number, frame in enumerate(frames):
-            seconds, nanoseconds = divmod(START + number * spacing, 1_000_000_000)
-            records.append(struct.pack("<IIII", seconds, nanoseconds, len(frame), len(frame)))
-            records.append(frame)
-        header = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1)
-        path.write_bytes(header + b"".join(records))
-        return path
+        return Traffic.of(*frames, start=START, spacing=spacing).write(tmp_path / "frames.pcap")
 
     return make

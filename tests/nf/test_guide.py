@@ -14,7 +14,8 @@ import pytest
 
 from microbox.nf.load import load_class
 from microbox.testing import run_nf
-from tests.nf.conftest import ACK, SERVER, MakeCapture, connection, tcp
+from microbox.testing.packets import ACK
+from tests.nf.conftest import SERVER, MakeCapture, connection, tcp
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [

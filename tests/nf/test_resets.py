@@ -13,8 +13,8 @@ import pytest
 
 from microbox import PASS, RESET, Event, NetworkFunction, on
 from microbox.testing import run_nf
-
-from .conftest import ACK, PSH, SYN, Frame, MakeCapture, connection, tcp, udp
+from microbox.testing.packets import ACK, PSH, SYN
+from tests.nf.conftest import Frame, MakeCapture, connection, tcp, udp
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench

@@ -11,8 +11,8 @@ import pytest
 from microbox import DROP, DROP_FLOW, PASS_FLOW, RESET, Event, NetworkFunction, on, on_batch
 from microbox.nf.manifest import manifest_of
 from microbox.testing import run_nf
-
-from .conftest import ACK, PSH, Frame, MakeCapture, connection, tcp
+from microbox.testing.packets import ACK, PSH
+from tests.nf.conftest import Frame, MakeCapture, connection, tcp
 
 DELAY = 16
 SEGMENTS = 100

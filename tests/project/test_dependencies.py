@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "parsers": set(),
     "runtime": CORE | {"ffi", "channel", "confine", "nf", "chain", "parsers"},
     "api": CORE | {"ffi", "channel", "confine", "nf", "chain", "parsers", "runtime"},
+    "testing": CORE | {"ffi", "channel", "nf", "chain", "runtime", "api"},
     "cli": CORE | {"ffi", "channel", "confine", "nf", "chain", "parsers", "runtime"},
     "nfs": set(),
 }
