@@ -290,6 +290,8 @@ class StartWorker:
     derived: list[WorkerDerivedType] = field(default_factory=list)  # parents before children
     pace: int = 0  # thousandths of the speed at which the packets were captured; 0: as fast as can
     # be
+    continues: bool = False  # another worker before has handled
+    packets_before: int = 0  # of the input, and begun the output
 
 
 @dataclass(frozen=True, slots=True)

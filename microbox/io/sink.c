@@ -24,6 +24,8 @@ struct mb_sink {
     size_t buffered;
     size_t last;        /* where the bytes of the frame that was taken last begin in the buffer */
     uint64_t file_size; /* bytes in the file, all of them whole records */
+    uint64_t found;
+    uint64_t found_bytes;
     uint64_t written;
     uint64_t written_bytes;
     uint64_t lost;
@@ -149,8 +151,8 @@ static size_t count_records(struct mb_sink *sink, size_t length) {
         if (size > length - whole || header.length < sink->number_size)
             break;
         whole += size;
-        sink->written++;
-        sink->written_bytes += header.length - sink->number_size;
+        sink->found++;
+        sink->found_bytes += header.length - sink->number_size;
     }
     return whole;
 }
@@ -261,4 +263,12 @@ uint64_t mb_sink_written_bytes(const struct mb_sink *sink) {
 
 uint64_t mb_sink_lost(const struct mb_sink *sink) {
     return sink->lost;
+}
+
+uint64_t mb_sink_found(const struct mb_sink *sink) {
+    return sink->found;
+}
+
+uint64_t mb_sink_found_bytes(const struct mb_sink *sink) {
+    return sink->found_bytes;
 }

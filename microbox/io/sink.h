@@ -15,8 +15,8 @@ struct mb_sink;
 struct mb_sink *mb_sink_open(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]);
 
 /* Goes on in a file that another sink did not live to finish: behind its last whole record, which
- * is looked for from the file's start; what follows that is cut off. What was written before counts
- * as written by this one. `fd` has to be open for reading too; otherwise as mb_sink_open. */
+ * is looked for from the file's start; what follows that is cut off. `fd` has to be open for
+ * reading too; otherwise as mb_sink_open. */
 struct mb_sink *mb_sink_continue(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]);
 
 /* As mb_sink_open, for a part. */
@@ -47,5 +47,9 @@ int mb_sink_close(struct mb_sink *sink);
 uint64_t mb_sink_written(const struct mb_sink *sink);
 uint64_t mb_sink_written_bytes(const struct mb_sink *sink);
 uint64_t mb_sink_lost(const struct mb_sink *sink);
+
+/* Frames, and their bytes, that mb_sink_continue found in the file. */
+uint64_t mb_sink_found(const struct mb_sink *sink);
+uint64_t mb_sink_found_bytes(const struct mb_sink *sink);
 
 #endif

@@ -230,6 +230,20 @@ size_t mb_source_read(struct mb_source *source, struct mb_frame *frames, size_t 
     return source->format->read(source, frames, capacity);
 }
 
+uint64_t mb_source_skip(struct mb_source *source, uint64_t count) {
+    enum { AT_ONCE = 256 };
+    struct mb_frame frames[AT_ONCE];
+    uint64_t skipped = 0;
+    while (skipped < count) {
+        const uint64_t left = count - skipped;
+        const size_t read = mb_source_read(source, frames, left < AT_ONCE ? left : AT_ONCE);
+        if (read == 0)
+            break;
+        skipped += read;
+    }
+    return skipped;
+}
+
 enum mb_source_status mb_source_status(const struct mb_source *source) {
     return source->status;
 }

@@ -41,6 +41,9 @@ void mb_source_close(struct mb_source *source);
  * MB_SOURCE_OPEN any more. */
 size_t mb_source_read(struct mb_source *source, struct mb_frame *frames, size_t capacity);
 
+/* Leaves out the next `count` frames, as far as there are so many. Returns how many. */
+uint64_t mb_source_skip(struct mb_source *source, uint64_t count);
+
 enum mb_source_status mb_source_status(const struct mb_source *source);
 /* What ended the reading, as a sentence with the offset in the file; "" while open or at END. */
 const char *mb_source_complaint(const struct mb_source *source);

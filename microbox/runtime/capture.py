@@ -71,6 +71,6 @@ def left_in_output(fd: int, link_type: int) -> Written:
     sink = lib.mb_sink_continue(os.dup(fd), link_type, complaint)
     if sink == ffi.NULL:
         raise InputError(ffi.string(complaint).decode(errors="replace"))
-    written = Written(int(lib.mb_sink_written(sink)), int(lib.mb_sink_written_bytes(sink)))
+    written = Written(int(lib.mb_sink_found(sink)), int(lib.mb_sink_found_bytes(sink)))
     lib.mb_sink_close(sink)
     return written

@@ -105,8 +105,12 @@ class NFCounters:
 class WorkerPages:
     """The worker's counter page, and the head page of its log."""
 
-    def __init__(self, log_fd: int, log_slots: int, counters_fd: int) -> None:
-        """Takes both descriptors. Raises AreaError."""
+    def __init__(
+        self, log_fd: int, log_slots: int, counters_fd: int, packets_before: int = 0
+    ) -> None:
+        """Takes both descriptors. `packets_before`: of the input, that another worker has handled.
+        Raises AreaError."""
+        self.packets_before = packets_before
         try:
             self._log = MappedArea(log_fd, lib.MB_PAGE_SIZE + log_slots * lib.MB_ENTRY_SIZE)
         except AreaError:
@@ -131,7 +135,7 @@ class WorkerPages:
         values = self._values
         rows = _scalars(values)
         uncounted = self._uncounted(rows["entries"])
-        packets = self.last_packet
+        packets = self.last_packet - self.packets_before
         return WorkerCounters(
             values={**rows, "entries": rows["entries"] + uncounted.total(), "packets": packets},
             published=_sums(_not_zero(values.published_by_type), uncounted),
@@ -154,7 +158,7 @@ class WorkerPages:
         events of those up to it, and of none behind it."""
         head = self.head
         told = int(self._entry(head - 1).packet) if head else 0
-        return max(told, self.value("packets"))
+        return max(told, self.packets_before + self.value("packets"))
 
     def published(self, type_number: int) -> int:
         """Entries of this type, as of now."""

@@ -86,7 +86,7 @@ def serve(channel: Channel) -> None:
     with (
         _descriptor(capture),
         _source(capture, start.input) as source,
-        _sink(output, start.output, source) as sink,
+        _sink(output, start, source) as sink,
         _modules(start) as modules,
         _worker(start, source, sink, modules) as worker,
     ):
@@ -133,14 +133,15 @@ class Sink:
 
 
 @contextlib.contextmanager
-def _sink(output: list[int], name: str, source: Any) -> Iterator[Sink]:
+def _sink(output: list[int], start: StartWorker, source: Any) -> Iterator[Sink]:
     if not output:
         yield Sink(ffi.NULL)
         return
     error = ffi.new("char[]", lib.MB_ERROR_SIZE)
-    pointer = lib.mb_sink_open(output[0], lib.mb_source_link_type(source), error)
+    open_sink = lib.mb_sink_continue if start.continues else lib.mb_sink_open
+    pointer = open_sink(output[0], lib.mb_source_link_type(source), error)
     if pointer == ffi.NULL:
-        raise WorkerError(f"{name}: {_text(error)}")
+        raise WorkerError(f"{start.output}: {_text(error)}")
     with contextlib.closing(Sink(pointer)) as sink:
         yield sink
 
@@ -180,6 +181,7 @@ def _worker(start: StartWorker, source: Any, sink: Sink, modules: Any) -> Iterat
     derived, programs = derived_rows(start.derived)  # likewise
     config.stack.derived, config.stack.derived_count = derived, len(derived)
     config.stack.link_type = lib.mb_source_link_type(source)
+    config.stack.packets_before = start.packets_before
     config.log_slots = start.log_slots
     config.packet_limit = start.packet_limit
     config.pace = start.pace

@@ -175,6 +175,7 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
     }
     stack->config = *config;
     stack->log = log;
+    stack->packets = config->packets_before;
     mb_set_checkpoint(stack, MB_CHECKPOINT_PACKETS);
     fill_defaults(&stack->config);
     fill_judgements(&stack->config);

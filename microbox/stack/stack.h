@@ -156,8 +156,10 @@ struct mb_stack_config {
     uint32_t assembled_datagrams_max;
     uint8_t *assembled_bytes;
     uint64_t assembled_offset;
-    uint64_t hash_key[2]; /* 0, 0: from the system's random source */
-    uint32_t link_type;   /* of the capture, for filters */
+    uint64_t packets_before; /* of the input, that another stack has handled: the next one's number
+                                is one more */
+    uint64_t hash_key[2];    /* 0, 0: from the system's random source */
+    uint32_t link_type;      /* of the capture, for filters */
     /* Users' modules (module_load.h), in the order in which they run. Must outlive the stack. */
     struct mb_loaded_module *const *modules;
     uint32_t module_count;

@@ -11,9 +11,10 @@
 #include "microbox/stack/stack.h"
 
 struct mb_worker_config {
-    struct mb_stack_config stack;
+    struct mb_stack_config
+        stack; /* with packets_before, so many packets of the input are left out */
     uint64_t log_slots;
-    uint64_t packet_limit; /* stop after so many; 0: all */
+    uint64_t packet_limit; /* stop after so many, those left out included; 0: all */
     uint32_t pace;  /* thousandths of the speed at which the packets were captured; 0: as fast
                        as can be */
     uint32_t batch; /* packets a batch, 1 to MB_BATCH; 0: MB_BATCH */

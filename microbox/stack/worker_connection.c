@@ -70,6 +70,7 @@ struct mb_worker *mb_worker_create(const struct mb_worker_config *config, struct
     worker->config.batch = batch_size(config->batch);
     worker->source = source;
     worker->sink = sink;
+    worker->packets_read = mb_source_skip(source, config->stack.packets_before);
     worker->awaited = MB_NO_NF;
     worker->welcomed = MB_NO_NF;
     if (make_areas(worker, error))

@@ -95,6 +95,25 @@ static void batches_continue_where_the_last_one_ended(void **state) {
     close(fd);
 }
 
+static void frames_are_left_out(void **state) {
+    (void)state;
+    const struct capture_bytes capture = two_packets(MICROSECONDS, false);
+    const int fd = capture_file(&capture);
+    char error[MB_ERROR_SIZE];
+    struct mb_source *source = mb_source_open(fd, "test", error);
+    struct mb_frame frame;
+    assert_int_equal(mb_source_skip(source, 1), 1);
+    assert_int_equal(mb_source_read(source, &frame, 1), 1);
+    assert_int_equal(frame.wire_length, 1500);
+    assert_int_equal(mb_source_skip(source, 1000), 0);
+    mb_source_close(source);
+    source = mb_source_open(fd, "test", error);
+    assert_int_equal(mb_source_skip(source, 1000), 2);
+    assert_int_equal(mb_source_status(source), MB_SOURCE_END);
+    mb_source_close(source);
+    close(fd);
+}
+
 /* All lengths that a capture may be cut to: what is whole is read, the rest is complained about. */
 static void a_file_that_ends_inside_a_record_gives_all_before_it(void **state) {
     (void)state;
@@ -432,6 +451,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_pcap_variant_is_read_in_both_byte_orders),
         cmocka_unit_test(batches_continue_where_the_last_one_ended),
+        cmocka_unit_test(frames_are_left_out),
         cmocka_unit_test(a_file_that_ends_inside_a_record_gives_all_before_it),
         cmocka_unit_test(a_record_length_that_makes_no_sense_ends_the_reading),
         cmocka_unit_test(frames_longer_than_the_snap_length_are_read),

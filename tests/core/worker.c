@@ -106,6 +106,20 @@ static void the_packet_limit_ends_the_input(void **state) {
     assert_string_equal(mb_worker_warning(bench->worker), "");
 }
 
+/* Another worker has had five packets. */
+static void a_worker_goes_on_behind_packets_that_it_leaves_out(void **state) {
+    struct bench *bench = *state;
+    append_datagrams(bench, 9);
+    const struct mb_worker_config config = {.stack.packets_before = 5, .packet_limit = 8};
+    start(bench, &config, 1, false);
+    turn(bench, 100);
+    assert_int_equal(bench->status, MB_WORKER_DONE);
+    assert_int_equal(bench->nf[0].seen, 3);
+    assert_int_equal(bench->nf[0].first_packet, 6);
+    assert_output(bench, "312");
+    assert_int_equal(counters(bench).packets, 3);
+}
+
 /* Datagrams come one a second. */
 static void packets_come_at_the_pace_that_is_asked_for(void **state) {
     struct bench *bench = *state;
@@ -302,6 +316,7 @@ int main(void) {
         WORKER_TEST(unsubscribing_saves_the_rest_of_a_flow),
         WORKER_TEST(commands_of_the_last_packets_are_too_late),
         WORKER_TEST(the_packet_limit_ends_the_input),
+        WORKER_TEST(a_worker_goes_on_behind_packets_that_it_leaves_out),
         WORKER_TEST(packets_come_at_the_pace_that_is_asked_for),
         WORKER_TEST(a_high_pace_is_soon_over),
         WORKER_TEST(a_capture_that_ends_inside_a_packet_is_a_warning),
