@@ -50,7 +50,7 @@ from microbox.chain.sources import (
     syntax_error_of,
 )
 from microbox.chain.stack_settings import StackSettings
-from microbox.chain.supervision import supervision_of
+from microbox.chain.supervision import supervision_of, worker_restart_of
 from microbox.chain.validate import validate
 from microbox.channel.messages import Sandbox
 from microbox.nf.shared_object import is_c
@@ -179,6 +179,7 @@ class _Loader:
             utc=utc,
             input_position=self._input_position(),
             modules=self._modules(value.get("stack")),
+            worker_restart=worker_restart_of(value.get("on_worker_failure")),
         )
 
     def _from_base(self, written: str) -> Path:

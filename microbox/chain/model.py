@@ -25,7 +25,13 @@ from pydantic import (
 from microbox.chain.conditions.rule import Rule
 from microbox.chain.errors import NOWHERE, Position
 from microbox.chain.stack_settings import U32_MAX, Duration, Section, StackSettings
-from microbox.chain.supervision import NO_SUPERVISION, RestartEntry, Supervision
+from microbox.chain.supervision import (
+    NO_SUPERVISION,
+    Restart,
+    RestartEntry,
+    Supervision,
+    WorkerFailureEntry,
+)
 from microbox.channel.messages import HostNetwork, Sandbox, TypeDeclaration
 
 LOG_SLOTS_DEFAULT = 65_536
@@ -193,6 +199,10 @@ class ChainFile(Section):
         description="a mapping such as {directory: logs, utc: true}",
     )
     sandbox: SandboxSettings = Field(default=SandboxSettings(), description=_SANDBOX)
+    on_worker_failure: WorkerFailureEntry = Field(
+        default=None,
+        description="end, restart, or a mapping such as {attempts: 5, backoff: 100ms}",
+    )
 
 
 ENTRY_KEYS = tuple(NetworkFunctionEntry.model_fields)
@@ -297,6 +307,7 @@ class Chain:
     utc: bool = False
     input_position: Position = NOWHERE
     modules: tuple[ChainModule, ...] = ()  # in the order in which they run
+    worker_restart: Restart | None = None  # on_worker_failure; None: the run ends
     workers: int = 1  # each handles a part of the packets, with processes of all NFs of its own
 
     @property

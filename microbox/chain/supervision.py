@@ -39,9 +39,18 @@ def _said_in_short(value: object) -> object:
 RestartEntry = Annotated[RestartSettings | None, BeforeValidator(_said_in_short)]
 
 
+def _end_or_restart(value: object) -> object:
+    """`restart` is all defaults, `end` is as if nothing was said."""
+    words: dict[object, object] = {"end": None, "restart": {}}
+    return words.get(value, value) if isinstance(value, str) else value
+
+
+WorkerFailureEntry = Annotated[RestartSettings | None, BeforeValidator(_end_or_restart)]
+
+
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """How often an NF is started again, and after how long."""
+    """How often an NF, or the worker, is started again, and after how long."""
 
     attempts: int
     backoff: float  # seconds before the first time
@@ -65,6 +74,7 @@ class Supervision:
 NO_SUPERVISION = Supervision()
 
 _RESTART: TypeAdapter[RestartSettings | None] = TypeAdapter(RestartEntry)
+_WORKER_FAILURE: TypeAdapter[RestartSettings | None] = TypeAdapter(WorkerFailureEntry)
 _DEADLINE: TypeAdapter[int] = TypeAdapter(Duration)
 
 
@@ -77,6 +87,12 @@ def supervision_of(entry: Mapping[str, Any]) -> Supervision:
         deadline=(deadline or 0) / NANOSECONDS,
         catches_up=entry.get("catch_up") == "flows",
     )
+
+
+def worker_restart_of(written: object) -> Restart | None:
+    """What `on_worker_failure` says; None: the run ends. What is wrong in it is left out."""
+    settings = _checked(_WORKER_FAILURE, written)
+    return _restart_of(settings) if settings else None
 
 
 def _restart_of(settings: RestartSettings) -> Restart:

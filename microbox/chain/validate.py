@@ -31,6 +31,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "logs": LogsSettings,
     "chain": NetworkFunctionEntry,
     "chain.restart": RestartSettings,
+    "on_worker_failure": RestartSettings,
     "chain.parallel": NetworkFunctionEntry,
 }
 """The model of each mapping, by the names of the keys on the way to it."""

@@ -63,6 +63,13 @@ class Written:
     packets: int
     bytes: int  # captured bytes of these packets
 
+    def since(self, before: Written) -> Written:
+        """What was written since `before` was there."""
+        return Written(self.packets - before.packets, self.bytes - before.bytes)
+
+
+NOTHING = Written(0, 0)
+
 
 def left_in_output(fd: int, link_type: int) -> Written:
     """What a worker that died has written to its output; the part of a record behind that is cut

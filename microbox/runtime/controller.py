@@ -34,10 +34,11 @@ from microbox.channel.messages import (
     WorkerGone,
 )
 from microbox.runtime.by_hand import ByHand
+from microbox.runtime.capture import left_in_output
 from microbox.runtime.changes import Changes
 from microbox.runtime.confinement import warnings_about
 from microbox.runtime.control import ControlError, ControlServer, run_name
-from microbox.runtime.errors import FAILED, SIGNALLED, Interrupted
+from microbox.runtime.errors import FAILED, SIGNALLED, InputError, Interrupted
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.launch import Launcher
 from microbox.runtime.machine import available_memory, processors, warnings_about_workers
@@ -59,6 +60,7 @@ from microbox.runtime.supervisor import (
     Exit,
 )
 from microbox.runtime.watch import TICK, Watch
+from microbox.runtime.worker_restart import GivenUpError, WorkerRestarts
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -89,6 +91,9 @@ class Controller:
         self._ending = Ending()
         self._telling: set[asyncio.Task[None]] = set()
         self._following: set[asyncio.Task[None]] = set()
+        self._nfs_followed: dict[Lane, list[asyncio.Task[None]]] = {}
+        self._worker_restarts: WorkerRestarts | None = None
+        self._taking_over: asyncio.Task[None] | None = None
 
     async def run(self) -> RunReport:
         """As `run_chain`."""
@@ -105,6 +110,10 @@ class Controller:
                     self._observer,
                     self._ending.fail,
                 )
+                if policy := self._running.chain.worker_restart:
+                    self._worker_restarts = WorkerRestarts(
+                        self._running, self._launcher, policy, self._observer.note
+                    )
                 self._by_hand = ByHand(self._running, self._starter, self._changes, self._observer)
                 async with self._control():
                     await self._follow(self._running)
@@ -204,12 +213,14 @@ class Controller:
         if self._starting is not None:
             self._starting.cancel()
             return
-        if self._running is not None and any(lane.is_lost for lane in self._running.lanes):
-            self._observer.note("stops: what is left is not read (once more to end at once)")
-            self._stop_all(self._running)
+        running = self._running
+        if running is None or not any(lane.is_lost for lane in running.lanes):
+            self._observer.note("stops: reading what is left (once more to end at once)")
+            self.stop("interrupted", "", SIGNALLED + signal_number)
             return
-        self._observer.note("stops: reading what is left (once more to end at once)")
+        self._observer.note("stops: what is left is not read (once more to end at once)")
         self.stop("interrupted", "", SIGNALLED + signal_number)
+        self._stop_all(running)
 
     def stop(self, ended: str, error: str, status: int) -> None:
         """Ends the run in order. What is said first about why is kept."""
@@ -217,6 +228,8 @@ class Controller:
         if self._ending.is_stopping or running is None:
             return
         self._ending.stop(ended, error, status)
+        if self._taking_over is not None:
+            self._taking_over.cancel()
         self._stop_all(running)
 
     def _stop_all(self, running: Running) -> None:
@@ -263,8 +276,10 @@ class Controller:
             await asyncio.gather(ticking, *self._telling, *self._following, return_exceptions=True)
         self._ending.seconds = time.monotonic() - began
 
-    def _follow_in_background(self, following: Coroutine[None, None, None]) -> None:
-        self._following.add(asyncio.create_task(following))
+    def _follow_in_background(self, following: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(following)
+        self._following.add(task)
+        return task
 
     async def _follow_lane(self, lane: Lane) -> None:
         await _send_quietly(lane.worker, Begin())
@@ -273,7 +288,8 @@ class Controller:
             self._follow_nf(lane, nf)
 
     def _follow_nf(self, lane: Lane, nf: RunningNF) -> None:
-        self._follow_in_background(self._follow_one(lane, nf))
+        task = self._follow_in_background(self._follow_one(lane, nf))
+        self._nfs_followed.setdefault(lane, []).append(task)
 
     async def _all_followed(self) -> None:
         """Until all workers and NFs have ended, also those that come meanwhile."""
@@ -292,11 +308,12 @@ class Controller:
             await worker.exited()
             lane.answers.end(error)
             lane.is_lost = True
+            await self._look_at_output(lane)
             self._worker_is_gone(lane, error)
         else:
             lane.answers.end(ChildError(worker.name, "is done: the input is over"))
             await worker.exited()
-        await self._restarts.stop(lane)
+        await self._restarts.stop(lane, comes_back=self._taking_over is not None)
 
     async def _last_words(self, lane: Lane) -> Done:
         worker = lane.worker
@@ -333,11 +350,43 @@ class Controller:
         how = f"{lane.worker.name} did not move: it was ended" if lane.hangs else str(error)
         who = f"the {how}" if lane.partition.is_whole else how
         message = f"{who} behind packet {lane.pages.last_packet:,}"
-        self._observer.note(f"error: {message}; NFs read what it left, and the run ends here")
         self._tell_who_is_gone(lane)
+        if self._worker_restarts is None or self._ending.is_stopping or lane.hangs:
+            self._end_without(message, "NFs read what it left, and the run ends here")
+            return
+        following = self._take_over(self._worker_restarts, lane, message)
+        self._taking_over = self._follow_in_background(following)
+
+    def _end_without(self, message: str, rest: str) -> None:
+        self._observer.note(f"error: {message}; {rest}")
         self._ending.stop("failed", message, FAILED)
         for other in self._lanes_with_workers():
             self._stop_lane(other)
+
+    async def _take_over(self, workers: WorkerRestarts, lane: Lane, message: str) -> None:
+        nfs_end = asyncio.wait(self._nfs_followed[lane])
+        try:
+            successor = await workers.take_over(lane, message, nfs_end)
+        except GivenUpError as error:
+            self._end_without(str(error), "the run ends here")
+        except asyncio.CancelledError:
+            if not self._ending.is_stopping:
+                raise
+        else:
+            await self._follow_lane(successor)
+        finally:
+            self._taking_over = None
+
+    async def _look_at_output(self, lane: Lane) -> None:
+        """What a worker that died had written."""
+        if not lane.outputs:
+            return
+        try:
+            lane.output_left = await asyncio.to_thread(
+                left_in_output, lane.outputs[0], lane.areas.link_type
+            )
+        except InputError as error:
+            self._ending.fail(f"{self._chain.output}: {error}")
 
     def _lanes_with_workers(self) -> list[Lane]:
         running = self._running
@@ -426,11 +475,13 @@ class Controller:
     # --- progress, and who does not move ---
 
     async def _tick(self, running: Running) -> None:
-        watches = [Watch(lane, self._options, self._observer.note) for lane in running.lanes]
+        watches: dict[Lane, Watch] = {}
         while True:
             self._observer.reading(self._reading(running))
-            for watch in watches:
-                watch.look(is_stopping=self._ending.is_stopping)
+            for lane in running.lanes:
+                if lane not in watches:
+                    watches[lane] = Watch(lane, self._options, self._observer.note)
+                watches[lane].look(is_stopping=self._ending.is_stopping)
             await asyncio.sleep(TICK)
 
     def _reading(self, running: Running) -> Reading:

@@ -63,6 +63,31 @@ def _of_one_nf(nf: PlannedNF, processes: Mapping[str, NFReport], directory: Path
     return replace(total, outcome=outcome or total.outcome, log=log)
 
 
+def with_past(
+    nfs: Sequence[PlannedNF],
+    reports: Sequence[NFReport],
+    past: Sequence[tuple[PlannedNF, NFReport]],
+) -> tuple[list[PlannedNF], list[NFReport]]:
+    """With what processes of the same NFs did before the worker was another one; NFs that had left
+    by then come last."""
+    before: dict[str, list[NFReport]] = {}
+    for nf, report in past:
+        before.setdefault(nf.name, []).append(report)
+    planned = {nf.name: nf for nf, _ in past}
+    now = [_in_sequence(before.pop(nf.name, []), one) for nf, one in zip(nfs, reports, strict=True)]
+    gone = [_in_sequence(one[:-1], one[-1]) for one in before.values()]
+    return [*nfs, *(planned[name] for name in before)], [*now, *gone]
+
+
+def _in_sequence(before: Sequence[NFReport], now: NFReport) -> NFReport:
+    logs = [one.log for one in (now, *before) if one.log]
+    return replace(
+        together([*before, now]),
+        outcome=now.outcome,
+        log=logs[0] if logs else "",
+    )
+
+
 def together(processes: Sequence[NFReport]) -> NFReport:
     """What all these processes of an NF did; the rest is the first one's."""
     return replace(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from microbox.chain.plan import PlannedNF
 from microbox.channel.messages import Confined, Done, Finished, WorkerAreas
 from microbox.runtime.answers import Answers
+from microbox.runtime.capture import NOTHING, Written
 from microbox.runtime.counters import NFCounters, NFPages, WorkerPages
 from microbox.runtime.partition import Partition
 from microbox.runtime.supervisor import Child, ChildFailed, Exit
@@ -97,6 +98,13 @@ class Lane:
     hangs: bool = False  # the worker did not move and was ended
     done: Done | None = None  # the worker's last word
     is_lost: bool = False  # the worker is gone without it: the log ends where it is
+    output_before: Written = NOTHING  # what was in the output when the worker began
+    output_left: Written | None = None  # what was in it when the worker was lost
+
+    @property
+    def is_alive(self) -> bool:
+        """True while any of its processes is."""
+        return self.worker.is_alive or any(nf.child.is_alive for nf in self.nfs)
 
     @property
     def all_nfs(self) -> list[RunningNF]:

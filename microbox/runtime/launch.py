@@ -16,7 +16,7 @@ from microbox.chain.additions import next_addition
 from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.model import Chain, ChainNF
 from microbox.chain.modules import with_modules
-from microbox.chain.plan import Plan
+from microbox.chain.plan import Plan, PlannedNF
 from microbox.chain.planner import make_plan
 from microbox.channel.messages import (
     Attach,
@@ -33,7 +33,7 @@ from microbox.runtime.counters import AreaError, WorkerPages
 from microbox.runtime.errors import RunError
 from microbox.runtime.lane import Lane
 from microbox.runtime.neighbours import neighbours
-from microbox.runtime.nf_start import NFStarter, is_same_in_chain, running_nf
+from microbox.runtime.nf_start import NFStarter, check_is_same, is_same_in_chain, running_nf
 from microbox.runtime.output_parts import open_part
 from microbox.runtime.partition import Partition, partitions
 from microbox.runtime.running import Running, RunOptions
@@ -60,6 +60,7 @@ class Crew:
     worker: Child
     nfs: list[Child]
     output: list[int]  # descriptor of what the worker is to write; [] where there is no output
+    packets_before: int | None = None  # that a worker before has handled; None: there was none
 
 
 class Launcher:
@@ -82,8 +83,12 @@ class Launcher:
             message = f"{error}; {hint}" if hint else str(error)
             raise RunError(f"the chain does not start: {message}", detail=detail) from error
         finally:
-            for fd in self._descriptors:
-                os.close(fd)
+            self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
+        for fd in self._descriptors:
+            os.close(fd)
+        self._descriptors.clear()
 
     async def _launch(self) -> Running:
         parts = partitions(self._chain.workers)
@@ -97,6 +102,32 @@ class Launcher:
         ]
         lanes = await _all(self._lane(plan, crew) for crew in crews)
         return Running(plan.chain, self._options, plan, lanes, list(map(os.dup, output)))
+
+    async def replace(self, plan: Plan, lost: Lane) -> Lane:
+        """Fresh processes that go on behind the packets of a lane whose worker is gone, and whose
+        NFs have ended. Raises ChildError, ChainErrors, OSError."""
+        first = len(self._starter.children)
+        try:
+            worker = await self._starter.start(lost.partition.worker, WORKER_MODULE)
+            loading = (self._load_again(plan, nf, lost.partition) for nf in plan.nfs)
+            nfs = await _all(loading)
+            crew = Crew(lost.partition, worker, nfs, lost.outputs, lost.pages.last_packet)
+            lane = await self._lane(plan, crew)
+        except BaseException:
+            for child in self._starter.children[first:]:
+                child.kill()
+            raise
+        finally:
+            self._close_descriptors()
+        lane.output_before = lost.output_left or lost.output_before
+        return lane
+
+    async def _load_again(self, plan: Plan, nf: PlannedNF, partition: Partition) -> Child:
+        chain_nf = next(one for one in plan.chain.nfs if one.name == nf.name)
+        self._starter.cut_log(chain_nf, partition)
+        child, manifest = await self._starter.load(plan.chain, chain_nf, partition)
+        check_is_same(child, manifest, nf)
+        return child
 
     def _open_output(self) -> list[int]:
         """A descriptor of the output, empty; [] where there is to be none."""
@@ -193,7 +224,7 @@ class Launcher:
             areas=worker_areas,
             shared=[os.dup(fd) for fd in shared],
             outputs=[os.dup(fd) for fd in crew.output],
-            pages=_worker_pages(worker.name, plan, log, counters),
+            pages=_worker_pages(crew, plan, log, counters),
             nfs=nfs,
         )
 
@@ -210,6 +241,8 @@ class Launcher:
                 hosts=plan.hosts,
                 modules=plan.worker_modules(),
                 derived=plan.derived,
+                continues=crew.packets_before is not None,
+                packets_before=crew.packets_before or 0,
             ),
             [self._options.capture, *crew.output],
         )
@@ -233,11 +266,12 @@ class Launcher:
             _reraised(result)
 
 
-def _worker_pages(worker: str, plan: Plan, log: int, counters: int) -> WorkerPages:
+def _worker_pages(crew: Crew, plan: Plan, log: int, counters: int) -> WorkerPages:
+    before = crew.packets_before or 0
     try:
-        return WorkerPages(os.dup(log), plan.log_slots, os.dup(counters))
+        return WorkerPages(os.dup(log), plan.log_slots, os.dup(counters), before)
     except AreaError as error:
-        raise ChildError(worker, str(error)) from None
+        raise ChildError(crew.worker.name, str(error)) from None
 
 
 async def _all(tasks: Iterable[Awaitable[Result]]) -> list[Result]:

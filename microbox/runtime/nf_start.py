@@ -71,20 +71,20 @@ class NFStarter:
         name, partition = nf.planned.name, lane.partition
         chain_nf = next(one for one in running.plan.chain.nfs if one.name == name)
         if not nf.child.is_alive:
-            self._record_files.cut(log_name(chain_nf, partition))
+            self.cut_log(chain_nf, partition)
         child, manifest = await self.load(running.chain, chain_nf, partition)
         try:
-            if not is_same_in_chain(manifest, nf.planned.manifest):
-                raise ChildError(
-                    nf.name,
-                    "is another NF now: what it subscribes to, publishes or may do has changed",
-                )
+            check_is_same(child, manifest, nf.planned)
             area = await self.configure(running.plan, nf.planned, child)
             await self.begin(child, lane.areas, lane.shared, waits=True)
             return running_nf(nf.planned, child, area, self.confined[name])
         except BaseException:
             child.kill()
             raise
+
+    def cut_log(self, nf: ChainNF, partition: Partition) -> None:
+        """Cuts off the line that the NF's process was killed in, where it was."""
+        self._record_files.cut(log_name(nf, partition))
 
     async def describe(
         self, child: Child, chain: Chain, nf: ChainNF, partition: Partition
@@ -159,6 +159,14 @@ def running_nf(nf: PlannedNF, child: Child, area: int, confined: Confined) -> Ru
         os.close(area)
         raise ChildError(child.name, str(error)) from None
     return RunningNF(nf, child, area, pages, Answers(child.name), confined)
+
+
+def check_is_same(child: Child, manifest: Manifest, nf: PlannedNF) -> None:
+    """Raises ChildError where what was loaded cannot take the NF's place."""
+    if not is_same_in_chain(manifest, nf.manifest):
+        raise ChildError(
+            child.name, "is another NF now: what it subscribes to, publishes or may do has changed"
+        )
 
 
 def is_same_in_chain(one: Manifest, other: Manifest) -> bool:

@@ -31,7 +31,7 @@ def _lane_reading(lane: Lane, doing: str) -> Reading:
     published = sum(nf.pages.value("published") for nf in lane.nfs)
     return Reading(
         doing=doing,
-        packets=int(pages.value("packets") * share),
+        packets=pages.packets_before + int(pages.value("packets") * share),
         events=slowest + published,
         file_read=int(pages.value("input_bytes") * share),
         file_size=lane.areas.file_size,

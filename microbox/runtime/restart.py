@@ -22,10 +22,24 @@ STEADY = 60.0
 
 @dataclass(slots=True)
 class Attempts:
-    """How often an NF was started again, and when last."""
+    """How often something was started again, and when last."""
 
     count: int = 0
     last: float = field(default_factory=time.monotonic)
+
+    def next(self) -> int:
+        """The number of one more, from 1."""
+        now = time.monotonic()
+        if now - self.last > STEADY:
+            self.count = 0
+        self.count += 1
+        self.last = now
+        return self.count
+
+
+def restarts(count: int) -> str:
+    """For people."""
+    return f"{count} restart{'s' if count > 1 else ''}"
 
 
 class Restarts:
@@ -58,21 +72,22 @@ class Restarts:
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
         return True
 
-    async def stop(self, lane: Lane) -> None:
-        """The lane's input is over: who is down there stays so."""
+    async def stop(self, lane: Lane, *, comes_back: bool = False) -> None:
+        """The lane's input is over: who is down there stays so. `comes_back`: not for long, since
+        all NFs are started anew."""
         down = {task: nf for task, (its_lane, nf) in self._tasks.items() if its_lane is lane}
         for task in down:
             task.cancel()
         await asyncio.gather(*down, return_exceptions=True)
-        for nf in down.values():
+        for nf in [] if comes_back else down.values():
             self._give_up(f"{nf.name} {nf.outcome}")
 
     async def _bring_back(self, lane: Lane, nf: RunningNF, policy: Restart) -> None:
         why = nf.outcome
         while True:
-            attempt = self._next_attempt(lane, nf.name)
+            attempt = self._attempts.setdefault((lane, nf.name), Attempts()).next()
             if attempt > policy.attempts:
-                times = f"{policy.attempts} restart{'s' if policy.attempts > 1 else ''}"
+                times = restarts(policy.attempts)
                 self._observer.note(
                     f"error: {nf.name} {why}; given up after {times}; the rest of the chain goes on"
                 )
@@ -93,15 +108,6 @@ class Restarts:
                 why = f"cannot be started again: {error}"
                 continue
             return
-
-    def _next_attempt(self, lane: Lane, name: str) -> int:
-        attempts = self._attempts.setdefault((lane, name), Attempts())
-        now = time.monotonic()
-        if now - attempts.last > STEADY:
-            attempts.count = 0
-        attempts.count += 1
-        attempts.last = now
-        return attempts.count
 
     async def _start_again(self, lane: Lane, nf: RunningNF) -> None:
         renewed = await self._starter.start_again(self._running, lane, nf)

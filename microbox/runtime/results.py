@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from microbox.events.catalog import Catalog
-from microbox.runtime.capture import left_in_output
 from microbox.runtime.counters import NFCounters, WorkerCounters
-from microbox.runtime.errors import FAILED, InputError
-from microbox.runtime.instances import by_nf, of_all_lanes
+from microbox.runtime.errors import FAILED
+from microbox.runtime.instances import by_nf, of_all_lanes, with_past
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.log_parts import merge_parts
 from microbox.runtime.report import (
@@ -31,7 +30,7 @@ from microbox.runtime.report import (
     WorkerReport,
 )
 from microbox.runtime.running import Running, RunOptions
-from microbox.runtime.totals import sums, total
+from microbox.runtime.totals import in_sequence, sums, total
 
 ALERTS_SHOWN = 10
 FLOWS_SHOWN = 10
@@ -82,9 +81,10 @@ def make_report(
     running: Running, options: RunOptions, ending: Ending, problems: list[ProblemReport]
 ) -> RunReport:
     """The report, when all processes have ended."""
-    workers = [_worker_counters(lane, ending) for lane in running.lanes]
-    worker = total(workers)
-    counters = [nf.counters() for lane in running.lanes for nf in lane.all_nfs]
+    past = [_worker_counters(lane) for lane in running.past]
+    workers = [_worker_counters(lane) for lane in running.lanes]
+    worker = in_sequence([*past, total(workers)])
+    counters = [nf.counters() for lane in running.all_lanes for nf in lane.all_nfs]
     catalog = running.plan.catalog
     directory = options.log_directory
     partitions = [lane.partition for lane in running.lanes]
@@ -95,6 +95,12 @@ def make_report(
     }
     planned = [nf.planned for nf in running.lanes[0].all_nfs]
     nfs = of_all_lanes(planned, lanes, directory)
+    before = [
+        (nf.planned, _nf_report(nf, its_worker, catalog))
+        for lane, its_worker in zip(running.past, past, strict=True)
+        for nf in lane.all_nfs
+    ]
+    planned, nfs = with_past(planned, nfs, before)
     entries = by_nf(planned, nfs, directory)
     output = _output_report(running, worker)
     report = RunReport(
@@ -130,16 +136,12 @@ def make_report(
     return report
 
 
-def _worker_counters(lane: Lane, ending: Ending) -> WorkerCounters:
+def _worker_counters(lane: Lane) -> WorkerCounters:
     """What a worker counted; of a dead one's output, what is in the file."""
     worker = lane.pages.counters()
-    if not (lane.is_lost and lane.outputs):
+    if lane.output_left is None:
         return worker
-    try:
-        left = left_in_output(lane.outputs[0], lane.areas.link_type)
-    except InputError as error:
-        ending.fail(str(error))
-        return worker
+    left = lane.output_left.since(lane.output_before)
     values = worker.values
     due = values["output_packets"] + values["gate_waiting"] + worker.packets_unsorted
     in_file = {"output_packets": left.packets, "output_bytes": left.bytes, "gate_waiting": 0}
@@ -326,15 +328,15 @@ def _passed(running: Running, worker: WorkerCounters) -> Iterator[Balance]:
     own."""
     published = worker.values["entries"]
     incomplete = {
-        nf: lane for lane in running.lanes for nf in lane.nfs if not _has_passed_all(lane, nf)
+        nf: lane for lane in running.all_lanes for nf in lane.nfs if not _has_passed_all(lane, nf)
     }
-    cut_off = {nf.planned.index for nf in incomplete}
-    complete = [nf for nf in running.lanes[0].nfs if nf.planned.index not in cut_off]
+    cut_off = {nf.planned.name for nf in incomplete}
+    complete = [nf for nf in running.lanes[0].nfs if nf.planned.name not in cut_off]
     if complete:
         number = f"each of {len(complete)} NFs" if len(complete) > 1 else complete[0].planned.name
         yield Balance("read", Term(published, "events"), [Term(published, f"offered to {number}")])
     for nf, lane in incomplete.items():
-        published = lane.pages.value("entries")
+        published = lane.pages.head
         parts = _parts_passed(nf, _position(lane, nf), published)
         yield Balance(f"read by {nf.name}", Term(published, "events"), parts)
 
@@ -344,7 +346,7 @@ def _position(lane: Lane, nf: RunningNF) -> int:
 
 
 def _has_passed_all(lane: Lane, nf: RunningNF) -> bool:
-    is_at_end = _position(lane, nf) >= lane.pages.value("entries")
+    is_at_end = _position(lane, nf) >= lane.pages.head
     return is_at_end and not (nf.lives.joined or nf.lives.missed)
 
 
@@ -397,7 +399,7 @@ def _commands(
         Term(values["commands_late"], "that came when their flow or the input had ended"),
         Term(values["commands_refused"], "that were not sound", is_loss=True),
     ]
-    if any(lane.is_lost for lane in running.lanes):
+    if any(lane.is_lost for lane in running.all_lanes):
         taken = sum(part.count for part in parts)
         parts.append(Term(sent - taken, "that the worker had not taken when it died"))
     yield Balance("commands", Term(sent, "about flows"), parts)
@@ -418,7 +420,7 @@ def _top_flows(running: Running) -> list[FlowReport]:
     several processes, each told its own largest."""
     told = [
         (nf.planned.entry, nf.finished.summary[TOP_FLOWS])
-        for lane in running.lanes
+        for lane in running.all_lanes
         for nf in lane.all_nfs
         if nf.finished and isinstance(nf.finished.summary.get(TOP_FLOWS), list)
     ]
@@ -502,6 +504,7 @@ def _warnings(report: RunReport, running: Running, ending: Ending, live_flows: i
         for nf in report.nfs
         if nf.records_lost
     ]
+    warnings += map(_taken_over, running.past)
     is_cut = any(lane.done is None for lane in running.lanes)
     if ending.is_stopping and is_cut and not ending.is_abrupt:
         warnings.append(
@@ -509,3 +512,12 @@ def _warnings(report: RunReport, running: Running, ending: Ending, live_flows: i
             f"{live_flows:,} flows were live, whose ends NFs were not told"
         )
     return warnings
+
+
+def _taken_over(lane: Lane) -> str:
+    flows = lane.pages.value("flows_active")
+    return (
+        f"the worker died behind packet {lane.pages.last_packet:,} and another one went on: "
+        f"{flows:,} flows were live, whose ends NFs were not told; each begins anew with its next "
+        "packet"
+    )

@@ -43,6 +43,12 @@ class Running:
     plan: Plan  # of the NFs that are there now, in each lane
     lanes: list[Lane]  # one for each worker
     output: list[int]  # descriptor of the output; [] where there is none
+    past: list[Lane] = field(default_factory=list)  # whose workers died, another went on
+
+    @property
+    def all_lanes(self) -> list[Lane]:
+        """In the order in which they began."""
+        return [*self.past, *self.lanes]
 
     @property
     def nfs(self) -> list[RunningNF]:
@@ -51,7 +57,7 @@ class Running:
 
     def close(self) -> None:
         """Unmaps what all processes shared, when they are gone."""
-        for lane in self.lanes:
+        for lane in self.all_lanes:
             lane.close()
         for fd in self.output:
             os.close(fd)

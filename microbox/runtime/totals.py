@@ -12,24 +12,38 @@ Name = TypeVar("Name", str, int)
 
 OF_WHOLE_INPUT = ("input_bytes", "time")  # each worker has gone through all of it
 PEAKS = ("chain_longest", "held_segments_peak")
+AT_PRESENT = ("flows_active", "held_segments", "held_bytes", "fragments_held_bytes", "finished")
 BY_EACH_WORKER = ("timer", "system")
 """What every worker publishes for itself, at the same packets: these types and all below them."""
 
 
 def total(workers: Sequence[WorkerCounters]) -> WorkerCounters:
     """Sums, but for what each worker counts of the whole input or publishes for itself."""
-    values = sums(one.values for one in workers)
-    for name in (*OF_WHOLE_INPUT, *PEAKS):
-        values[name] = max(one.values[name] for one in workers)
+    whole = _total(workers)
+    values, published = whole.values, whole.published
     values["finished"] = min(one.values["finished"] for one in workers)
-    published = sums(one.published for one in workers)
     for number in _by_each_worker() & published.keys():
         once = max(one.published.get(number, 0) for one in workers)
         values["entries"] -= published[number] - once
         published[number] = once
+    return whole
+
+
+def in_sequence(workers: Sequence[WorkerCounters]) -> WorkerCounters:
+    """Of workers each of which went on where the one before had died."""
+    whole = _total(workers)
+    for name in AT_PRESENT:
+        whole.values[name] = workers[-1].values[name]
+    return whole
+
+
+def _total(workers: Sequence[WorkerCounters]) -> WorkerCounters:
+    values = sums(one.values for one in workers)
+    for name in (*OF_WHOLE_INPUT, *PEAKS):
+        values[name] = max(one.values[name] for one in workers)
     return WorkerCounters(
         values=values,
-        published=published,
+        published=sums(one.published for one in workers),
         reasons=sums(one.reasons for one in workers),
         caps_met=_nested([one.caps_met for one in workers]),
         judges=_nested([one.judges for one in workers]),

@@ -32,6 +32,8 @@ class Watch:
 
     def look(self, *, is_stopping: bool) -> None:
         """To be called every TICK seconds. `is_stopping`: the run is to end early."""
+        if not self._lane.is_alive:
+            return
         self._end_the_overdue()
         standing = self._stall.update(signature(self._lane))
         self._noted = self._noted and standing > TICK  # it moved: say it again next time
@@ -39,7 +41,7 @@ class Watch:
         if waits and not self._noted:
             self._noted = True
             self._note(f"waits for {names(held_up_by(self._lane))}")
-        if standing > self._allowed(is_stopping):
+        if standing > self._allowed(is_stopping or self._lane.is_lost):
             self._end_the_stuck(standing)
             self._stall = Stall(time.monotonic)
 
@@ -61,7 +63,7 @@ class Watch:
     def _input_is_over(self) -> bool:
         pages, limit = self._lane.pages, self._options.packet_limit
         is_read = pages.value("input_bytes") >= self._lane.areas.file_size
-        is_enough = 0 < limit <= pages.value("packets")
+        is_enough = 0 < limit <= pages.packets_before + pages.value("packets")
         is_said = pages.published(END_OF_INPUT) > 0 or self._lane.done is not None
         return is_read or is_enough or is_said
 

@@ -14,6 +14,7 @@ from microbox.chain.errors import ChainErrors, Position
 from microbox.chain.load import load_chain, read_chain
 from microbox.chain.model import Chain, Overrides
 from microbox.chain.stack_settings import StackSettings
+from microbox.chain.supervision import Restart
 from microbox.channel.messages import HostNetwork
 
 Load = Callable[..., Chain]
@@ -60,6 +61,19 @@ def test_the_smallest_chain(load: Load) -> None:
     assert [nf.name for nf in chain.nfs] == ["flow_log"]
     assert chain.nfs[0].source.name == "flow_log.py"
     assert chain.nfs[0].position == Position(2, 9)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("end", None),
+        ("restart", Restart(5, 0.1, 10.0)),
+        ("{attempts: 2, backoff: 1s}", Restart(2, 1.0, 10.0)),
+    ],
+)
+def test_what_becomes_of_a_dead_worker(load: Load, written: str, meant: Restart | None) -> None:
+    chain = load(f"input: capture.pcap\nchain: [flow_log]\non_worker_failure: {written}\n")
+    assert chain.worker_restart == meant
 
 
 def test_all_that_a_chain_may_say(load: Load) -> None:
@@ -153,7 +167,7 @@ MISTAKES = {
     "an unknown key": (
         "imput: capture.pcap\ninput: capture.pcap\nchain: [flow_log]\n",
         "chain.yaml:1:1: unknown key 'imput'; expected 'input', 'output', 'chain', 'events', "
-        "'stack', 'log', 'logs' or 'sandbox'; did you mean 'input'?",
+        "'stack', 'log', 'logs', 'sandbox' or 'on_worker_failure'; did you mean 'input'?",
     ),
     "an unknown key in a section": (
         "input: capture.pcap\nchain: [flow_log]\nlog: {slot: 4096}\n",
@@ -306,6 +320,16 @@ MISTAKES = {
         "input: capture.pcap\nchain: [flow_log]\nlog: {slots: 5000}\n",
         "chain.yaml:3:14: `log.slots` is 5000 (a whole number); expected a power of two from 4096 "
         "to 16777216",
+    ),
+    "something else for a dead worker": (
+        "input: capture.pcap\nchain: [flow_log]\non_worker_failure: again\n",
+        "chain.yaml:3:20: `on_worker_failure` is 'again' (text); expected end, restart, or a "
+        "mapping such as {attempts: 5, backoff: 100ms}",
+    ),
+    "another key for a dead worker": (
+        "input: capture.pcap\nchain: [flow_log]\non_worker_failure: {attempt: 5}\n",
+        "chain.yaml:3:21: unknown key 'attempt' in `on_worker_failure`; expected 'attempts', "
+        "'backoff' or 'backoff_max'; did you mean 'attempts'?",
     ),
     "yes for true": (
         "input: capture.pcap\nchain: [flow_log]\nlogs: {utc: yes}\n",

@@ -1,4 +1,4 @@
-"""What several instances of an NF say at the end, as one."""
+"""What several processes of an NF say at the end, as one."""
 
 from __future__ import annotations
 
