@@ -16,10 +16,12 @@ class AlertLog(NetworkFunction):
     def start(self) -> None:
         """Begin to count."""
         self.counts: Counter[str] = Counter()
+        self.in_shadow = 0
 
     @on("alert")
     def alerted(self, event: Event) -> None:
         """Write one alert."""
+        mark = {"in_shadow": True} if event.in_shadow else {}
         self.record(
             event,
             event_type="alert",
@@ -27,7 +29,11 @@ class AlertLog(NetworkFunction):
             signature=event.signature,
             severity=event.severity,
             message=event.message,
+            **mark,
         )
+        if event.in_shadow:
+            self.in_shadow += 1
+            return
         name = event.signature or event.nf
         is_known = name in self.counts or len(self.counts) < self.signatures_max
         self.counts[name if is_known else "other"] += 1
@@ -35,4 +41,5 @@ class AlertLog(NetworkFunction):
     def finish(self) -> dict[str, Any]:
         """Say how many there were of each signature, the most frequent first."""
         ordered = sorted(self.counts.items(), key=lambda one: (-one[1], one[0]))
-        return {"alerts": self.counts.total(), "signatures": dict(ordered)}
+        shadow = {"in_shadow": self.in_shadow} if self.in_shadow else {}
+        return {"alerts": self.counts.total(), "signatures": dict(ordered), **shadow}

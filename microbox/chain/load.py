@@ -302,6 +302,7 @@ class _Loader:
             on_error="skip" if entry.get("on_error") == "skip" else "stop",
             on_failure=_known(entry.get("on_failure"), ("open", "closed")),
             skips=entry.get("on_lag") == "skip",
+            is_shadow=entry.get("shadow") is True,
             after=_names(entry.get("after")),
             group=group,
             sandbox=self._sandbox_of(_sound(SandboxSettings, entry.get("sandbox"))),

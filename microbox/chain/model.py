@@ -130,6 +130,7 @@ class NetworkFunctionEntry(BaseModel):
     on_error: Literal["stop", "skip"] = Field(default="stop", description="stop or skip")
     on_failure: Literal["open", "closed"] | None = Field(default=None, description="open or closed")
     on_lag: Literal["block", "skip"] = Field(default="block", description="block or skip")
+    shadow: bool = Field(default=False, description="true or false")
     after: list[Annotated[str, Field(min_length=1)]] | None = Field(
         default=None,
         description="a list of the NFs in front that it waits for, such as [firewall], or []",
@@ -229,6 +230,7 @@ class ChainNF:
     on_error: str = "stop"  # "stop" | "skip"
     on_failure: str | None = None  # "open" | "closed"; None: as its being inline suggests
     skips: bool = False  # on_lag: skip
+    is_shadow: bool = False  # its verdicts are counted, and nothing comes of them
     after: tuple[str, ...] | None = None  # whom it waits for; None: as the NFs' manifests suggest
     group: int | None = None  # the `parallel` that it stands in, by number
     written: str = ""  # as the file has it: "flow_log", "./my_nf.py"

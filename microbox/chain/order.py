@@ -34,9 +34,9 @@ def said_to_wait_for(
     for earlier in reversed(front):
         if nfs[earlier.index].entry in nf.after:
             said[earlier.index] = "`after` names it"
-        if earlier.index not in said:
+        if earlier.index not in said or earlier.is_shadow:
             continue
-        for one in earlier.barrier:
+        for one in (*earlier.barrier, *earlier.would_wait):
             said.setdefault(one, f"{earlier.name} waits for it")
     return said
 
@@ -55,7 +55,8 @@ def side_by_side_errors(
     chain: Chain, nfs: Sequence[PlannedNF], protocols: Sequence[frozenset[str]]
 ) -> list[ChainError]:
     """Two NFs that edit the same packets, neither of which waits for the other: nobody could say
-    whose edit comes first. `protocols` of each NF: what it reads packets of."""
+    whose edit comes first, or would once they are promoted. `protocols` of each NF: what it reads
+    packets of."""
     editors = [nf for nf in nfs if nf.manifest.edits]
     errors = []
     for place, later in enumerate(editors):
@@ -76,7 +77,7 @@ def side_by_side_errors(
 
 def _waited_for(nfs: Sequence[PlannedNF], index: int) -> set[int]:
     """Whom an NF waits for, and whom those wait for."""
-    waited = set(nfs[index].barrier)
+    waited = {*nfs[index].barrier, *nfs[index].would_wait}
     return waited.union(*(_waited_for(nfs, one) for one in waited))
 
 

@@ -61,6 +61,8 @@ class PlannedNF:
     skips: bool  # on_lag: skip
     loses: list[int]  # types that count as lost where it skips; [] where it does not
     fails_closed: bool
+    is_shadow: bool  # its verdicts are counted, and nothing comes of them
+    would_wait: dict[int, str]  # NFs in shadow, for when they are promoted, and why
     written: str
     supervision: Supervision = NO_SUPERVISION
     filters: dict[str, FilterFacts] = field(default_factory=dict)
@@ -69,7 +71,7 @@ class PlannedNF:
     @property
     def is_inline(self) -> bool:
         """True where it may drop packets."""
-        return self.manifest.is_inline
+        return self.manifest.is_inline and not self.is_shadow
 
     @property
     def is_first(self) -> bool:

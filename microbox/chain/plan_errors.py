@@ -112,6 +112,7 @@ class _Check:
     def settings(self) -> Iterator[ChainError]:
         """What the chain says about an NF, and the NF cannot keep."""
         yield from self._on_failure()
+        yield from self._shadow()
         if self._nf.skips:
             yield from self._on_lag()
 
@@ -155,6 +156,18 @@ class _Check:
             *position,
             f"'{self._nf.name}' never drops a packet, so it cannot fail closed; expected an NF "
             "that returns DROP, or has `inline = True`",
+        )
+
+    def _shadow(self) -> Iterator[ChainError]:
+        """Who says nothing of packets casts no shadow."""
+        if not self._nf.is_shadow or self._reader.manifest.is_inline:
+            return
+        position = self._nf.key_positions.get("shadow", self._nf.position)
+        yield ChainError(
+            self._chain.file,
+            *position,
+            f"'{self._nf.name}' never drops a packet, so there is nothing to count in shadow; "
+            "expected an NF that returns DROP, or has `inline = True`",
         )
 
     def instances(self) -> Iterator[ChainError]:
@@ -224,6 +237,14 @@ class _Check:
                 f"a filter cannot match '{wish.type.name}', which has no packet; "
                 "expected no filter here",
             )
+        unheard = self._publisher_in_shadow(wish)
+        if unheard is not None:
+            return self._here(
+                f"'{self._nf.name}' subscribes to '{wish.written}', which '{unheard.entry}' (line "
+                f"{unheard.position.line}) publishes in shadow: only NFs that neither drop nor "
+                f"publish hear of it; expected `shadow: true` for '{self._nf.name}' too, or for "
+                "neither"
+            )
         later = self._later_publisher(wish)
         if later is not None:
             return self._here(
@@ -232,6 +253,15 @@ class _Check:
                 f"in front of '{self._nf.name}'"
             )
         return self._at_handler(handler, wish.written, *self._unpublished(wish))
+
+    def _publisher_in_shadow(self, wish: Wish) -> ChainNF | None:
+        """One in front that this NF does not hear."""
+        front = zip(self._chain.nfs[: self._index], self._readers[: self._index], strict=True)
+        for nf, reader in front:
+            published = self._reader.from_nfs(wish, reader.publishes)
+            if published and not self._reader.hears(reader):
+                return nf
+        return None
 
     def _later_publisher(self, wish: Wish) -> ChainNF | None:
         for nf, reader in zip(self._chain.nfs, self._readers, strict=True):

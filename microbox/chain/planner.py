@@ -21,18 +21,20 @@ wanted    What the worker sets a bit for. First, what the bit delivers of the st
           mask says whose share it is in. Where NF i takes batches, all instances are named, since
           what it publishes lies where the batch ends.
 barrier   The earlier NFs that an NF waits for: those whose events it reads, and those that may drop
-          packets that it reads of. Who reads in batches also waits for those whom they wait
-          for. All others run beside it. `after` in the chain file takes the place of the second:
-          the NF waits for those that it names, and for those whom they wait for; and none of one
-          `parallel` waits for another of it. Who is not waited for may drop what the NF sees.
+          packets that it reads of (for one in shadow: as soon as it is promoted). Who reads in
+          batches also waits for those whom they wait for. All others run beside it. `after` in the
+          chain file takes the place of the second: the NF waits for those that it names, and for
+          those whom they wait for; and none of one `parallel` waits for another of it. Who is not
+          waited for may drop what the NF sees.
 modules   What the stack has to do, from the types that some bit delivers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from microbox.chain.closing import fails_closed, with_those_who_tell
 from microbox.chain.derived import (
     Compiled,
     compiled_rules,
@@ -89,7 +91,7 @@ def make_plan(
     """
     catalog, user_types, errors = user_catalog(chain, manifests, catalog)
     compiled, wrong = compiled_rules(chain, manifests, catalog)
-    readers = [Reader(manifest, catalog) for manifest in manifests]
+    readers = _readers(chain, manifests, catalog)
     let_derive(readers, compiled)
     facts = _judged_filters(manifests, judge)
     errors += wrong + check_plan_inputs(chain, readers, facts) + order_errors(chain, readers)
@@ -135,10 +137,17 @@ def part_errors(
     """What is wrong with each of these NFs by itself, where others of the chain are unknown."""
     catalog, _, errors = user_catalog(chain, manifests, catalog)
     compiled, wrong = compiled_rules(chain, manifests, catalog)
-    readers = [Reader(manifest, catalog) for manifest in manifests]
+    readers = _readers(chain, manifests, catalog)
     let_derive(readers, compiled)
     facts = _judged_filters(manifests, judge)
     return errors + wrong + check_plan_inputs(chain, readers, facts, is_whole=False)
+
+
+def _readers(chain: Chain, manifests: Sequence[Manifest], catalog: Catalog) -> list[Reader]:
+    return [
+        Reader(manifest, catalog, is_shadow=nf.is_shadow)
+        for nf, manifest in zip(chain.nfs, manifests, strict=True)
+    ]
 
 
 def _judged_filters(manifests: Iterable[Manifest], judge: FilterJudge) -> dict[str, FilterFacts]:
@@ -196,8 +205,12 @@ class _Planner:
         nfs: list[PlannedNF] = []
         for index, nf in enumerate(self._chain.nfs):
             nfs.append(self._planned(index, nf, nfs))
-        closed = _failing_closed(nfs)
-        return [nf if nf.index not in closed else _closed(nf) for nf in nfs]
+        would_close = [
+            index
+            for index, nf in enumerate(self._chain.nfs)
+            if fails_closed(nf, self._readers[index].manifest)
+        ]
+        return with_those_who_tell(nfs, would_close)
 
     def _planned(self, index: int, nf: ChainNF, front: list[PlannedNF]) -> PlannedNF:
         reader = self._readers[index]
@@ -210,16 +223,16 @@ class _Planner:
         reads = [
             one
             for one in range(self._shares[index].first)
-            if self._readers[one].publishes & delivered
+            if self._readers[one].publishes & delivered and reader.hears(self._readers[one])
         ]
         self.protocols.append(self._protocols_read(delivered, reads))
-        because = self._barrier(index, delivered, reads, front)
+        because, would_wait = self._barrier(index, delivered, reads, front)
         if batches:
             self._wait_for_all_behind(because, front)
         self._is_switched.append(
             manifest.commands
             or any(self._is_switched[i] for i in reads)
-            or any(self._drops_by_command(i) for i in because)
+            or any(self._drops_by_command(i) for i in (*because, *would_wait))
         )
         self._follow(index, drafts, reads)
         self._drafts.append(drafts)
@@ -258,7 +271,9 @@ class _Planner:
             skips=nf.skips,
             loses=_numbers(self._asked_for(index, reader)) if nf.skips else [],
             supervision=nf.supervision,
-            fails_closed=manifest.is_inline and nf.on_failure != "open",
+            fails_closed=fails_closed(nf, manifest) and not nf.is_shadow,
+            is_shadow=nf.is_shadow,
+            would_wait=would_wait,
             written=nf.written or nf.name,
             derives=list(reader.derives.values()),
             filters={key.filter: self._facts[key.filter] for key in drafts if key.filter},
@@ -363,22 +378,25 @@ class _Planner:
 
     def _barrier(
         self, index: int, delivered: set[EventType], reads: list[int], front: list[PlannedNF]
-    ) -> dict[int, str]:
-        """Who is waited for, and why."""
+    ) -> tuple[dict[int, str], dict[int, str]]:
+        """Who is waited for, and why; and who is to be once he is promoted."""
         said = said_to_wait_for(self._chain.nfs, index, front)
         because: dict[int, str] = {}
+        would_wait: dict[int, str] = {}
         for earlier in range(self._shares[index].first):
-            reasons = []
+            judges = self._may_change(earlier, index) if said is None else []
+            if said is not None and earlier in said:
+                judges = [said[earlier]]
+            read = []
             if earlier in reads:
                 shared = self._readers[earlier].publishes & delivered
-                reasons.append(f"reads its {', '.join(self._short_names(shared))}")
-            if said is None:
-                reasons += self._may_change(earlier, index)
-            elif earlier in said:
-                reasons.append(said[earlier])
-            if reasons:
-                because[earlier] = "; ".join(reasons)
-        return because
+                read = [f"reads its {', '.join(self._short_names(shared))}"]
+            if judges and self._chain.nfs[earlier].is_shadow:
+                would_wait[earlier] = "; ".join(read + judges)
+                judges = []
+            if read or judges:
+                because[earlier] = "; ".join(read + judges)
+        return because, would_wait
 
     def _may_change(self, earlier: int, index: int) -> list[str]:
         """What an earlier NF may do to packets that this one reads of."""
@@ -429,22 +447,6 @@ def _command_slots(chain: Chain) -> int:
 
 def _numbers(types: Iterable[EventType]) -> list[int]:
     return sorted(one.number for one in types)
-
-
-def _failing_closed(nfs: Sequence[PlannedNF]) -> set[int]:
-    """Those whose death must stop packets: an NF that judges by what a dead publisher would have
-    told it is blind, which is no better than its being dead itself."""
-    closed = {nf.index for nf in nfs if nf.fails_closed}
-    for nf in reversed(nfs):
-        if nf.index in closed:
-            closed.update(nf.reads)
-    return closed
-
-
-def _closed(nf: PlannedNF) -> PlannedNF:
-    """The gate waits for a publisher that fails closed as for an NF that judges, though it lets
-    everything pass while it lives."""
-    return replace(nf, fails_closed=True, shape=replace(nf.shape, is_inline=True))
 
 
 def _types_wanted(nfs: Sequence[PlannedNF], catalog: Catalog) -> set[EventType]:

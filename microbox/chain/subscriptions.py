@@ -52,8 +52,9 @@ class Reader:
     Unknown names are left out here; whoever reports errors finds them in `unknown`.
     """
 
-    def __init__(self, manifest: Manifest, catalog: Catalog) -> None:
+    def __init__(self, manifest: Manifest, catalog: Catalog, *, is_shadow: bool = False) -> None:
         self.manifest = manifest
+        self.is_shadow = is_shadow
         self._catalog = catalog
         self.unknown: list[tuple[HandlerDeclaration | None, UnknownEventType, str]] = []
         self.publishes = frozenset(
@@ -93,11 +94,19 @@ class Reader:
         """The part of `available` that NFs publish."""
         return set(self._catalog.delivered(wish.type)).intersection(published)
 
+    def hears(self, publisher: Reader) -> bool:
+        """True where it gets what `publisher`, in front of it, publishes. What is said in shadow
+        goes no further than to who tells people, or is in shadow too: to nobody who may drop
+        packets, or publishes himself what others act on."""
+        is_last = not self.manifest.is_inline and not self.publishes
+        return not publisher.is_shadow or self.is_shadow or is_last
+
     def reads_by_name(self, name: str) -> bool:
         """True where a handler names this type or one below it."""
         return any(one.name == name for wish in self.wishes for one in wish.type.ancestors())
 
 
 def publishers_in_front(readers: Sequence[Reader], index: int) -> frozenset[EventType]:
-    """All types that the NFs in front of `index` publish."""
-    return frozenset(one for reader in readers[:index] for one in reader.publishes)
+    """All types that the NFs in front of `index` publish, as far as it hears of them."""
+    heard = (reader for reader in readers[:index] if readers[index].hears(reader))
+    return frozenset(one for reader in heard for one in reader.publishes)

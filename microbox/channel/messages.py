@@ -32,7 +32,7 @@ without neighbours; then::
     worker → controller  Paused       nothing is in flight
     controller → NF      Neighbour    to all that are to know each other, old and new
     NF → controller      Met
-    controller → worker  Attach, Detach, Subscribe
+    controller → worker  Attach, Detach, Promote, Subscribe
     controller → worker  Resume
     worker → controller  Resumed      packets flow again, with or without the change
     controller → NF      Begin        to the one that came: it reads from now on
@@ -315,6 +315,7 @@ class Attach:
     shape: AreaShape
     fails_closed: bool
     skips: bool = False
+    is_shadow: bool = False  # its verdicts are counted, and nothing comes of them
     catches_up: bool = False  # it is told of the flows that there are before its first packet
 
 
@@ -381,6 +382,7 @@ class Neighbour:
     publishes: bool
     skips: bool = False
     cut: int = 0  # of the batches at whose ends it publishes; 0: it publishes at once
+    is_shadow: bool = False  # its verdicts are not looked at, and its events are marked
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,6 +493,15 @@ class Met:
 
 
 @dataclass(frozen=True, slots=True)
+class Promote:
+    """In a pause: these NFs are in shadow no more. A Subscribe follows."""
+
+    kind = "promote"
+    nfs: list[int]
+    fail_closed: list[int]  # NFs, also others than these, that do so from now on
+
+
+@dataclass(frozen=True, slots=True)
 class Resume:
     """Packets flow again."""
 
@@ -538,6 +549,7 @@ Message = (
     | Pause
     | Paused
     | Met
+    | Promote
     | Resume
     | Resumed
     | Done

@@ -122,6 +122,7 @@ def _nf_as_json(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
         "stage": nf.stage,
         "added_because": nf.added_because,
         "inline": nf.is_inline,
+        "shadow": nf.is_shadow,
         "commands": nf.manifest.commands,
         "edits": nf.manifest.edits,
         "fails_closed": nf.fails_closed,
@@ -275,6 +276,8 @@ def _facts(nf: PlannedNF, plan: Plan) -> list[tuple[str, str]]:
         catalog = plan.catalog
         names = (short_name(catalog.resolve(one), catalog) for one in nf.manifest.publishes)
         facts.append(("publishes", ", ".join(names)))
+    if nf.is_shadow:
+        facts.append(("shadow", "what its verdicts would do is counted, and nothing comes of them"))
     if nf.is_inline:
         closed = "nothing of what it reads passes" if nf.fails_closed else "all passes"
         facts.append(("inline", f"may drop packets; should it die, {closed}"))

@@ -44,6 +44,8 @@ def _parts(plan: Plan) -> Iterator[Part]:
 
 def _label(nf: PlannedNF) -> str:
     name = f"{nf.entry} x {nf.spread.count}" if nf.spread else nf.name
+    if nf.is_shadow:
+        return f"{name} (in shadow)"
     if nf.manifest.edits:
         return f"{name} (edits)"
     return f"{name} (may drop)" if nf.is_inline else name

@@ -34,6 +34,7 @@ VERBS = {
     "ps": ("microbox.cli.ps:ps", "List the chains that run."),
     "detach": ("microbox.cli.detach:detach", "Take an NF out of a chain that runs."),
     "reload": ("microbox.cli.reload:reload", "Read an NF's file anew while its chain runs."),
+    "promote": ("microbox.cli.promote:promote", "Let an NF in shadow judge for real."),
     "stop": ("microbox.cli.stop:stop", "End a run in order."),
 }
 INIT_VERBS = {"nf": ("microbox.cli.init:nf", "A new NF, its test, and a chain.")}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 
@@ -49,7 +50,7 @@ def _print(found: list[dict[str, Any]]) -> None:
         table.add_column(column, justify="right" if column in numbers else "left")
     for run in found:
         share = run["file_read"] / max(run["file_size"], 1)
-        nfs = ", ".join(dict.fromkeys(nf["name"] for nf in run["nfs"]))
+        nfs = ", ".join(dict.fromkeys(map(_label, run["nfs"])))
         counts = (f"{run[number]:,}" for number in numbers)
         table.add_row(*map(Text, (run["name"], run["doing"], f"{share:.0%}", *counts, nfs)))
         for worker in run["workers"] if len(run["workers"]) > 1 else []:
@@ -59,8 +60,32 @@ def _print(found: list[dict[str, Any]]) -> None:
     out = Console(highlight=False)
     out.print(table)
     for run in found:
+        _print_shadows(run, out)
         out.print(Text(f"\n{run['name']}: confinement of its NFs", style="bold"))
         out.print(_confinements(run["nfs"], has_workers=len(run["workers"]) > 1))
+
+
+def _label(nf: dict[str, Any]) -> str:
+    shadow = nf["shadow"]
+    return f"{nf['name']} (in shadow)" if shadow and shadow["promoted"] is None else nf["name"]
+
+
+def _print_shadows(run: dict[str, Any], out: Console) -> None:
+    """What NFs in shadow would have done up to now."""
+    from rich.text import Text
+
+    from microbox.runtime.instances import shadow_of_all
+    from microbox.runtime.report import ShadowReport
+
+    by_name: dict[str, list[ShadowReport]] = {}
+    for nf in run["nfs"]:
+        if nf["shadow"]:
+            by_name.setdefault(nf["name"], []).append(ShadowReport(**nf["shadow"]))
+    if by_name:
+        out.print(Text(f"\n{run['name']}: in shadow", style="bold"))
+    for name, of_workers in by_name.items():
+        shadow = shadow_of_all(of_workers)
+        out.print(Text(f"  {name} {shadow.in_words if shadow else ''}"))
 
 
 def _confinements(nfs: list[dict[str, Any]], *, has_workers: bool) -> Table:

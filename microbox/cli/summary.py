@@ -23,7 +23,8 @@ SEVERITIES = {1: "information", 2: "notice", 3: "warning", 4: "critical"}
 
 def print_summary(report: RunReport, console: Console) -> None:
     """Prints all of it. Text of NFs and of the wire is never taken for markup."""
-    for section in (_head, _nfs, _gate, _flows, _alerts, _events, _losses, _caps, _unusual, _logs):
+    of_nfs = (_nfs, _gate, _shadows, _flows, _alerts)
+    for section in (_head, *of_nfs, _events, _losses, _caps, _unusual, _logs):
         section(report, console)
 
 
@@ -120,6 +121,15 @@ def _gate(report: RunReport, console: Console) -> None:
     _print_table(console, table)
 
 
+def _shadows(report: RunReport, console: Console) -> None:
+    """What NFs in shadow would have done."""
+    shadows = [(nf.name, nf.shadow) for nf in report.nfs if nf.shadow]
+    if not shadows:
+        return
+    _title(console, "In shadow")
+    _show(console, *(f"{name} {shadow.in_words}" for name, shadow in shadows))
+
+
 def _nf_summary(nf: NFReport) -> list[str]:
     values = {key: value for key, value in nf.summary.items() if value not in ({}, [])}
     if not values:
@@ -169,7 +179,8 @@ def _alerts(report: RunReport, console: Console) -> None:
     table = _table("severity", "by", "signature", "message", "flow")
     for alert in report.first_alerts:
         severity = SEVERITIES.get(alert.severity, str(alert.severity))
-        row = (severity, alert.nf, alert.signature, alert.message, alert.flow)
+        name = f"{alert.nf} (in shadow)" if alert.in_shadow else alert.nf
+        row = (severity, name, alert.signature, alert.message, alert.flow)
         table.add_row(*map(_cell, row))
     _print_table(console, table)
     more = report.alerts - len(report.first_alerts)

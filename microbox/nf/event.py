@@ -28,6 +28,7 @@ from microbox.ffi.layout import PAYLOAD_SIZE, Place, entry_place, payload_layout
 from microbox.nf.errors import KeptError, UsageError
 
 FROM_RESPONDER = 1  # enum mb_entry_flag
+IN_SHADOW = 64
 HAS_FLOW = 4
 
 IPV4_MAPPED = bytes(10) + b"\xff\xff"
@@ -412,6 +413,11 @@ class Event(View):
     def direction(self) -> int:
         """0: from the flow's originator to its responder; 1: back. Without a flow 0."""
         return int(self._flags & FROM_RESPONDER)
+
+    @property
+    def in_shadow(self) -> bool:
+        """True for what an NF publishes while it is in shadow (`shadow: true` in the chain)."""
+        return bool(self._flags & IN_SHADOW)
 
     @property
     def reason(self) -> Reason:

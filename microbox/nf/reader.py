@@ -141,6 +141,7 @@ class Reader:
         neighbour.barrier = one.barrier
         neighbour.publishes = one.publishes
         neighbour.skips = one.skips
+        neighbour.is_shadow = one.is_shadow
         neighbour.cut = one.cut
         result = lib.mb_reader_map_neighbour(self._reader, neighbour)
         self._check(result, f"the area of NF {one.index}")

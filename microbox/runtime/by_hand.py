@@ -1,4 +1,4 @@
-"""NFs that leave, or are read anew, because a person says so."""
+"""NFs that leave, are read anew or promoted, because a person says so."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from microbox.chain.promotion import PromotionError
 from microbox.runtime.changes import Changes, Member
 from microbox.runtime.control import Change, ControlError
 from microbox.runtime.lane import RunningNF
@@ -30,7 +31,7 @@ class ByHand:
 
     def verbs(self) -> dict[str, Change]:
         """For the control socket."""
-        return {"detach": self.detach, "reload": self.reload}
+        return {"detach": self.detach, "reload": self.reload, "promote": self.promote}
 
     async def detach(self, name: str) -> dict[str, Any]:
         """The NF finishes, and the chain goes on without it."""
@@ -76,13 +77,33 @@ class ByHand:
                 raise failed
         return started
 
+    async def promote(self, name: str) -> dict[str, Any]:
+        """The NF, with all its instances, is in shadow no more."""
+        nfs = [nf for nf in self._running.nfs if name in (nf.planned.entry, nf.planned.name)]
+        if not nfs:
+            raise self._unknown(name)
+        for nf in nfs:
+            if not nf.child.is_alive:
+                raise ControlError(f"{nf.name} {nf.outcome}")
+        try:
+            heads = await self._changes.promote(nfs[0].planned.entry)
+        except PromotionError as error:
+            raise ControlError(f"{name} {error}") from None
+        except (ChangeError, ChildError) as error:
+            raise ControlError(f"{name} stays in shadow: {error}") from None
+        self._observer.note(f"{name} is promoted: its verdicts count from {at_events(heads)} on")
+        return {"events": heads}
+
+    def _unknown(self, name: str) -> ControlError:
+        names = ", ".join(one.name for one in self._running.plan.nfs)
+        return ControlError(f"there is no NF '{name}'; expected one of: {names}")
+
     def _named(self, name: str) -> list[Member]:
         """The NF's process in each lane, and the lane."""
         lanes = self._running.lanes
         found = [(lane, nf) for lane in lanes for nf in lane.nfs if nf.planned.name == name]
         if not found:
-            names = ", ".join(one.name for one in self._running.plan.nfs)
-            raise ControlError(f"there is no NF '{name}'; expected one of: {names}")
+            raise self._unknown(name)
         for _, nf in found:
             if not nf.child.is_alive:
                 raise ControlError(f"{nf.name} {nf.outcome}")

@@ -8,8 +8,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
-from microbox.chain.plan import Plan
-from microbox.channel.messages import Attach, Begin, Detach, Met, Neighbour, Stop, Subscribe
+from microbox.chain.plan import Plan, PlannedNF
+from microbox.chain.promotion import promoted
+from microbox.channel.messages import (
+    Attach,
+    Begin,
+    Detach,
+    Met,
+    Neighbour,
+    Promote,
+    Stop,
+    Subscribe,
+)
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.neighbours import neighbours
 from microbox.runtime.pause import all_paused, paused
@@ -36,9 +46,10 @@ class Changes:
 
         Raises ChangeError, ChildError: it did not come.
         """
-        plan = self._running.plan
         patience = self._running.options.patience.pause
         async with self._lock, paused(lane, patience) as head:
+            plan = self._running.plan
+            newcomer.planned = _planned_now(plan, newcomer)
             nfs = [one for one in lane.nfs if one.planned.index != newcomer.planned.index]
             nfs = _in_order([*nfs, newcomer])
             died = lane.pages.gone_at(newcomer.planned.index)
@@ -90,6 +101,8 @@ class Changes:
 
     async def _replace(self, lane: Lane, old: RunningNF, newcomer: RunningNF) -> None:
         running = self._running
+        newcomer.planned = _planned_now(running.plan, newcomer)
+        newcomer.lives.promoted = old.lives.promoted
         nfs = _in_order([*_without(old, lane), newcomer])
         old.is_replaced = True
         await self._introduce(running.plan, newcomer, nfs)
@@ -99,6 +112,56 @@ class Changes:
         await old.child.exited(running.options.patience.stop)
         await self._attach(lane, newcomer)
         await lane.worker.send(_subscriptions(running.plan, nfs))
+
+    async def promote(self, entry: str) -> list[int]:
+        """The NF, in shadow until now, judges: all its instances, in each lane from one event on.
+        Returns the heads of the logs there. Raises PromotionError; ChangeError, ChildError: it
+        stays in shadow."""
+        running = self._running
+        patience = running.options.patience.pause
+        async with self._lock:
+            plan = promoted(running.plan, entry)
+            async with all_paused(running.lanes, patience) as heads:
+                for lane, head in zip(running.lanes, heads, strict=True):
+                    await self._promote(lane, plan, entry, head)
+                running.plan = plan
+        return heads
+
+    async def _promote(self, lane: Lane, plan: Plan, entry: str, head: int) -> None:
+        now = {nf.index: nf for nf in plan.nfs}
+        closed = [
+            nf.planned.index
+            for nf in lane.nfs
+            if now[nf.planned.index].fails_closed and not nf.planned.fails_closed
+        ]
+        own = [nf for nf in lane.nfs if nf.planned.entry == entry]
+        for nf in lane.nfs:
+            nf.planned = now[nf.planned.index]
+        for nf in own:
+            nf.lives.promoted = head
+            await self._meet_anew(lane, plan, nf)
+        await lane.worker.send(Promote([nf.planned.index for nf in own], closed))
+        await lane.worker.send(_subscriptions(plan, lane.nfs))
+
+    async def _meet_anew(self, lane: Lane, plan: Plan, nf: RunningNF) -> None:
+        """The NF and those that it is to know, or that are to know it."""
+        areas = {one.planned.index: one.area for one in lane.nfs}
+        for each in neighbours(plan, nf.planned):
+            if each.index in areas:
+                await self._meet(nf, each, areas[each.index])
+        others = [one for one in lane.nfs if one is not nf and one.child.is_alive]
+        await self._meet_by(others, plan, nf)
+
+    async def _meet_by(self, others: Sequence[RunningNF], plan: Plan, nf: RunningNF) -> None:
+        """Those of the others that are to know the NF."""
+        await asyncio.gather(
+            *(
+                self._meet(other, each, nf.area)
+                for other in others
+                for each in neighbours(plan, other.planned)
+                if each.index == nf.planned.index
+            )
+        )
 
     def _all_paused(self, members: Sequence[Member]) -> AbstractAsyncContextManager[list[int]]:
         return all_paused((lane for lane, _ in members), self._running.options.patience.pause)
@@ -110,21 +173,13 @@ class Changes:
     async def _introduce(self, plan: Plan, newcomer: RunningNF, nfs: Sequence[RunningNF]) -> None:
         """It first: if that fails, nobody else knows of it."""
         areas = {one.planned.index: one.area for one in nfs}
-        index = newcomer.planned.index
         known = [each for each in neighbours(plan, newcomer.planned) if each.index in areas]
         for each in known:
             await newcomer.child.send(each, [areas[each.index]])
         for _ in known:
             await newcomer.child.expect(Met, self._running.options.patience.meet, MAPPING)
         others = [one for one in nfs if one is not newcomer and one.child.is_alive]
-        await asyncio.gather(
-            *(
-                self._meet(other, each, newcomer.area)
-                for other in others
-                for each in neighbours(plan, other.planned)
-                if each.index == index
-            )
-        )
+        await self._meet_by(others, plan, newcomer)
 
     async def _meet(self, nf: RunningNF, newcomer: Neighbour, area: int) -> None:
         """One that does not answer, though it has nothing else to do, is ended."""
@@ -132,7 +187,7 @@ class Changes:
             await nf.child.send(newcomer, [area])
             await nf.answers.expect(Met, self._running.options.patience.meet, MAPPING)
         except ChildHangs:
-            nf.complaint = "did not answer when another NF came and was killed"
+            nf.complaint = "did not answer when the chain changed and was killed"
             nf.child.kill()
         except ChildError:
             pass  # it is gone: whoever follows it says how
@@ -144,6 +199,7 @@ class Changes:
             planned.shape,
             planned.fails_closed,
             skips=planned.skips,
+            is_shadow=planned.is_shadow,
             catches_up=planned.supervision.catches_up,
         )
         await lane.worker.send(message, [newcomer.area])
@@ -151,6 +207,11 @@ class Changes:
 
 def _without(nf: RunningNF, lane: Lane) -> list[RunningNF]:
     return [one for one in lane.nfs if one is not nf]
+
+
+def _planned_now(plan: Plan, newcomer: RunningNF) -> PlannedNF:
+    """Its place, which may have changed since it was started: others were promoted."""
+    return next(nf for nf in plan.nfs if nf.index == newcomer.planned.index)
 
 
 def _in_order(nfs: Sequence[RunningNF]) -> list[RunningNF]:

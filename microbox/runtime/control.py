@@ -1,7 +1,7 @@
 """The control socket of a run: ZeroMQ on a Unix socket that only its owner can reach.
 
 A request is one msgpack map `{"version": 1, "verb": "status" | "stop"}`, or one about an NF:
-`{"version": 1, "verb": "detach" | "reload", "nf": NAME}`. The answer is
+`{"version": 1, "verb": "detach" | "reload" | "promote", "nf": NAME}`. The answer is
 `{"version": 1, "ok": true, "result": {…}}` or `{"version": 1, "ok": false, "error": "…"}`.
 Whatever is no request gets an error and has no other effect.
 """
@@ -53,7 +53,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Literal[1]
-    verb: Literal["status", "stop", "detach", "reload"]
+    verb: Literal["status", "stop", "detach", "reload", "promote"]
     nf: str = ""
 
 

@@ -81,6 +81,7 @@ class WorkerCounters:
     reasons: dict[int, int]  # by number of the reason
     caps_met: dict[str, dict[str, int]]  # by cap and policy, in the chain file's words
     judges: dict[int, dict[str, int]]  # by NF: struct mb_judge_counters
+    shadows: dict[int, dict[str, int]]  # by NF: struct mb_shadow_counters
     packets_unsorted: int = 0  # of `packets`: it died before it counted them by kind
     output_unfinished: int = 0  # packets: with the gate or in a buffer when it died
 
@@ -142,6 +143,7 @@ class WorkerPages:
             reasons=_not_zero(values.by_reason),
             caps_met=_caps_met(values.caps_met),
             judges={index: _scalars(values.judges + index) for index in range(lib.MB_NFS_MAX)},
+            shadows={index: self.shadow(index) for index in range(lib.MB_NFS_MAX)},
             packets_unsorted=packets - rows["packets"],
         )
 
@@ -159,6 +161,11 @@ class WorkerPages:
         head = self.head
         told = int(self._entry(head - 1).packet) if head else 0
         return max(told, self.packets_before + self.value("packets"))
+
+    def shadow(self, index: int) -> dict[str, int]:
+        """What NF `index` would have done while it was in shadow, as of now."""
+        shadow = self._copies.shadows + index
+        return {**_scalars(ffi.addressof(shadow[0], "judge")), **_scalars(shadow)}
 
     def published(self, type_number: int) -> int:
         """Entries of this type, as of now."""

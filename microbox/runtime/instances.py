@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from microbox.chain.plan import PlannedNF
-from microbox.runtime.report import GateReport, NFReport
+from microbox.runtime.report import GateReport, NFReport, ShadowReport
 from microbox.runtime.totals import sums
 
 _MISSING = object()
@@ -101,6 +101,7 @@ def together(processes: Sequence[NFReport]) -> NFReport:
         alerts=sum(one.alerts for one in processes),
         verdicts=sums(one.verdicts for one in processes),
         gate=_gate([one.gate for one in processes if one.gate]),
+        shadow=shadow_of_all([one.shadow for one in processes if one.shadow]),
         records=sum(one.records for one in processes),
         records_lost=sum(one.records_lost for one in processes),
         summary=merged([one.summary for one in processes if one.summary]),
@@ -115,6 +116,23 @@ def _gate(gates: list[GateReport]) -> GateReport | None:
         flows_dropped=sum(one.flows_dropped for one in gates),
         flows_reset=sum(one.flows_reset for one in gates),
         passed_unjudged=sum(one.passed_unjudged for one in gates),
+    )
+
+
+def shadow_of_all(shadows: Sequence[ShadowReport]) -> ShadowReport | None:
+    """What all these processes of an NF would have done: each has other flows. None: there is
+    none."""
+    if not shadows:
+        return None
+    return ShadowReport(
+        packets=sums(one.packets for one in shadows),
+        flows=sum(one.flows for one in shadows),
+        flows_dropped=sum(one.flows_dropped for one in shadows),
+        flows_reset=sum(one.flows_reset for one in shadows),
+        dropped_already=sum(one.dropped_already for one in shadows),
+        rewrites=sum(one.rewrites for one in shadows),
+        passed_unjudged=sum(one.passed_unjudged for one in shadows),
+        promoted=shadows[0].promoted,
     )
 
 

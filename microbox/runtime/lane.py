@@ -22,6 +22,7 @@ class Lives:
     counters: list[NFCounters] = field(default_factory=list)  # of each process before
     joined: int = 0  # position in the log at which the first one came
     missed: int = 0  # log positions at which there was none
+    promoted: int | None = None  # position at which it left the shadow that it was in
 
 
 @dataclass(eq=False, slots=True)
@@ -61,7 +62,14 @@ class RunningNF:
     @property
     def is_judge(self) -> bool:
         """True where what the gate counted under its index is (also) its own."""
-        return self.planned.shape.is_inline and not self.is_replaced
+        is_real = not self.planned.is_shadow
+        return self.planned.shape.is_inline and is_real and not self.is_replaced
+
+    @property
+    def was_shadow(self) -> bool:
+        """True where what was counted of its index in shadow is (also) its own."""
+        is_shadow = self.planned.is_shadow or self.lives.promoted is not None
+        return is_shadow and not self.is_replaced
 
     def counters(self) -> NFCounters:
         """What it has counted in all its lives."""

@@ -200,7 +200,8 @@ class Launcher:
         worker, children = crew.worker, crew.nfs
         worker_areas, (log, counters, *frames) = await self._start_worker(plan, crew)
         for nf, area in zip(plan.nfs, areas, strict=True):
-            await worker.send(Attach(nf.index, nf.shape, nf.fails_closed, nf.skips), [area])
+            attach = Attach(nf.index, nf.shape, nf.fails_closed, nf.skips, nf.is_shadow)
+            await worker.send(attach, [area])
         await worker.send(plan.subscribe())
         shared = [log, *frames]
         introductions: list[list[tuple[Message, list[int]]]] = [

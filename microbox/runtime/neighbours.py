@@ -20,6 +20,7 @@ def neighbours(plan: Plan, nf: PlannedNF) -> list[Neighbour]:
             publishes=other.index in nf.reads,
             skips=other.skips,
             cut=_published_in_batches(plan, other),
+            is_shadow=other.is_shadow,
         )
         for other in plan.nfs
         if other.index in awaited[nf.index] | {*nf.reads}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from microbox.runtime.confinement import in_force
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.observer import Reading
+from microbox.runtime.results import shadow_report
 from microbox.runtime.running import Running
 from microbox.runtime.supervisor import Child
 
@@ -61,12 +63,14 @@ def worker_status(lane: Lane) -> dict[str, Any]:
 
 def nf_status(lane: Lane, nf: RunningNF) -> dict[str, Any]:
     """What `microbox ps` shows of an NF's process."""
+    shadow = shadow_report(nf, lane.pages.shadow(nf.planned.index))
     return {
         "name": nf.planned.name,
         "worker": lane.worker.name,
         "process": nf.child.process.pid,
         "outcome": nf.outcome,
         "restarts": nf.lives.restarts,
+        "shadow": dataclasses.asdict(shadow) if shadow else None,
         "in_force": in_force(nf.child.process.pid, nf.confined),
         **{counter: nf.pages.value(counter) for counter in ("matched", "handled", "alerts")},
     }

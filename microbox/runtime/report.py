@@ -83,6 +83,50 @@ class GateReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowReport:
+    """What the verdicts of one NF would have done while it was in shadow, had it alone had a say on
+    what it saw."""
+
+    packets: dict[str, int]  # that it would have dropped, by reason
+    flows: int  # that these are of
+    flows_dropped: int  # by a verdict on the flow
+    flows_reset: int
+    dropped_already: int  # of these packets: they did not leave without it either
+    rewrites: int  # of flows
+    passed_unjudged: int  # packets since the NF was gone
+    promoted: int | None  # the event at which it left the shadow; None: it did not
+
+    @property
+    def dropped(self) -> int:
+        """Packets that would not have left for this NF's sake."""
+        return sum(self.packets.values())
+
+    @property
+    def in_words(self) -> str:
+        """As `would have dropped 12 packets of 3 flows`, and how, and what of it is no news."""
+        words = f"would have dropped {_counted(self.dropped, 'packet')}"
+        words += f" of {_counted(self.flows, 'flow')}" if self.flows else ""
+        if self.packets:
+            by_reason = (f"{reason} {count:,}" for reason, count in self.packets.items())
+            words += f" ({', '.join(by_reason)})"
+        if self.flows_reset:
+            words += f", reset {_counted(self.flows_reset, 'flow')}"
+        if self.rewrites:
+            words += f", rewritten flows {self.rewrites:,} times"
+        if self.dropped_already:
+            words += f"; {self.dropped_already:,} of these packets were dropped anyway"
+        if self.passed_unjudged:
+            words += f"; {_counted(self.passed_unjudged, 'packet')} came when it was gone"
+        if self.promoted is not None:
+            words += f"; it was promoted at event {self.promoted:,}"
+        return words
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True)
 class NFReport:
     """What one NF saw and reported."""
 
@@ -99,6 +143,7 @@ class NFReport:
     alerts: int
     verdicts: dict[str, int]  # "drop", "drop_flow", "pass_flow", "reset"; passing is not counted
     gate: GateReport | None  # of an inline NF
+    shadow: ShadowReport | None  # of one that is in shadow, or was
     records: int
     records_lost: int
     log: str  # its log file's name in the log directory; "" for none
@@ -134,6 +179,7 @@ class AlertReport:
     message: str
     severity: int  # 1 information to 4 critical
     flow: str
+    in_shadow: bool = False  # the NF was in shadow
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ class Restarts:
             counters=[*nf.lives.counters, nf.pages.counters()],
             joined=nf.lives.joined,
             missed=nf.lives.missed,
+            promoted=nf.lives.promoted,
         )
         try:
             head = await self._changes.take_place(lane, renewed)

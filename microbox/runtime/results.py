@@ -25,6 +25,7 @@ from microbox.runtime.report import (
     OutputReport,
     ProblemReport,
     RunReport,
+    ShadowReport,
     Term,
     Timing,
     WorkerReport,
@@ -205,6 +206,7 @@ def _nf_report(nf: RunningNF, worker: WorkerCounters, catalog: Catalog) -> NFRep
         alerts=values["alerts"],
         verdicts=sums([counters.verdicts]),
         gate=_gate_report(worker.judges[nf.planned.index]) if nf.is_judge else None,
+        shadow=shadow_report(nf, worker.shadows[nf.planned.index]),
         records=last.records if last else values["records"],
         records_lost=last.records_lost if last else 0,
         log=Path(last.log_file).name if last and last.log_file else "",
@@ -213,10 +215,32 @@ def _nf_report(nf: RunningNF, worker: WorkerCounters, catalog: Catalog) -> NFRep
 
 
 def _gate_report(judge: dict[str, int]) -> GateReport:
-    packets = {reason: judge[counter] for reason, counter in DROPPED_FOR.items() if judge[counter]}
     return GateReport(
-        sums([packets]), judge["flows_dropped"], judge["flows_reset"], judge["unjudged_passed"]
+        sums([_packets_dropped(judge)]),
+        judge["flows_dropped"],
+        judge["flows_reset"],
+        judge["unjudged_passed"],
     )
+
+
+def shadow_report(nf: RunningNF, counted: dict[str, int]) -> ShadowReport | None:
+    """`counted`: struct mb_shadow_counters of its index."""
+    if not nf.was_shadow:
+        return None
+    return ShadowReport(
+        packets=sums([_packets_dropped(counted)]),
+        flows=counted["flows"],
+        flows_dropped=counted["flows_dropped"],
+        flows_reset=counted["flows_reset"],
+        dropped_already=counted["dropped_already"],
+        rewrites=counted["rewrites"],
+        passed_unjudged=counted["unjudged_passed"],
+        promoted=nf.lives.promoted,
+    )
+
+
+def _packets_dropped(judge: dict[str, int]) -> dict[str, int]:
+    return {reason: judge[counter] for reason, counter in DROPPED_FOR.items() if judge[counter]}
 
 
 def _worker_reports(
@@ -482,6 +506,7 @@ def _alert(line: str) -> AlertReport | None:
             message=str(row["message"]),
             severity=int(row["severity"]),
             flow=" → ".join(ends),
+            in_shadow=row.get("in_shadow") is True,
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None

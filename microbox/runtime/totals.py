@@ -47,6 +47,7 @@ def _total(workers: Sequence[WorkerCounters]) -> WorkerCounters:
         reasons=sums(one.reasons for one in workers),
         caps_met=_nested([one.caps_met for one in workers]),
         judges=_nested([one.judges for one in workers]),
+        shadows=_nested([one.shadows for one in workers]),
         packets_unsorted=sum(one.packets_unsorted for one in workers),
         output_unfinished=sum(one.output_unfinished for one in workers),
     )

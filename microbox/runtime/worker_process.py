@@ -29,6 +29,7 @@ from microbox.channel.messages import (
     ModuleFile,
     Pause,
     Paused,
+    Promote,
     Resume,
     Resumed,
     StartWorker,
@@ -254,6 +255,8 @@ def _attach(worker: Any, message: Attach, area: int) -> None:
     os.close(area)
     if status == 0 and message.skips:
         status = lib.mb_worker_let_skip(worker, message.index)
+    if status == 0 and message.is_shadow:
+        status = lib.mb_worker_shadow(worker, message.index)
     if status != 0:
         raise WorkerError(f"cannot map the area of NF {message.index}: {os.strerror(-status)}")
 
@@ -345,12 +348,23 @@ def _change(message: Message, fds: list[int], worker: Any) -> None:
             _subscribe(worker, message)
         case Detach(in_order=True):
             lib.mb_worker_leave(worker, message.index)
+        case Promote():
+            _promote(worker, message)
         case Detach():
             lib.mb_worker_detach(worker, message.index, message.status)
         case Stop():
             lib.mb_worker_stop(worker)
         case _:
             raise _unexpected(message)
+
+
+def _promote(worker: Any, message: Promote) -> None:
+    for index in message.nfs:
+        status = lib.mb_worker_promote(worker, index)
+        if status != 0:
+            raise WorkerError(f"NF {index} cannot be promoted: {os.strerror(-status)}")
+    for index in message.fail_closed:
+        lib.mb_worker_fail_closed(worker, index)
 
 
 def _obey(channel: Channel, message: Message, worker: Any) -> None:

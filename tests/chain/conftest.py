@@ -42,6 +42,7 @@ class HandMade:
     given: dict[str, Any] = field(default_factory=dict)
     on_failure: str | None = None
     skips: bool = False
+    shadow: bool = False
     after: tuple[str, ...] | None = None
     group: int | None = None  # the `parallel` that it stands in
     instances: int = 1
@@ -99,6 +100,7 @@ def chain_of(nfs: Sequence[HandMade], **settings: Any) -> Chain:
                 parameters=nf.given,
                 on_failure=nf.on_failure,
                 skips=nf.skips,
+                is_shadow=nf.shadow,
                 after=nf.after,
                 group=nf.group,
                 written=nf.name,

@@ -332,3 +332,16 @@ def test_an_nf_that_is_several_processes(microbox: Microbox, write: Write) -> No
     assert [nf["name"] for nf in nfs][:3] == ["block_telnet.1", "block_telnet.2", "flow_log.1"]
     assert nfs[3]["instance"] == {"entry": "flow_log", "index": 1, "count": 3, "by": "hosts"}
     assert nfs[-1]["instance"] is None
+
+
+def test_an_nf_in_shadow(microbox: Microbox, write: Write) -> None:
+    write("chain.yaml", "input: sample.pcap\nchain: [{nf: block_telnet, shadow: true}, flow_log]\n")
+    lines = [" ".join(line.split()) for line in microbox("check", "chain.yaml").out.splitlines()]
+    assert any("block_telnet (in shadow)" in line for line in lines)
+    assert "shadow what its verdicts would do is counted, and nothing comes of them" in lines
+    assert not any("flow_log waits for" in line for line in lines)
+    nfs = microbox("check", "chain.yaml", "--json").json["nfs"]
+    assert [(nf["name"], nf["shadow"], nf["inline"]) for nf in nfs[:2]] == [
+        ("block_telnet", True, False),
+        ("flow_log", False, False),
+    ]

@@ -15,6 +15,7 @@ from microbox.runtime.report import (
     NFReport,
     OutputReport,
     RunReport,
+    ShadowReport,
     Term,
     Timing,
 )
@@ -33,6 +34,7 @@ FLOW_LOG = NFReport(
     alerts=0,
     verdicts={"drop": 3},
     gate=GateReport({"verdict.drop_flow": 7, "nf.failed_closed": 1}, 2, 0, 5),
+    shadow=None,
     records=21,
     records_lost=0,
     log="flow_log.jsonl",
@@ -97,6 +99,28 @@ def test_the_summary_shows_every_part() -> None:
 
 def test_a_run_that_left_nothing_out_just_finished() -> None:
     assert "chain.yaml: finished\n" in printed(dataclasses.replace(REPORT, status=0, error=""))
+
+
+def test_what_an_nf_in_shadow_would_have_done_is_said() -> None:
+    shadow = ShadowReport(
+        packets={"verdict.drop": 4, "verdict.reset": 8},
+        flows=3,
+        flows_dropped=0,
+        flows_reset=1,
+        dropped_already=4,
+        rewrites=0,
+        passed_unjudged=0,
+        promoted=None,
+    )
+    nf = dataclasses.replace(FLOW_LOG, name="trial", gate=None, shadow=shadow)
+    text = printed(dataclasses.replace(REPORT, nfs=[nf]))
+    assert (
+        "trial would have dropped 12 packets of 3 flows (verdict.drop 4, verdict.reset 8), "
+        "reset 1 flow; 4 of these packets were dropped anyway\n"
+    ) in text
+    assert "At the gate" not in text
+    promoted = dataclasses.replace(shadow, promoted=1234)
+    assert promoted.in_words.endswith("anyway; it was promoted at event 1,234")
 
 
 def test_what_is_empty_in_an_nfs_summary_is_left_out() -> None:

@@ -74,9 +74,17 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def outcomes(bench: Workbench) -> list[tuple[object, ...]]:
-    """What each NF did. Of lists, of the largest flows say, each instance makes one."""
+    """What each NF did, or would have done. Of lists, of the largest flows say, each instance makes
+    one."""
     return [
-        (nf["name"], nf["matched"], nf["handled"], nf["verdicts"], without_lists(nf["summary"]))
+        (
+            nf["name"],
+            nf["matched"],
+            nf["handled"],
+            nf["verdicts"],
+            nf["shadow"],
+            without_lists(nf["summary"]),
+        )
         for nf in bench.summary()["nfs"]
     ]
 
@@ -89,7 +97,8 @@ def test_outputs_do_not_depend_on_scheduling(workbench: Workbench, demo: Path) -
     chance = random.Random(5)
     entries: list[dict[str, object]] = [
         {"nf": "flow_log"},
-        {"nf": workbench.nf("drops", DROPS)},
+        {"nf": workbench.nf("drops", DROPS), "name": "trial", "shadow": True},
+        {"nf": "./drops.py"},
         {"nf": "firewall", "deny": ["tcp dst port 443"], "action": "reset"},
         {"nf": "nat", "inside": ["192.0.2.0/24"], "outside": ["100.64.0.1", "100.64.0.2"]},
         {"nf": "dns_log"},
