@@ -1,5 +1,5 @@
 /*
- * Merges parts by the numbers of their packets. There are few, so the next one is looked for.
+ * Merges parts by when their frames left. There are few, so the next one is looked for.
  */
 #include "microbox/io/merge.h"
 
@@ -17,22 +17,23 @@ struct part {
     uint64_t size;
     uint64_t position; /* of the record that comes next */
     struct mb_record_header header;
-    uint64_t number; /* of its packet */
+    struct mb_departure departure; /* of its frame */
     uint32_t link_type;
     bool is_over;
 };
 
-/* The record at `position`: its header and number. A part may end inside one. */
+/* The record at `position`: its header and departure. A part may end inside one. */
 static void look_at_record(struct part *part) {
     const uint64_t rest = part->size - part->position;
     part->is_over = true;
-    if (rest < sizeof part->header + sizeof part->number)
+    if (rest < sizeof part->header + sizeof part->departure)
         return;
     memcpy(&part->header, part->bytes + part->position, sizeof part->header);
     const uint64_t length = part->header.length;
-    if (length < sizeof part->number || length > rest - sizeof part->header)
+    if (length < sizeof part->departure || length > rest - sizeof part->header)
         return;
-    memcpy(&part->number, part->bytes + part->position + sizeof part->header, sizeof part->number);
+    memcpy(&part->departure, part->bytes + part->position + sizeof part->header,
+           sizeof part->departure);
     part->is_over = false;
 }
 
@@ -60,10 +61,16 @@ static int open_part(struct part *part, int fd) {
     return 0;
 }
 
+static bool is_before(const struct part *one, const struct part *other) {
+    const struct mb_departure *a = &one->departure;
+    const struct mb_departure *b = &other->departure;
+    return a->packet != b->packet ? a->packet < b->packet : a->order < b->order;
+}
+
 static struct part *next_part(struct part *parts, uint32_t count) {
     struct part *next = NULL;
     for (uint32_t i = 0; i < count; i++)
-        if (!parts[i].is_over && (!next || parts[i].number < next->number))
+        if (!parts[i].is_over && (!next || is_before(&parts[i], next)))
             next = &parts[i];
     return next;
 }
@@ -73,11 +80,11 @@ static int take_record(struct part *part, struct mb_sink *sink) {
     const struct mb_record_header *header = &part->header;
     const struct mb_frame frame = {
         .time = (uint64_t)header->seconds * 1000000000 + header->nanoseconds,
-        .length = header->length - (uint32_t)sizeof part->number,
+        .length = header->length - (uint32_t)sizeof part->departure,
         .wire_length = header->wire_length,
         .link_type = part->link_type,
     };
-    const uint8_t *bytes = part->bytes + part->position + sizeof *header + sizeof part->number;
+    const uint8_t *bytes = part->bytes + part->position + sizeof *header + sizeof part->departure;
     const int result = mb_sink_write(sink, &frame, bytes);
     part->position += sizeof *header + header->length;
     look_at_record(part);

@@ -1,6 +1,6 @@
 /*
- * The output of several workers: parts, each in the order of its packets, become one capture in the
- * order of all packets, as one worker would have written it.
+ * The output of several workers: parts, each in the order in which its frames left, become one
+ * capture in the order of all, as one worker would have written it.
  */
 #ifndef MICROBOX_IO_MERGE_H
 #define MICROBOX_IO_MERGE_H

@@ -19,8 +19,8 @@ struct mb_sink {
     int fd;
     int error; /* 0, or what ended the writing: -errno */
     uint32_t link_type;
-    uint32_t number_size; /* bytes of the packet's number in front of each frame: 0 but in a part */
-    uint64_t number;
+    uint32_t front; /* bytes in front of each frame: 0 but in a part */
+    struct mb_departure departure;
     size_t buffered;
     size_t last;        /* where the bytes of the frame that was taken last begin in the buffer */
     uint64_t file_size; /* bytes in the file, all of them whole records */
@@ -62,7 +62,7 @@ static size_t give_up_after(struct mb_sink *sink, size_t done) {
             continue;
         }
         sink->written--;
-        sink->written_bytes -= header.length - sink->number_size;
+        sink->written_bytes -= header.length - sink->front;
         sink->lost++;
     }
     return whole;
@@ -126,7 +126,7 @@ static struct mb_sink *open_empty(int fd, uint32_t link_type, bool is_part,
     if (result != 0)
         return refuse(sink, "written", result, error);
     sink->file_size = sizeof header;
-    sink->number_size = is_part ? sizeof sink->number : 0;
+    sink->front = is_part ? sizeof sink->departure : 0;
     return sink;
 }
 
@@ -148,11 +148,11 @@ static size_t count_records(struct mb_sink *sink, size_t length) {
         struct mb_record_header header;
         memcpy(&header, sink->buffer + whole, sizeof header);
         const uint64_t size = sizeof header + (uint64_t)header.length;
-        if (size > length - whole || header.length < sink->number_size)
+        if (size > length - whole || header.length < sink->front)
             break;
         whole += size;
         sink->found++;
-        sink->found_bytes += header.length - sink->number_size;
+        sink->found_bytes += header.length - sink->front;
     }
     return whole;
 }
@@ -178,7 +178,7 @@ static int go_to_end(struct mb_sink *sink) {
         return -errno;
     const bool is_part = found.magic == MB_MAGIC_PART;
     const struct mb_file_header header = header_for(sink->link_type, is_part);
-    sink->number_size = is_part ? sizeof sink->number : 0;
+    sink->front = is_part ? sizeof sink->departure : 0;
     if (memcmp(&found, &header, sizeof header) != 0)
         return -EPROTO;
     const int result = find_end(sink);
@@ -207,17 +207,17 @@ static int lose(struct mb_sink *sink, int error) {
 static void buffer_record(struct mb_sink *sink, const struct mb_record_header *header,
                           const uint8_t *bytes) {
     memcpy(sink->buffer + sink->buffered, header, sizeof *header);
-    sink->last = sink->buffered + sizeof *header + sink->number_size;
-    memcpy(sink->buffer + sink->last - sink->number_size, &sink->number, sink->number_size);
-    const uint32_t length = header->length - sink->number_size;
+    sink->last = sink->buffered + sizeof *header + sink->front;
+    memcpy(sink->buffer + sink->last - sink->front, &sink->departure, sink->front);
+    const uint32_t length = header->length - sink->front;
     memcpy(sink->buffer + sink->last, bytes, length);
     sink->buffered += sizeof *header + header->length;
     sink->written++;
     sink->written_bytes += length;
 }
 
-void mb_sink_of_packet(struct mb_sink *sink, uint64_t number) {
-    sink->number = number;
+void mb_sink_depart(struct mb_sink *sink, struct mb_departure departure) {
+    sink->departure = departure;
 }
 
 int mb_sink_write(struct mb_sink *sink, const struct mb_frame *frame, const uint8_t *bytes) {
@@ -229,10 +229,10 @@ int mb_sink_write(struct mb_sink *sink, const struct mb_frame *frame, const uint
     const struct mb_record_header header = {
         .seconds = seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds,
         .nanoseconds = (uint32_t)(frame->time % 1000000000),
-        .length = frame->length + sink->number_size,
+        .length = frame->length + sink->front,
         .wire_length = frame->wire_length,
     };
-    const uint64_t size = sizeof header + (uint64_t)frame->length + sink->number_size;
+    const uint64_t size = sizeof header + (uint64_t)frame->length + sink->front;
     if (size > BUFFER_SIZE)
         return lose(sink, -EMSGSIZE);
     if (size > BUFFER_SIZE - sink->buffered && mb_sink_flush(sink) != 0)

@@ -1,7 +1,7 @@
 /*
  * Where frames go: a capture file (pcap with nanoseconds), written in large blocks. Where several
- * workers share out the packets of an input, each writes a part: the same, with the number of its
- * packet in front of each frame, which merge.h makes one capture of.
+ * workers share out the packets of an input, each writes a part: the same, with the moment at which
+ * it left in front of each frame, by which merge.h makes one capture of them.
  */
 #ifndef MICROBOX_IO_SINK_H
 #define MICROBOX_IO_SINK_H
@@ -22,9 +22,15 @@ struct mb_sink *mb_sink_continue(int fd, uint32_t link_type, char error[MB_ERROR
 /* As mb_sink_open, for a part. */
 struct mb_sink *mb_sink_open_part(int fd, uint32_t link_type, char error[MB_ERROR_SIZE]);
 
-/* Frames that are appended from now on are of packet `number` of the input; only a part keeps it.
+/* When a frame left: with which packet of the input, and in which order among what leaves with it.
  */
-void mb_sink_of_packet(struct mb_sink *sink, uint64_t number);
+struct mb_departure {
+    uint64_t packet;
+    uint64_t order;
+};
+
+/* Frames that are appended from now on leave then; it never goes back. Only a part keeps it. */
+void mb_sink_depart(struct mb_sink *sink, struct mb_departure departure);
 
 /* Appends a frame of `frame->length` bytes. Returns 0 or -errno. -EPROTOTYPE: the frame is of
  * another link type than the file, -EMSGSIZE: it is longer than a megabyte; it is counted as lost

@@ -1,7 +1,7 @@
 /*
  * The files that sink.c writes: pcap (draft-ietf-opsawg-pcap) in this machine's byte order. In a
- * part, which only this machine reads, the number of its packet (64 bits) is in front of each frame
- * and counts in the record's `length`.
+ * part, which only this machine reads, a struct mb_departure is in front of each frame and counts
+ * in the record's `length`.
  */
 #ifndef MICROBOX_IO_SINK_FORMAT_H
 #define MICROBOX_IO_SINK_FORMAT_H

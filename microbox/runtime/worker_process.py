@@ -139,12 +139,18 @@ def _sink(output: list[int], start: StartWorker, source: Any) -> Iterator[Sink]:
         yield Sink(ffi.NULL)
         return
     error = ffi.new("char[]", lib.MB_ERROR_SIZE)
-    open_sink = lib.mb_sink_continue if start.continues else lib.mb_sink_open
+    open_sink = lib.mb_sink_continue if start.continues else _sink_opener(start)
     pointer = open_sink(output[0], lib.mb_source_link_type(source), error)
     if pointer == ffi.NULL:
         raise WorkerError(f"{start.output}: {_text(error)}")
     with contextlib.closing(Sink(pointer)) as sink:
         yield sink
+
+
+def _sink_opener(start: StartWorker) -> Any:
+    """One of several workers writes a part."""
+    is_part = start.settings.get("workers", 1) > 1
+    return lib.mb_sink_open_part if is_part else lib.mb_sink_open
 
 
 @contextlib.contextmanager

@@ -31,7 +31,10 @@ static void send_carrying(struct mb_gate *gate, const struct mb_pending *packet,
                           const struct mb_gate_carried *carried) {
     const bool translated = is_translated(gate, packet);
     gate->counters.translated += translated;
-    if (!gate->config.sink || mb_sink_write(gate->config.sink, frame, bytes) != 0)
+    if (!gate->config.sink)
+        return;
+    mb_sink_depart(gate->config.sink, gate->departure);
+    if (mb_sink_write(gate->config.sink, frame, bytes) != 0)
         return;
     if (carried->range.length != 0)
         mb_gate_carry(gate->streams, frame, bytes, carried, mb_sink_last(gate->config.sink));

@@ -51,6 +51,13 @@ struct mb_gate_flow {
 
 _Static_assert(sizeof(struct mb_gate_flow) == 16 && MB_NFS_MAX <= 64, "a look-up reads one line");
 
+/* What leaves with a packet, in this order: what other flows held until then, by flow; the packet,
+ * and what its flow held; behind the last one what was held to the end, by flow. */
+enum { MB_DEPARTURE_RANK_SHIFT = 62 };
+#define MB_DEPARTS_WITH_OTHERS UINT64_C(0)
+#define MB_DEPARTS_ITSELF      (UINT64_C(1) << MB_DEPARTURE_RANK_SHIFT)
+#define MB_DEPARTS_AT_END      (UINT64_C(2) << MB_DEPARTURE_RANK_SHIFT)
+
 /* What becomes of a packet. */
 struct mb_gate_judgement {
     enum mb_reason reason; /* to drop it; none: it leaves */
@@ -99,6 +106,8 @@ struct mb_gate {
     /* By sequence modulo slots, of the entries of waiting packets. Copies, since the entries
      * themselves may have been claimed anew when their verdicts are read. */
     uint64_t *named; /* set of watched NFs */
+
+    struct mb_departure departure; /* of what leaves now */
 
     struct mb_gate_flow *flows;                        /* by flow slot */
     struct mb_dropped_completion *dropped_completions; /* by datagram slot */

@@ -304,6 +304,10 @@ static void follow_apart(struct mb_gate *gate, const struct mb_stream_step *step
     struct mb_gate_stream *stream = known_stream(gate, step->flow, step->flow_slot);
     if (stream == NULL)
         return;
+    gate->departure = (struct mb_departure){
+        .packet = step->packet,
+        .order = (step->is_at_end ? MB_DEPARTS_AT_END : MB_DEPARTS_WITH_OTHERS) | step->flow,
+    };
     if (step->kind == MB_STEP_END)
         return finish_stream(gate, stream, step->is_guarded);
     if (step->kind == MB_STEP_LEFT)

@@ -24,7 +24,6 @@ static int memory_file(void) {
 static void write_packet(struct mb_sink *sink, uint64_t number) {
     uint8_t bytes[LONGEST];
     memset(bytes, (int)number, sizeof bytes);
-    mb_sink_of_packet(sink, number);
     for (unsigned i = 0; i <= (number % 7 == 0); i++) {
         const struct mb_frame frame = {
             .time = number % 11 == 0 ? UINT64_MAX - number : number * 1000,
@@ -32,6 +31,7 @@ static void write_packet(struct mb_sink *sink, uint64_t number) {
             .wire_length = LONGEST + 4,
             .link_type = ETHERNET,
         };
+        mb_sink_depart(sink, (struct mb_departure){number / 3, number % 3});
         assert_int_equal(mb_sink_write(sink, &frame, bytes), 0);
     }
 }
@@ -115,7 +115,7 @@ static void parts_become_what_one_worker_writes(void **state) {
 /* Killed anywhere in its last record, or before it wrote the file's header. */
 static void what_a_dead_worker_left_of_a_record_is_left_out(void **state) {
     (void)state;
-    enum { PACKET = 100, RECORD = RECORD_HEADER + 8 + PACKET * 13 % LONGEST };
+    enum { PACKET = 100, RECORD = RECORD_HEADER + 16 + PACKET * 13 % LONGEST };
     for (off_t cut = 1; cut <= RECORD; cut += 49) {
         int fds[WORKERS];
         write_parts(fds, PACKET);

@@ -12,7 +12,9 @@ static struct mb_stream_step *add_step(struct mb_stack *stack, const struct mb_f
         .flow = flow->number,
         .flow_slot = mb_flow_slot(stack, flow),
         .kind = (uint8_t)kind,
+        .packet = stack->cause.packet,
         .is_apart = stack->cause.flags & MB_APART,
+        .is_at_end = stack->is_finishing,
     };
     return step;
 }

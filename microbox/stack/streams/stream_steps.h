@@ -21,6 +21,7 @@ enum mb_stream_step_kind {
 
 struct mb_stream_step {
     uint64_t flow;     /* its number */
+    uint64_t packet;   /* number of the packet with which it came */
     uint64_t position; /* of the first byte, in the frame pool */
     uint64_t first;    /* entries that show the bytes: [first, end) */
     uint64_t end;
@@ -31,6 +32,7 @@ struct mb_stream_step {
     uint8_t kind; /* enum mb_stream_step_kind */
     uint8_t direction;
     bool is_apart;   /* its entries are no packet's */
+    bool is_at_end;  /* it came behind the last packet */
     bool is_passing; /* the bytes will not lie there when the packet leaves */
     bool is_guarded; /* an inline NF reads the stream, as of now; of an end: one of both */
 };
