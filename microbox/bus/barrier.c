@@ -22,6 +22,15 @@ uint64_t mb_peer_passed(const struct mb_reader *reader, const struct mb_peer *pe
     return passed < head ? passed : head;
 }
 
+/* `edited` in docs/bus-protocol.md: what the editor left with all entries before is in versions. */
+uint64_t mb_peer_done(const struct mb_reader *reader, const struct mb_peer *peer, uint64_t head,
+                      uint64_t *seen) {
+    if (peer->editor == 0)
+        return mb_peer_passed(reader, peer, head, seen);
+    *seen = mb_load_sequential(&reader->log->applied[peer->index]);
+    return *seen < head ? *seen : head;
+}
+
 void mb_reader_go_to(struct mb_reader *reader, uint64_t position) {
     reader->next = position;
     reader->packet_end = position;
@@ -47,8 +56,8 @@ struct mb_window mb_reader_look(struct mb_reader *reader) {
         struct mb_peer *peer = &reader->peer[i];
         if (!peer->barrier)
             continue;
-        uint64_t cursor;
-        uint64_t passed = mb_peer_passed(reader, peer, head, &cursor);
+        uint64_t seen;
+        uint64_t passed = mb_peer_done(reader, peer, head, &seen);
         peer->gone_at = mb_load_acquire(&reader->log->gone_at[peer->index]);
         peer->cursor = cursor;
         if (peer->left_at < peer->gone_at)
@@ -56,7 +65,8 @@ struct mb_window mb_reader_look(struct mb_reader *reader) {
         if (passed < window.end) {
             window.end = passed;
             window.limiter = peer;
-            window.seen = cursor;
+            window.is_applied = peer->editor != 0;
+            window.seen = seen;
             window.whole = false;
         }
         mb_nf_log_look(reader, peer);
@@ -87,26 +97,45 @@ void mb_reader_move_cursor(struct mb_reader *reader, uint64_t position) {
 }
 
 static uint32_t reason_to_sleep(const struct mb_reader *reader, const struct mb_window *window) {
+    if (window->limiter != NULL && window->is_applied)
+        return MB_ASLEEP_APPLIED + window->limiter->index;
     if (window->limiter != NULL)
         return MB_ASLEEP_CURSOR + window->limiter->index;
     return window->concerned && reader->cut != 0 ? MB_ASLEEP_UNTIL : MB_ASLEEP_NAMED;
 }
 
-void mb_reader_sleep(struct mb_reader *reader, const struct mb_window *window,
+/* The word is looked at again when the flag can be seen. */
+static void sleep_on(struct mb_reader *reader, const uint64_t *word, uint64_t seen, uint32_t reason,
                      uint64_t timeout_ns) {
     struct mb_nf_page *page = reader->own.page;
-    const uint64_t *word = &reader->log->head;
-    if (window->limiter != NULL) {
-        word = &window->limiter->page->cursor;
-        if (timeout_ns > SLEEP_ON_CURSOR_MAX)
-            timeout_ns = SLEEP_ON_CURSOR_MAX;
-    }
-    if (reader->cut != 0)
-        mb_store_half_relaxed(&page->until, (uint32_t)mb_reader_cut_after(reader));
-    mb_store_flag_sequential(&page->asleep, reason_to_sleep(reader, window));
-    if (mb_load_sequential(word) == window->seen) {
+    mb_store_flag_sequential(&page->asleep, reason);
+    if (mb_load_sequential(word) == seen) {
         reader->own.counters->sleeps++;
-        mb_futex_wait(word, window->seen, timeout_ns, mb_waiter(reader->nf));
+        mb_futex_wait(word, seen, timeout_ns, mb_waiter(reader->nf));
     }
     mb_store_flag_sequential(&page->asleep, MB_AWAKE);
+}
+
+static const uint64_t *word_to_move(const struct mb_reader *reader,
+                                    const struct mb_window *window) {
+    if (window->limiter == NULL)
+        return &reader->log->head;
+    if (window->is_applied)
+        return &reader->log->applied[window->limiter->index];
+    return &window->limiter->page->cursor;
+}
+
+void mb_reader_sleep(struct mb_reader *reader, const struct mb_window *window,
+                     uint64_t timeout_ns) {
+    if (window->limiter != NULL && timeout_ns > SLEEP_ON_CURSOR_MAX)
+        timeout_ns = SLEEP_ON_CURSOR_MAX;
+    if (reader->cut != 0)
+        mb_store_half_relaxed(&reader->own.page->until, (uint32_t)mb_reader_cut_after(reader));
+    sleep_on(reader, word_to_move(reader, window), window->seen, reason_to_sleep(reader, window),
+             timeout_ns);
+}
+
+void mb_reader_sleep_until_applied(struct mb_reader *reader, uint32_t editor, uint64_t seen,
+                                   uint64_t timeout_ns) {
+    sleep_on(reader, &reader->log->applied[editor], seen, MB_ASLEEP_APPLIED + editor, timeout_ns);
 }

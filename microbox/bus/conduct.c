@@ -42,6 +42,7 @@ void mb_conduct_in_words(const struct mb_conduct *conduct, char *text, size_t si
             "the count of its commands went back to %" PRIu64 " from %" PRIu64,
         [MB_UNSOUND_REWRITE] =
             "it left %" PRIu64 " rewrites that no flow of its events can bear, not %" PRIu64,
+        [MB_UNSOUND_EDIT] = "it left %" PRIu64 " edits that say what there is not, not %" PRIu64,
         [MB_UNKNOWN_VERDICT] = "it gave the verdict %" PRIu64 "; the largest is %" PRIu64,
     };
     snprintf(text, size, words[conduct->misconduct], conduct->found, conduct->expected);

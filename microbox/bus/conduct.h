@@ -19,6 +19,7 @@ enum mb_misconduct {
     MB_COMMAND_HEAD_RAN_BACK, /* likewise */
     MB_UNKNOWN_VERDICT,       /* found: the byte, expected: the largest verdict */
     MB_UNSOUND_REWRITE,       /* found: how many, expected: how many */
+    MB_UNSOUND_EDIT,          /* likewise */
 };
 
 /* What an NF's page said when it was looked at last, and what was wrong first. */

@@ -13,21 +13,29 @@ uint64_t mb_frame_pool_assembled(uint64_t size) {
 }
 
 /* Puts the file in the place of the reserved pages at `at`. */
-static bool map_over(uint8_t *at, int fd, uint64_t size) {
-    return size == 0 || mmap(at, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED;
+static bool map_over(uint8_t *at, struct mb_pool_part part) {
+    return part.size == 0 ||
+           mmap(at, part.size, PROT_READ, MAP_SHARED | MAP_FIXED, part.fd, 0) != MAP_FAILED;
 }
 
-int mb_frame_pool_map(struct mb_frame_pool *pool, int capture_fd, uint64_t size, int assembled_fd,
-                      uint64_t assembled_size) {
+static int check(struct mb_pool_part part) {
+    return part.size != 0 ? mb_area_check(part.fd, part.size) : 0;
+}
+
+int mb_frame_pool_map(struct mb_frame_pool *pool, struct mb_pool_part capture,
+                      struct mb_pool_part assembled, struct mb_pool_part versions) {
     *pool = (struct mb_frame_pool){0};
-    const uint64_t most = PTRDIFF_MAX - MB_PAGE_SIZE;
-    if (size > most || assembled_size > most - size)
+    const uint64_t most = (PTRDIFF_MAX - MB_PAGE_SIZE) / 3;
+    if (capture.size > most || assembled.size > most || versions.size > most)
         return -ENOMEM;
-    int error = assembled_size != 0 ? mb_area_check(assembled_fd, assembled_size) : 0;
+    int error = check(assembled);
+    if (error == 0)
+        error = check(versions);
     if (error != 0)
         return error;
-    const uint64_t assembled = mb_frame_pool_assembled(size);
-    const uint64_t total = assembled + assembled_size;
+    const uint64_t assembled_at = mb_frame_pool_assembled(capture.size);
+    const uint64_t versions_at = assembled_at + assembled.size;
+    const uint64_t total = versions_at + versions.size;
     if (total == 0)
         return 0;
     void *reserved =
@@ -35,13 +43,14 @@ int mb_frame_pool_map(struct mb_frame_pool *pool, int capture_fd, uint64_t size,
     if (reserved == MAP_FAILED)
         return -errno;
     uint8_t *bytes = reserved;
-    if (!map_over(bytes, capture_fd, size) ||
-        !map_over(bytes + assembled, assembled_fd, assembled_size)) {
+    if (!map_over(bytes, capture) || !map_over(bytes + assembled_at, assembled) ||
+        !map_over(bytes + versions_at, versions)) {
         error = -errno;
         munmap(reserved, total);
         return error;
     }
-    *pool = (struct mb_frame_pool){.bytes = bytes, .size = total, .assembled = assembled};
+    *pool = (struct mb_frame_pool){
+        .bytes = bytes, .size = total, .assembled = assembled_at, .versions = versions_at};
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /*
  * One address space for all frames of a worker: the capture, and behind it, from the next page on,
- * the area that the worker assembles datagrams in. A frame's 64-bit offset counts in it, so whoever
+ * the area that the worker assembles datagrams in, and the one that it makes versions of edited
+ * frames in (version.h). A frame's 64-bit offset counts in it, so whoever
  * has the pool mapped reads any frame at `bytes + offset`, wherever it came from.
  */
 #ifndef MICROBOX_BUS_FRAME_POOL_H
@@ -11,17 +12,23 @@
 struct mb_frame_pool {
     const uint8_t *bytes; /* NULL: not mapped */
     uint64_t size;        /* of all; what no file is behind (up to the page) reads as zero */
-    uint64_t assembled;   /* where the assembled area begins; = size where there is none */
+    uint64_t assembled;   /* where the assembled area begins */
+    uint64_t versions;    /* where the versions begin; = size where there are none */
 };
 
 /* Where the assembled area begins behind a capture of `size` bytes. */
 uint64_t mb_frame_pool_assembled(uint64_t size);
 
-/* Maps both read-only. Takes no descriptor; `assembled_size` 0: there is no assembled area. The
- * capture must not be made shorter while it is mapped. Returns 0, -errno, or what mb_area_check
- * says of the assembled area. */
-int mb_frame_pool_map(struct mb_frame_pool *pool, int capture_fd, uint64_t size, int assembled_fd,
-                      uint64_t assembled_size);
+/* A part of the pool as its owner sends it; `size` 0: there is none. */
+struct mb_pool_part {
+    int fd;
+    uint64_t size;
+};
+
+/* Maps all read-only. Takes no descriptor. The capture must not be made shorter while it is mapped.
+ * Returns 0, -errno, or what mb_area_check says of the two areas. */
+int mb_frame_pool_map(struct mb_frame_pool *pool, struct mb_pool_part capture,
+                      struct mb_pool_part assembled, struct mb_pool_part versions);
 
 /* Safe on a zeroed or unmapped pool. */
 void mb_frame_pool_unmap(struct mb_frame_pool *pool);

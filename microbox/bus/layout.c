@@ -28,7 +28,11 @@ static_assert(sizeof(struct mb_nf_entry) == MB_NF_ENTRY_SIZE, "readers step by t
 static_assert(BEGINS_LINE(mb_nf_entry, provenance), "after the entry");
 
 static_assert(sizeof(struct mb_rewrite) == MB_CACHE_LINE, "pages of them have no rest");
-static_assert((int)MB_VERDICTS <= (int)MB_LEFT_REWRITE, "marks stand beside the verdict");
+static_assert(sizeof(struct mb_edit) == 2 * MB_CACHE_LINE, "pages of them have no rest");
+static_assert(sizeof(struct mb_replacement) == 8, "and are aligned as the ring is");
+static_assert(SIZE_OF_FIELD(mb_edit, tags) / sizeof(struct mb_vlan_tag) == MB_EDIT_TAGS_MAX,
+              "one a tag");
+static_assert((int)MB_VERDICTS <= (int)MB_LEFT_EDIT, "marks stand beside the verdict");
 
 static_assert(sizeof(struct mb_log_page) <= MB_PAGE_SIZE, "slots follow on the next page");
 static_assert(BEGINS_LINE(mb_log_page, head), "moves with each batch");
@@ -43,6 +47,10 @@ static_assert(SIZE_OF_FIELD(mb_log_page, gone_at) / sizeof(uint64_t) == MB_NFS_M
 static_assert(SIZE_OF_FIELD(mb_log_page, named_before) / sizeof(uint64_t) == MB_NFS_MAX,
               "one an NF");
 static_assert(SIZE_OF_FIELD(mb_log_page, fails_closed) == MB_NFS_MAX, "one an NF");
+static_assert(SIZE_OF_FIELD(mb_log_page, applied) / sizeof(uint64_t) == MB_NFS_MAX, "one an NF");
+static_assert(BEGINS_LINE(mb_log_page, applied), "moves when edits are applied");
+static_assert((int)MB_ASLEEP_APPLIED == (int)MB_ASLEEP_CURSOR + (int)MB_NFS_MAX,
+              "the two kinds of sleep do not meet");
 
 static_assert(sizeof(struct mb_nf_page) <= MB_PAGE_SIZE, "counters follow on the next page");
 static_assert(BEGINS_LINE(mb_nf_page, cursor), "moves with each batch");

@@ -52,6 +52,16 @@
  * modulo slots] is to be taken: it is valid where, when, and as long as the verdict is. So the NF
  * needs no ring of them and can neither run out of slots nor overtake who takes them.
  *
+ * Edits. An NF that edits packets, an editor, has a struct mb_edit a slot of the worker's log as
+ * well, with MB_LEFT_EDIT in the verdict in the same sense, and a ring of its own for the bytes
+ * that it replaces. The worker takes what an editor left with a packet once, when the editor has
+ * passed all of the packet's entries, and makes a version of the frame (version.h): a published
+ * frame never changes. applied[i] says up to where it has done so; it stands for editor i's
+ * position with all who wait for it, and rests between packets, as cursors do. It is never past an
+ * editor's position, nor past the head; an editor that is not named, or gone, does not keep it from
+ * following the head. Editors are applied in the order of the chain, and none is ahead of one
+ * before it. What lies in the ring with entries before applied[i] is taken.
+ *
  * Commands. An NF that declares commands has a ring of struct mb_command. A command that the packet
  * p caused takes effect in the worker just before packet p + delay, in every replay: before it
  * handles packet n the worker has seen all such NFs pass packet n - delay, and an NF writes a
@@ -151,7 +161,8 @@ struct mb_provenance {
     uint16_t cause_log;   /* 0: the worker's; 1 + i: NF i's */
     uint16_t publisher;   /* NF index */
     uint8_t ends_part;    /* 1: this entry completes a quarter of its log or of its data ring */
-    uint8_t reserved[31];
+    uint8_t from_batch;   /* 1: published about a batch, so `at` need not be the frame's packet */
+    uint8_t reserved[30];
 };
 
 struct mb_nf_entry {
@@ -198,6 +209,65 @@ enum mb_rewrite_field {
     MB_REWRITE_FIELDS = 15
 };
 
+enum { MB_EDIT_TAGS_MAX = 2, MB_EDIT_POPPED_MAX = 8 };
+
+/* A VLAN tag (IEEE 802.1Q). */
+struct mb_vlan_tag {
+    uint16_t ether_type; /* that announces it: 0x8100, 0x88a8, ... */
+    uint16_t control;    /* priority (3 bits), drop eligible (1), VLAN (12) */
+};
+
+enum mb_edit_field {
+    MB_EDIT_ETH_SOURCE = 1,
+    MB_EDIT_ETH_DESTINATION = 2,
+    MB_EDIT_IP_TTL = 4,
+    MB_EDIT_IP_DSCP = 8,
+    MB_EDIT_IP_ECN = 16,
+    MB_EDIT_IP_IDENTIFICATION = 32,
+    MB_EDIT_IP_SOURCE = 64,
+    MB_EDIT_IP_DESTINATION = 128,
+    MB_EDIT_SOURCE_PORT = 256,
+    MB_EDIT_DESTINATION_PORT = 512,
+    MB_EDIT_TCP_FLAGS = 1024,
+    MB_EDIT_TCP_WINDOW = 2048,
+    MB_EDIT_TCP_URGENT_POINTER = 4096,
+    MB_EDIT_FIELDS = 8191
+};
+
+/* Bytes of the packet's payload that others take the place of. In the ring; the bytes follow, up to
+ * a multiple of 8. */
+struct mb_replacement {
+    uint32_t at; /* from the first byte of the frame as the NF sees it */
+    uint32_t length;
+};
+
+/* What one packet is to bear from the NF on that left this: the innermost packet's headers, and the
+ * frame's own link header. Numbers in host byte order. */
+struct mb_edit {
+    uint64_t packet;            /* mb_entry.packet */
+    uint64_t replacements;      /* where in the ring they begin, counted like sequences */
+    uint32_t replacements_size; /* bytes that they take there, without a break; 0: none */
+    uint32_t fields;            /* set of enum mb_edit_field: which of those below count */
+    uint8_t eth_source[6];
+    uint8_t eth_destination[6];
+    uint16_t ip_identification;
+    uint8_t ip_ttl; /* or hop limit */
+    uint8_t ip_dscp;
+    uint8_t ip_ecn;
+    uint8_t tcp_flags;
+    uint16_t source_port; /* of TCP and UDP */
+    uint16_t destination_port;
+    uint16_t tcp_window;
+    uint16_t tcp_urgent_pointer;
+    uint8_t tags_popped;        /* so many, from the outside in */
+    uint8_t tags_pushed;        /* then so many are put in their place */
+    struct mb_vlan_tag tags[2]; /* from the outside in */
+    uint8_t ip_source[16];      /* as in struct mb_five_tuple */
+    uint8_t ip_destination[16];
+    uint32_t replacement_count;
+    uint8_t reserved[32];
+};
+
 /* First page of the worker's log area; the slots follow it. Written by the worker alone. */
 struct mb_log_page {
     uint64_t magic;
@@ -224,6 +294,7 @@ struct mb_log_page {
     uint64_t gone_at[64];      /* UINT64_MAX while the NF lives */
     uint64_t named_before[64]; /* entries before `counted` that were for NF i, which skips */
     uint8_t fails_closed[64];
+    uint64_t applied[64]; /* of editors: what they left with entries before this one is taken */
 };
 
 /* What an NF counts. Written by that NF alone. */
@@ -249,21 +320,24 @@ struct mb_nf_counters {
     uint64_t verdicts_untold; /* verdicts on flows that there was no room to tell the stack of */
     uint64_t lost; /* events that it would have got, were it faster: overwritten before it read them
                       (on_lag: skip) */
-    uint64_t reserved[39];
+    uint64_t edits; /* packets that it left edits of */
+    uint64_t reserved[38];
     uint64_t published_by_type[512];
 };
 
 /* What an NF sleeps for. */
 enum mb_asleep {
     MB_AWAKE = 0,
-    MB_ASLEEP_NAMED = 1, /* until the worker's head moves past an entry that it must look at */
-    MB_ASLEEP_UNTIL = 2, /* likewise, or until the worker's head is at or past `until` */
-    MB_ASLEEP_CURSOR = 3 /* this + i: until NF i's cursor moves */
+    MB_ASLEEP_NAMED = 1,  /* until the worker's head moves past an entry that it must look at */
+    MB_ASLEEP_UNTIL = 2,  /* likewise, or until the worker's head is at or past `until` */
+    MB_ASLEEP_CURSOR = 3, /* this + i: until NF i's cursor moves */
+    MB_ASLEEP_APPLIED = 3 + 64 /* this + i: until the worker's applied[i] does */
 };
 
 /* First page of an NF's area. Then its counters (two pages), its verdicts (a byte a slot of the
- * worker's log; inline NFs only), its rewrites (one a slot of the worker's log; where it declares
- * edits), its own log's slots, its data ring, its commands. */
+ * worker's log; inline NFs only), its rewrites and its edits (one each a slot of the worker's log;
+ * where it declares them), its own log's slots, its data ring, its commands, its ring of
+ * replacements. */
 struct mb_nf_page {
     uint64_t magic;
     uint32_t version;
@@ -293,7 +367,8 @@ enum mb_verdict {
 
 enum mb_verdict_mark {
     MB_LEFT_REWRITE = 0x80, /* the NF has left a rewrite of the flow with the entry */
-    MB_VERDICT_MARKS = MB_LEFT_REWRITE
+    MB_LEFT_EDIT = 0x40,    /* an edit of the entry's packet */
+    MB_VERDICT_MARKS = MB_LEFT_REWRITE | MB_LEFT_EDIT
 };
 
 #endif

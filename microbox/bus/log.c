@@ -85,6 +85,12 @@ static void begin_to_skip(struct mb_log *log, uint32_t index) {
     mb_store_release(&log->page->counted, kept);
 }
 
+static void begin_to_edit(struct mb_log *log, uint32_t index) {
+    log->editors |= UINT64_C(1) << index;
+    log->applied[index] = log->head;
+    mb_store_release(&log->page->applied[index], log->head);
+}
+
 int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *consumer) {
     if (index >= MB_NFS_MAX || index > log->consumers || consumer->page == NULL)
         return -EINVAL;
@@ -102,6 +108,9 @@ int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *
     mb_store_relaxed(&log->page->named_before[index], 0);
     if (consumer->delivers != NULL)
         begin_to_skip(log, index);
+    log->editors &= ~(UINT64_C(1) << index);
+    if (consumer->edits && !consumer->is_shadow)
+        begin_to_edit(log, index);
     log->page->fails_closed[index] = consumer->fails_closed;
     mb_store_release(&log->page->from[index], log->head);
     mb_store_release(&log->page->due[index], 0);
@@ -111,6 +120,8 @@ int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *
 
 void mb_log_leave_shadow(struct mb_log *log, uint32_t index) {
     log->consumer[index].is_shadow = false;
+    if (log->consumer[index].edits)
+        begin_to_edit(log, index);
     learn_concerns(log);
 }
 
@@ -254,6 +265,51 @@ static void store_dues(struct mb_log *log) {
     }
 }
 
+/* An editor that all is applied of, and that is not named, goes with the head; nobody sleeps on it,
+ * since it stood at the head. */
+static void move_idle_editors(struct mb_log *log) {
+    for (uint64_t rest = log->editors; rest != 0; rest &= rest - 1) {
+        const uint32_t index = (uint32_t)__builtin_ctzll(rest);
+        if (log->applied[index] != log->head ||
+            (is_attached(log, index) && is_concerned(log, index)))
+            return;
+        log->applied[index] = log->next;
+        mb_store_sequential(&log->page->applied[index], log->next);
+    }
+}
+
+static void wake_sleepers_on_applied(const struct mb_log *log, uint32_t editor) {
+    uint32_t waiters = 0;
+    for (uint32_t index = 0; index < log->consumers; index++)
+        if (is_attached(log, index) &&
+            mb_load_flag_sequential(&log->consumer[index].page->asleep) ==
+                MB_ASLEEP_APPLIED + editor)
+            waiters |= mb_waiter(index);
+    if (waiters != 0)
+        mb_futex_wake(&log->page->applied[editor], waiters);
+}
+
+void mb_log_set_applied(struct mb_log *log, uint32_t index, uint64_t position) {
+    if (position <= log->applied[index])
+        return;
+    log->applied[index] = position;
+    mb_store_sequential(&log->page->applied[index], position);
+    wake_sleepers_on_applied(log, index);
+}
+
+uint32_t mb_log_awaited_editor(const struct mb_log *log) {
+    for (uint64_t rest = log->editors; rest != 0; rest &= rest - 1) {
+        const uint32_t index = (uint32_t)__builtin_ctzll(rest);
+        if (!is_attached(log, index) || log->applied[index] == log->head)
+            continue;
+        if (mb_log_passed(log, index) > log->applied[index])
+            return NOBODY; /* it has done its part: there is no room for versions */
+        if (log->applied[index] <= log->passed_by_all)
+            return index;
+    }
+    return NOBODY;
+}
+
 static bool wants_waking(const struct mb_log *log, uint32_t index) {
     const struct mb_nf_page *page = log->consumer[index].page;
     uint32_t asleep = mb_load_flag_sequential(&page->asleep);
@@ -280,6 +336,7 @@ void mb_log_commit(struct mb_log *log) {
     if (log->next == log->head)
         return;
     store_dues(log);
+    move_idle_editors(log);
     log->head = log->next;
     mb_store_sequential(&log->page->head, log->next);
     wake_readers(log);

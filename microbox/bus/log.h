@@ -14,6 +14,7 @@
 struct mb_consumer {
     const struct mb_nf_page *page; /* NULL: not attached, or gone */
     const uint8_t *verdicts;       /* NULL: not inline */
+    bool edits;                    /* it is waited for by what is applied of it, but in shadow */
     uint64_t mask[2];              /* all its bits */
     bool fails_closed;
     bool is_shadow;    /* inline, but nobody behind it looks at its verdicts */
@@ -39,11 +40,13 @@ struct mb_log {
                                          of the inline NFs before it, siblings left out */
     uint64_t due[MB_NFS_MAX];         /* private copy of what the page says */
     uint64_t from[MB_NFS_MAX];
-    uint64_t passed[MB_NFS_MAX]; /* what NF i was counted to have passed: slots before it may be
-                                    claimed anew, so it is not asked again */
-    uint64_t passed_by_all;      /* all that hold the log have passed it; never goes back */
-    uint64_t skipping;           /* set of NFs that hold nothing */
-    uint64_t floor;              /* as the page says */
+    uint64_t passed[MB_NFS_MAX];  /* what NF i was counted to have passed: slots before it may be
+                                     claimed anew, so it is not asked again */
+    uint64_t editors;             /* set of NFs whose edits are applied */
+    uint64_t applied[MB_NFS_MAX]; /* of those, as the page says */
+    uint64_t passed_by_all;       /* all that hold the log have passed it; never goes back */
+    uint64_t skipping;            /* set of NFs that hold nothing */
+    uint64_t floor;               /* as the page says */
     uint64_t frames_floor;
     uint64_t since[MB_NFS_MAX]; /* of NFs that skip: the first entry that they are to read */
     uint64_t named[MB_NFS_MAX]; /* entries from there to the floor that were for them */
@@ -152,6 +155,14 @@ void mb_log_commit(struct mb_log *log);
 
 /* The position that NF `index` has passed (layout.h, "Passed"); the head where it is gone. */
 uint64_t mb_log_passed(const struct mb_log *log, uint32_t index);
+
+/* What editor `index` left with entries before `position` is applied: at most what it has passed,
+ * and at most what those before it in the chain are applied to. Wakes who waits for that. */
+void mb_log_set_applied(struct mb_log *log, uint32_t index, uint64_t position);
+
+/* The editor that all wait for who have passed all that they may read; MB_NFS_MAX: there is none.
+ * Ask after mb_log_learn_limit. */
+uint32_t mb_log_awaited_editor(const struct mb_log *log);
 
 /* True when every NF has passed the head. */
 bool mb_log_drained(const struct mb_log *log);

@@ -1,6 +1,6 @@
 /*
- * How an NF's area is laid out: page, counters, verdicts, rewrites, own log, data ring, commands,
- * each from a page boundary on.
+ * How an NF's area is laid out: page, counters, verdicts, rewrites, edits, own log, data ring,
+ * commands, replacements, each from a page boundary on.
  */
 #include "microbox/bus/reader.h"
 
@@ -20,7 +20,12 @@ static bool is_power_of_two_within(uint64_t value, uint64_t least, uint64_t most
 static bool is_sound(const struct mb_nf_geometry *geometry) {
     if (!is_power_of_two_within(geometry->log_slots, MB_LOG_SLOTS_MIN, LOG_SLOTS_MAX))
         return false;
-    if (geometry->rewrites && !geometry->is_inline)
+    if ((geometry->rewrites || geometry->editor != 0) && !geometry->is_inline)
+        return false;
+    if (geometry->editor > MB_NFS_MAX || (geometry->edit_bytes != 0 && geometry->editor == 0))
+        return false;
+    if (geometry->edit_bytes != 0 &&
+        !is_power_of_two_within(geometry->edit_bytes, MB_PAGE_SIZE, RING_BYTES_MAX))
         return false;
     if (geometry->command_slots != 0 &&
         !is_power_of_two_within(geometry->command_slots, COMMAND_SLOTS_MIN, COMMAND_SLOTS_MAX))
@@ -33,7 +38,7 @@ static bool is_sound(const struct mb_nf_geometry *geometry) {
 
 /* Where the parts begin, from the area's first byte. */
 struct offsets {
-    size_t counters, verdicts, rewrites, slots, ring, commands, end;
+    size_t counters, verdicts, rewrites, edits, slots, ring, commands, replacements, end;
 };
 
 static struct offsets offsets_of(const struct mb_nf_geometry *geometry) {
@@ -41,11 +46,14 @@ static struct offsets offsets_of(const struct mb_nf_geometry *geometry) {
     offsets.counters = MB_PAGE_SIZE;
     offsets.verdicts = offsets.counters + COUNTER_PAGES * MB_PAGE_SIZE;
     offsets.rewrites = offsets.verdicts + (geometry->is_inline ? geometry->log_slots : 0);
-    offsets.slots = offsets.rewrites +
+    offsets.edits = offsets.rewrites +
                     (geometry->rewrites ? geometry->log_slots * sizeof(struct mb_rewrite) : 0);
+    offsets.slots =
+        offsets.edits + (geometry->editor != 0 ? geometry->log_slots * sizeof(struct mb_edit) : 0);
     offsets.ring = offsets.slots + geometry->own_slots * sizeof(struct mb_nf_entry);
     offsets.commands = offsets.ring + geometry->ring_bytes;
-    offsets.end = offsets.commands + geometry->command_slots * sizeof(struct mb_command);
+    offsets.replacements = offsets.commands + geometry->command_slots * sizeof(struct mb_command);
+    offsets.end = offsets.replacements + geometry->edit_bytes;
     return offsets;
 }
 
@@ -66,5 +74,7 @@ struct mb_nf_area mb_nf_area_parts(void *base, const struct mb_nf_geometry *geom
         .ring = publishes ? first + offsets.ring : NULL,
         .commands =
             geometry->command_slots != 0 ? (struct mb_command *)(first + offsets.commands) : NULL,
+        .edits = geometry->editor != 0 ? (struct mb_edit *)(first + offsets.edits) : NULL,
+        .replacements = geometry->edit_bytes != 0 ? first + offsets.replacements : NULL,
     };
 }

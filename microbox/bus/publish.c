@@ -40,8 +40,7 @@ void mb_reader_set_batch_position(struct mb_reader *reader, uint64_t sequence) {
     mb_reader_set_position(reader, sequence);
 }
 
-/* Raises the floor to the first entry of the packet that `position` is in. */
-static void find_floor(struct mb_reader *reader) {
+void mb_reader_find_floor(struct mb_reader *reader) {
     if (reader->keeps_batch)
         return;
     for (uint64_t sequence = reader->position; sequence > reader->floor; sequence--) {
@@ -195,7 +194,7 @@ static int publish(struct mb_reader *reader, const struct mb_delivery *cause, ui
     int error = check(reader, cause, type, payload_length);
     if (error != 0)
         return error;
-    find_floor(reader);
+    mb_reader_find_floor(reader);
     uint64_t need = ring_need(reader, payload_length);
     if (exceeds_share(reader, need))
         return -ENOBUFS;
@@ -207,6 +206,8 @@ static int publish(struct mb_reader *reader, const struct mb_delivery *cause, ui
         .cause_log = cause->nf_entry != NULL ? 1 + cause->nf_entry->provenance.publisher : 0,
         .publisher = (uint16_t)reader->nf,
         .blob_length = payload_length,
+        .from_batch = reader->keeps_batch ||
+                      (cause->nf_entry != NULL && cause->nf_entry->provenance.from_batch != 0),
     };
     error = make_room(reader, need, cancelled);
     if (error != 0)

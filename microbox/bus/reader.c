@@ -163,6 +163,7 @@ static struct mb_peer *place_of(struct mb_reader *reader, uint32_t index) {
             continue;
         mb_area_destroy(&reader->peer[i].area);
         free(reader->peer[i].verdict_copies);
+        free(reader->peer[i].version_copies);
         return &reader->peer[i];
     }
     uint32_t place = reader->peers++;
@@ -175,11 +176,13 @@ static void sum_up_peers(struct mb_reader *reader) {
     reader->judges[0] = 0;
     reader->judges[1] = 0;
     reader->reads_batches = false;
+    reader->sees_edits = false;
     for (uint32_t i = 0; i < reader->peers; i++) {
         const struct mb_peer *peer = &reader->peer[i];
         reader->reads_batches |= peer->cut != 0;
         if (!peer->barrier || peer->verdicts == NULL)
             continue;
+        reader->sees_edits |= peer->editor != 0;
         reader->judges[0] |= peer->mask[0];
         reader->judges[1] |= peer->mask[1];
     }
@@ -210,6 +213,7 @@ int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour 
         .skips = neighbour->skips,
         .cut = neighbour->publishes ? neighbour->cut : 0,
         .is_shadow = neighbour->is_shadow,
+        .editor = neighbour->is_shadow ? 0 : neighbour->geometry.editor,
         .mask = {neighbour->mask[0], neighbour->mask[1]},
         .geometry = neighbour->geometry,
         .area = area,
@@ -227,6 +231,7 @@ int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour 
     };
     if (peer.barrier && peer.verdicts != NULL && reader->skipping != NULL &&
         mb_skipping_add_judge(reader, &peer) != 0) {
+        free(peer.verdict_copies);
         mb_area_destroy(&area);
         return -ENOMEM;
     }

@@ -10,6 +10,7 @@
 #include "microbox/bus/area.h"
 #include "microbox/bus/frame_pool.h"
 #include "microbox/bus/layout.h"
+#include "microbox/bus/version.h"
 #include "microbox/bus/wait.h"
 
 /* The shape of an NF's area; from the plan, never from the area itself. */
@@ -20,6 +21,10 @@ struct mb_nf_geometry {
     uint64_t command_slots; /* of its commands, a power of two from 4096 on; 0: it gives none */
     bool is_inline;         /* has verdicts */
     bool rewrites;          /* has rewrites; inline only */
+    uint32_t editor;        /* has edits: its number among those that do (version.h); inline only;
+                               0: it has none */
+    uint64_t edit_bytes;    /* of its ring of replacements, a power of two from 4096 on; 0: it
+                               replaces no bytes of payloads */
 };
 
 /* Bytes of the area; 0 where a size is not a power of two or out of range. */
@@ -35,6 +40,8 @@ struct mb_nf_area {
     struct mb_nf_entry *slots;
     uint8_t *ring;
     struct mb_command *commands;
+    struct mb_edit *edits;
+    uint8_t *replacements;
 };
 struct mb_nf_area mb_nf_area_parts(void *base, const struct mb_nf_geometry *geometry);
 
@@ -122,6 +129,29 @@ struct mb_neighbour {
 };
 int mb_reader_map_neighbour(struct mb_reader *reader, const struct mb_neighbour *neighbour);
 
+/* Where the versions of frames are that editors before this one made: `pool` must outlive the
+ * reader, and be mapped again only into its own place. `shape` is the plan's. For a reader that
+ * skips, call mb_reader_copy_frames before. Returns 0 or -EINVAL: `pool` has not that shape. */
+int mb_reader_use_versions(struct mb_reader *reader, const struct mb_frame_pool *pool,
+                           const struct mb_versions_shape *shape);
+
+/* A frame, and the event's bytes in it, as this NF is to see them. */
+struct mb_seen_frame {
+    uint64_t frame; /* where it begins in the frame pool */
+    uint32_t frame_length;
+    uint32_t data_offset; /* from the frame's first byte */
+    bool is_edited;
+};
+
+/* Of a delivery of the last poll: what is left of the frame when the editors before this NF are
+ * done, or the frame as received. What an NF published about a batch shows frames as received. The
+ * range of an edited frame lies within it; of others as for mb_delivery. */
+struct mb_seen_frame mb_reader_frame(const struct mb_reader *reader,
+                                     const struct mb_delivery *delivery);
+
+/* True where editors stand before this NF: else mb_reader_frame need not be asked. */
+bool mb_reader_sees_edits(const struct mb_reader *reader);
+
 /* For a reader that skips: frames behind the capture may be used again before it has read them, so
  * it reads them from memory of its own. `shared` and `own` are two mappings of the pool, which must
  * outlive the reader; pages of `own` are replaced, and it is to be read from then on. Returns 0 or
@@ -176,6 +206,23 @@ enum mb_verdict mb_reader_judge_delivery(struct mb_reader *reader,
  * it was published from an entry of another flow. */
 int mb_reader_rewrite(struct mb_reader *reader, const struct mb_delivery *cause,
                       const struct mb_rewrite *rewrite);
+
+/* The packet of `cause`, a delivery of the last poll, is to leave this NF with what `edit` says:
+ * fields and tags; later NFs see it so. What was said before with the same event stays where this
+ * says nothing. `packet` and replacements are set here. Returns 0; -EPERM: this NF declared no
+ * edits; -EINVAL: a field that there is not, or a value out of range; -ENOENT: the event is not
+ * about a packet; -EXDEV: it was published with another packet than its own; -E2BIG: more tags than
+ * one event can push, or replacements than it can have. */
+int mb_reader_edit(struct mb_reader *reader, const struct mb_delivery *cause,
+                   const struct mb_edit *edit);
+
+/* The same for bytes of the event, the range of mb_reader_frame: those from `at` on, `length` of
+ * them, are to be `bytes`. Waits where the ring of replacements is full. Returns as mb_reader_edit;
+ * also -EPERM: it declared no edits of payloads; -ERANGE: not bytes of the event; -ENOBUFS: one
+ * packet's share, or that of one batch, the ring, is used up; -EINTR: `cancelled` (NULL: never)
+ * became true. */
+int mb_reader_replace(struct mb_reader *reader, const struct mb_delivery *cause, uint32_t at,
+                      const uint8_t *bytes, uint32_t length, const volatile bool *cancelled);
 
 /* Publishes an event `type`. Header, mask, frame range and snapshot are those of `cause`; `payload`
  * (whole, as the type declares it) replaces the cause's. Waits where the own log is full. Returns

@@ -5,6 +5,7 @@
  * nf_log.c    other NFs' logs, checked     verdict.c   what earlier NFs dropped; own verdicts
  * batch.c     where a batch ends           publish.c   the own log
  * command.c   own commands to the stack     rewrite.c   own rewrites of flows
+ * edit.c      own edits of packets          versions_seen.c   frames as earlier editors left them
  * skip.c      reading what may be overwritten
  * kept.c      what stays although it was read
  * log_end.c   the end of a log whose worker is gone
@@ -23,11 +24,12 @@ enum { MB_NOBODY = -1 };
 struct mb_peer {
     uint32_t index;
     bool barrier;
-    bool publishes; /* its events are merged in */
-    bool skips;     /* it holds nothing: what it has not read may be overwritten */
-    uint64_t cut;   /* of the batches that it publishes at the end of, 0: it publishes at once */
-    bool is_shadow; /* its events are marked */
-    bool broken;    /* its log was found broken and is not looked at any more */
+    bool publishes;  /* its events are merged in */
+    bool skips;      /* it holds nothing: what it has not read may be overwritten */
+    uint64_t cut;    /* of the batches that it publishes at the end of, 0: it publishes at once */
+    bool is_shadow;  /* its events are marked */
+    uint32_t editor; /* its number, by what is applied of it it is waited for; 0: it is none */
+    bool broken;     /* its log was found broken and is not looked at any more */
     uint64_t mask[2];
     struct mb_nf_geometry geometry;
     struct mb_area area;
@@ -37,6 +39,7 @@ struct mb_peer {
     uint8_t *verdict_copies;
     const struct mb_nf_entry *slots;
     const uint8_t *ring;
+    uint64_t *version_copies; /* of an editor before a reader that skips: its table, copied */
 
     uint64_t gone_at;      /* as read with the barrier; */
     uint64_t cursor;       /* likewise */
@@ -55,6 +58,7 @@ struct mb_window {
     uint64_t end;
     const struct mb_peer *limiter; /* NULL: the worker's head */
     uint64_t seen;                 /* the word that has to move, as it was */
+    bool is_applied;               /* that word is applied[] of the limiter, not its cursor */
     bool concerned;                /* something before the head is for this NF */
     bool whole;                    /* `end` is known to be a packet boundary */
 };
@@ -119,6 +123,18 @@ struct mb_reader {
     struct mb_command_index *commands; /* NULL: this NF gives none */
     struct mb_skipping *skipping;      /* NULL: what it has not read is kept for it */
 
+    struct mb_versions_shape versions_shape;
+    const uint8_t *versions;  /* the area, as it is read; NULL: not mapped */
+    uint64_t versions_offset; /* of the area, in the frame pool */
+    bool sees_edits;          /* an editor is waited for */
+
+    uint64_t edit_head;  /* of the own ring of replacements: the next byte */
+    uint64_t edit_tail;  /* what lies before is taken */
+    uint64_t edit_floor; /* the floor when edit_floor_head was the head */
+    uint64_t edit_floor_head;
+    uint64_t edit_mark;      /* when the worker has applied all before this position, */
+    uint64_t edit_mark_tail; /* this is the tail */
+
     mb_derive derive; /* NULL: nothing is derived from what is published */
     const void *derive_context;
     uint64_t share_slots; /* own_head and own_ring_head as of `floor` */
@@ -138,6 +154,9 @@ static inline const struct mb_entry *mb_reader_entry(const struct mb_reader *rea
  * is the word that it follows from. */
 uint64_t mb_peer_passed(const struct mb_reader *reader, const struct mb_peer *peer, uint64_t head,
                         uint64_t *cursor);
+/* The same for who stands behind a peer: of an editor, what the worker has applied. */
+uint64_t mb_peer_done(const struct mb_reader *reader, const struct mb_peer *peer, uint64_t head,
+                      uint64_t *seen);
 struct mb_window mb_reader_look(struct mb_reader *reader);
 /* What lies before `position`, the end of a packet, is not looked at any more. */
 void mb_reader_go_to(struct mb_reader *reader, uint64_t position);
@@ -145,6 +164,11 @@ void mb_reader_go_to(struct mb_reader *reader, uint64_t position);
 void mb_reader_move_cursor(struct mb_reader *reader, uint64_t position);
 /* Sleeps until what holds `window` back moves, at most `timeout_ns`. */
 void mb_reader_sleep(struct mb_reader *reader, const struct mb_window *window, uint64_t timeout_ns);
+
+/* Sleeps until the worker's applied[] of NF `editor` is not `seen` any more, at most `timeout_ns`.
+ */
+void mb_reader_sleep_until_applied(struct mb_reader *reader, uint32_t editor, uint64_t seen,
+                                   uint64_t timeout_ns);
 
 /* reader.c */
 
@@ -232,8 +256,19 @@ const struct mb_entry *mb_skipping_take_lost(struct mb_reader *reader);
 /* Copies the frames of what was delivered. */
 void mb_skipping_keep_frames(struct mb_reader *reader);
 
+/* versions_seen.c */
+
+/* The word of entry `sequence` in the table of an editor; of a reader that skips, its copy. */
+uint64_t mb_version_word_of(const struct mb_reader *reader, const struct mb_peer *peer,
+                            uint64_t sequence);
+/* Where the nearest version of the entry at `sequence` begins in the frame pool; MB_NEVER: there is
+ * none. */
+uint64_t mb_reader_version(const struct mb_reader *reader, uint64_t sequence);
+
 /* publish.c */
 
+/* Raises `floor` to the first entry of the packet in hand. */
+void mb_reader_find_floor(struct mb_reader *reader);
 /* A new poll begins: what is published is counted against the share of its entries. */
 void mb_reader_begin_share(struct mb_reader *reader);
 

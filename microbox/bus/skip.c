@@ -58,13 +58,18 @@ int mb_skipping_create(struct mb_reader *reader, const uint64_t loses[8]) {
     return 0;
 }
 
+static void free_copies(struct mb_peer *peer) {
+    free(peer->verdict_copies);
+    free(peer->version_copies);
+}
+
 void mb_skipping_destroy(struct mb_reader *reader) {
     if (reader->skipping == NULL)
         return;
     free(reader->skipping->slots);
     free(reader->skipping);
     for (uint32_t i = 0; i < reader->peers; i++)
-        free(reader->peer[i].verdict_copies);
+        free_copies(&reader->peer[i]);
 }
 
 const struct mb_entry *mb_skipping_slots(struct mb_reader *reader, const struct mb_entry *shared) {
@@ -78,7 +83,10 @@ int mb_skipping_add_judge(struct mb_reader *reader, struct mb_peer *peer) {
         return -ENOMEM;
     peer->shared_verdicts = peer->verdicts;
     peer->verdicts = peer->verdict_copies;
-    return 0;
+    if (peer->editor == 0)
+        return 0;
+    peer->version_copies = calloc(reader->slot_mask + 1, sizeof *peer->version_copies);
+    return peer->version_copies != NULL ? 0 : -ENOMEM;
 }
 
 int mb_reader_copy_frames(struct mb_reader *reader, const struct mb_frame_pool *shared,
@@ -105,6 +113,23 @@ static bool names(const struct mb_entry *entry, const uint64_t bits[2]) {
     return ((entry->mask[0] & bits[0]) | (entry->mask[1] & bits[1])) != 0;
 }
 
+/* In the table of an editor. */
+static const uint64_t *shared_word(const struct mb_reader *reader, const struct mb_peer *peer,
+                                   uint64_t slot) {
+    const uint8_t *area = reader->skipping->shared_frames + reader->versions_offset;
+    const uint64_t table = mb_versions_table(&reader->versions_shape, peer->editor);
+    return (const uint64_t *)(area + table) + slot;
+}
+
+/* Of an entry that may itself not name the editors: its packet does. */
+static void copy_version_words(const struct mb_reader *reader, uint64_t slot) {
+    for (uint32_t i = 0; i < reader->peers && mb_reader_sees_edits(reader); i++) {
+        const struct mb_peer *peer = &reader->peer[i];
+        if (peer->version_copies != NULL)
+            mb_copy_unstable(&peer->version_copies[slot], shared_word(reader, peer, slot), 1);
+    }
+}
+
 /* The first line of an entry says who it is for, and what others need of it. */
 static void copy_entry(const struct mb_reader *reader, uint64_t sequence) {
     const struct mb_skipping *skipping = reader->skipping;
@@ -113,8 +138,10 @@ static void copy_entry(const struct mb_reader *reader, uint64_t sequence) {
     uint64_t *to = (uint64_t *)copy;
     const uint64_t *from = (const uint64_t *)&skipping->shared[slot];
     mb_copy_unstable(to, from, WORDS_OF_LINE);
-    if (names(copy, reader->bits))
+    if (names(copy, reader->bits)) {
         mb_copy_unstable(to + WORDS_OF_LINE, from + WORDS_OF_LINE, (LINES - 1) * WORDS_OF_LINE);
+        copy_version_words(reader, slot);
+    }
     if (!names(copy, reader->judges))
         return;
     for (uint32_t i = 0; i < reader->peers; i++) {
@@ -260,25 +287,48 @@ const struct mb_entry *mb_skipping_take_lost(struct mb_reader *reader) {
     return mb_reader_entry(reader, reader->next - 1);
 }
 
-/* Copies the frame of an entry. Returns false where its memory is used for another one. */
-static bool copy_frame(const struct mb_reader *reader, const struct mb_entry *entry) {
-    const struct mb_skipping *skipping = reader->skipping;
-    const uint64_t first = entry->frame & ~(uint64_t)(sizeof(uint64_t) - 1);
-    const uint64_t end = entry->frame + entry->frame_length;
+/* The same place of both pools. */
+static void copy_bytes(const struct mb_skipping *skipping, uint64_t from, uint64_t end) {
+    const uint64_t first = from & ~(uint64_t)(sizeof(uint64_t) - 1);
     mb_copy_unstable((uint64_t *)(skipping->own_frames + first),
                      (const uint64_t *)(skipping->shared_frames + first),
                      (end - first + sizeof(uint64_t) - 1) / sizeof(uint64_t));
-    return mb_load_acquire(&reader->log->frames_floor) <= entry->sequence;
+}
+
+/* The version of a frame, where editors before this NF made one. What it says of its length counts
+ * for nothing before it is known that it was copied whole. */
+static bool copy_version(const struct mb_reader *reader, const struct mb_entry *entry) {
+    const struct mb_skipping *skipping = reader->skipping;
+    const uint64_t at = mb_reader_version(reader, entry->sequence);
+    if (at == MB_NEVER)
+        return false;
+    copy_bytes(skipping, at, at + sizeof(struct mb_version));
+    const struct mb_version *version = (const struct mb_version *)(skipping->own_frames + at);
+    const uint64_t bytes = at + sizeof *version;
+    const uint64_t area_end = reader->versions_offset + mb_versions_size(&reader->versions_shape);
+    if (version->length <= area_end - bytes)
+        copy_bytes(skipping, bytes, bytes + version->length);
+    return true;
+}
+
+/* Copies the frame of an entry where its memory may be used again. Returns false where it was. */
+static bool keep_frame(const struct mb_reader *reader, const struct mb_entry *entry) {
+    const struct mb_skipping *skipping = reader->skipping;
+    bool is_unstable = mb_reader_sees_edits(reader) && copy_version(reader, entry);
+    if (entry->frame >= skipping->unstable) {
+        copy_bytes(skipping, entry->frame, entry->frame + entry->frame_length);
+        is_unstable = true;
+    }
+    return !is_unstable || mb_load_acquire(&reader->log->frames_floor) <= entry->sequence;
 }
 
 void mb_skipping_keep_frames(struct mb_reader *reader) {
-    const struct mb_skipping *skipping = reader->skipping;
-    if (skipping->own_frames == NULL)
+    if (reader->skipping->own_frames == NULL)
         return;
     for (uint32_t i = 0; i < reader->delivered; i++) {
         struct mb_delivery *delivery = &reader->deliveries[i];
         const struct mb_entry *entry = delivery->entry;
-        if (entry->frame < skipping->unstable || copy_frame(reader, entry))
+        if (keep_frame(reader, entry))
             continue;
         put_lost(reader, delivery->position, 1, entry->time, entry->packet);
         reader->own.counters->matched--;

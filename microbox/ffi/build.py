@@ -20,6 +20,7 @@ HEADERS = (
     "microbox/bus/layout.h",
     "microbox/bus/area.h",
     "microbox/bus/frame_pool.h",
+    "microbox/bus/version.h",
     "microbox/bus/wait.h",
     "microbox/bus/reader.h",
     "microbox/bus/soundness.h",

@@ -28,9 +28,9 @@
  * Entries that one packet may cause, term by term; together at most MB_ENTRIES_PER_PACKET:
  * a held segment gives a gap before it, its bytes, and a gap for what the capture cut from it;
  * timers that fire; what users' modules publish for the packet and for the flow's end; and the
- * rest: the packet, two fragments before it and six datagrams given up, two checkpoints, the flow's
- * start and end, four state changes, the handshake, four anomalies, the packet's own bytes and
- * gaps, with room to spare.
+ * rest: the packet, two fragments before it and six datagrams given up, three checkpoints, the
+ * flow's start and end, four state changes, the handshake, four anomalies, the packet's own bytes
+ * and gaps, with room to spare.
  *
  * Where types are derived, their entries come on top. They get what is not kept for the above
  * (derived.c).
@@ -77,8 +77,9 @@ struct mb_stack {
     uint64_t packets;         /* received so far */
     uint64_t checkpoint;      /* packets from one system.checkpoint to the next */
     uint64_t next_checkpoint; /* number of the packet that it comes with */
-    bool segment_refused;     /* tcp.monitor says that the receiver would not take the segment */
-    bool notes_sequences;     /* a gate wants to know where segments end */
+    uint64_t batch_bytes; /* that versions of all frames since the last one for their sake take */
+    bool segment_refused; /* tcp.monitor says that the receiver would not take the segment */
+    bool notes_sequences; /* a gate wants to know where segments end */
     /* The gate's, where inline NFs read streams, and the bits of these; else NULL and none. */
     struct mb_stream_steps *steps;
     uint64_t stream_judges[2];

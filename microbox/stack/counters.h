@@ -27,6 +27,8 @@ struct mb_judge_counters {
     uint64_t unjudged_dropped;
     uint64_t rewrites; /* of flows, taken */
     uint64_t rewrites_refused;
+    uint64_t edits; /* of packets, applied */
+    uint64_t edits_refused;
 };
 
 struct mb_stack_counters {

@@ -28,6 +28,9 @@ void mb_gate_destroy(struct mb_gate *gate) {
     free(gate->named);
     free(gate->flows);
     free(gate->dropped_completions);
+    free(gate->owns_frame);
+    mb_versions_destroy(gate->versions);
+    free(gate->remade);
     mb_translations_destroy(gate->translations);
     mb_held_fragments_destroy(gate->fragments);
     mb_gate_streams_destroy(gate->prepared_streams);
@@ -47,6 +50,7 @@ void mb_gate_watch(struct mb_gate *gate, uint32_t index, const uint8_t *verdicts
 void mb_gate_unwatch(struct mb_gate *gate, uint32_t index) {
     gate->judges &= ~(UINT64_C(1) << index);
     gate->rewriters &= gate->judges;
+    gate->editors &= gate->judges;
     gate->judge[index] = (struct mb_judge){0};
 }
 
@@ -105,6 +109,8 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
         const struct mb_entry *entry = &gate->config.log->slots[slot];
         const bool is_apart = entry->flags & MB_APART;
         gate->named[slot] = is_apart ? 0 : mb_gate_watched(gate, entry->mask);
+        if (gate->owns_frame != NULL)
+            gate->owns_frame[slot] = !is_apart && entry->frame == frame->offset;
         judges |= gate->named[slot];
     }
     if (gate->streams != NULL)
@@ -355,15 +361,11 @@ static void learn_positions(struct mb_gate *gate) {
     for (uint64_t rest = gate->judges; rest; rest &= rest - 1) {
         const unsigned index = (unsigned)__builtin_ctzll(rest);
         gate->position[index] = mb_log_passed(gate->config.log, index);
+        gate->judge[index].passed = gate->position[index];
     }
 }
 
-/* `gate_judged` and `gate_empties` in docs/bus-protocol.md. */
-uint64_t mb_gate_run(struct mb_gate *gate) {
-    const uint64_t before = gate->oldest;
-    if (gate->oldest == gate->newest)
-        return 0;
-    learn_positions(gate);
+static void let_out_what_may_leave(struct mb_gate *gate) {
     const uint64_t end = gate->config.after ? gate->config.after->oldest : gate->newest;
     while (gate->oldest != end) {
         struct mb_pending *packet = &gate->pending[gate->oldest & (gate->config.capacity - 1)];
@@ -372,6 +374,30 @@ uint64_t mb_gate_run(struct mb_gate *gate) {
         leave(gate, packet);
         gate->oldest++;
     }
+}
+
+/* What leaves makes room for versions, so that more may be applied, and leave. */
+static void apply_and_let_out(struct mb_gate *gate) {
+    const bool was_held_up = gate->is_held_up;
+    uint64_t before;
+    do {
+        before = gate->oldest;
+        mb_gate_apply_edits(gate);
+        let_out_what_may_leave(gate);
+    } while (gate->is_held_up && gate->oldest != before);
+    gate->counters.edit_waits += gate->is_held_up && !was_held_up;
+}
+
+/* `gate_judged` and `gate_empties` in docs/bus-protocol.md. */
+uint64_t mb_gate_run(struct mb_gate *gate) {
+    const uint64_t before = gate->oldest;
+    if (gate->oldest == gate->newest && gate->editors == 0)
+        return 0;
+    learn_positions(gate);
+    if (gate->editors != 0)
+        apply_and_let_out(gate);
+    else
+        let_out_what_may_leave(gate);
     return gate->oldest - before;
 }
 

@@ -19,6 +19,11 @@
  * A rewrite of a flow that an NF left with an entry is taken when that entry's packet leaves, and
  * holds from that packet on (edits/translation.h): whatever the NFs' speed, at the same place.
  *
+ * An edit of a packet is applied before that: as soon as its editor has passed the packet, and
+ * those before it in the chain are applied to it, since later NFs wait for that. The version that
+ * comes of it (bus/version.h) is what leaves, translated where the flow is. Of a RESET, the RST
+ * that goes onwards is made of the version, the one that goes back of the packet as received.
+ *
  * Without a sink the gate counts verdicts all the same, so that a chain's summary does not depend
  * on whether it has an output.
  *
@@ -36,6 +41,7 @@
 #define MICROBOX_STACK_GATE_H
 
 #include "microbox/bus/log.h"
+#include "microbox/bus/reader.h"
 #include "microbox/io/sink.h"
 #include "microbox/stack/counters.h"
 #include "microbox/stack/stack.h"
@@ -43,7 +49,7 @@
 struct mb_gate;
 
 struct mb_gate_config {
-    const struct mb_log *log;
+    struct mb_log *log;
     struct mb_sink *sink;        /* NULL: packets go nowhere */
     const struct mb_gate *after; /* NULL, or the gate that decides; to outlive this one */
     const uint8_t *pool;
@@ -72,6 +78,9 @@ struct mb_gate_counters {
     uint64_t rewrites_refused; /* that were not sound */
     uint64_t fragments_kept;   /* of datagrams that are not whole, where NFs rewrite flows */
     uint64_t translated;       /* packets that left with other addresses or ports */
+    uint64_t edits;            /* of packets, applied: once for each NF */
+    uint64_t edits_refused;    /* that the packet cannot bear, or that were not sound */
+    uint64_t edit_waits;       /* times that there was no room for a version */
     uint64_t
         resets_made; /* RST segments that were handed to the sink, or would be if there were one */
     uint64_t resets_not_made; /* flows with a RESET that were dropped instead */
@@ -116,6 +125,22 @@ void mb_gate_add_steps_apart(struct mb_gate *gate);
  * before. `rewrites`, one a slot of the log, must outlive the gate. */
 void mb_gate_watch_rewrites(struct mb_gate *gate, uint32_t index,
                             const struct mb_rewrite *rewrites);
+
+/* Makes what edits of packets need: versions in `area` (bus/version.h), which is the worker's; must
+ * outlive the gate. Again: nothing. False where there is no memory. */
+bool mb_gate_accept_edits(struct mb_gate *gate, const struct mb_decoder *decoder,
+                          const struct mb_versions_shape *shape, uint8_t *area);
+
+/* Where NF `index`, which is watched and edits, leaves what. Call mb_gate_accept_edits before.
+ * `parts` must outlive the gate. */
+void mb_gate_watch_edits(struct mb_gate *gate, uint32_t index, const struct mb_nf_area *parts,
+                         const struct mb_nf_geometry *geometry);
+
+/* How many edits of packets NF `index` left that were not sound. */
+uint64_t mb_gate_unsound_edits(const struct mb_gate *gate, uint32_t index);
+
+/* Edits of packets that were refused, by reason (MB_REASONS_MAX). Lives as long as the gate. */
+const uint64_t *mb_gate_edit_reasons(const struct mb_gate *gate);
 
 /* The first verdict of NF `index` that is none, read as MB_PASS; 0: there was none. */
 uint8_t mb_gate_unknown_verdict(const struct mb_gate *gate, uint32_t index);

@@ -44,6 +44,21 @@ static void send_carrying(struct mb_gate *gate, const struct mb_pending *packet,
     mb_translations_apply(gate->translations, &copy, mb_sink_last(gate->config.sink));
 }
 
+const uint8_t *mb_gate_bytes_as_edited(const struct mb_gate *gate,
+                                       const struct mb_pending *packet) {
+    return packet->version != NULL ? mb_version_bytes(packet->version)
+                                   : gate->config.pool + packet->frame.offset;
+}
+
+struct mb_frame mb_gate_frame_as_edited(const struct mb_pending *packet) {
+    struct mb_frame frame = packet->frame;
+    if (packet->version != NULL) {
+        frame.length = packet->version->length;
+        frame.wire_length = packet->version->wire_length;
+    }
+    return frame;
+}
+
 static void send(struct mb_gate *gate, const struct mb_pending *packet,
                  const struct mb_frame *frame, const uint8_t *bytes, unsigned direction) {
     static const struct mb_gate_carried nothing = {0};
@@ -135,17 +150,26 @@ static void send_reset(struct mb_gate *gate, const struct mb_pending *packet,
     send(gate, packet, &frame, bytes, goes_back ? 1 - packet->direction : packet->direction);
 }
 
+static void decode_segment(struct mb_decoded *segment, const struct mb_frame *frame,
+                           const uint8_t *bytes) {
+    static const struct mb_decoder without_tunnels = {0};
+    mb_decode(&without_tunnels, segment, frame, bytes, 0);
+}
+
+/* The receiver knows the segment as it was edited, the sender as it was sent. */
 bool mb_gate_send_resets(struct mb_gate *gate, const struct mb_pending *packet,
                          const struct mb_gate_flow *flow) {
-    static const struct mb_decoder without_tunnels = {0};
     struct mb_decoded segment;
-    mb_decode(&without_tunnels, &segment, &packet->frame, gate->config.pool + packet->frame.offset,
-              packet->number);
-    if (!mb_reset_is_possible(&segment, packet->frame.link_type))
+    struct mb_decoded edited;
+    const struct mb_frame frame = mb_gate_frame_as_edited(packet);
+    decode_segment(&segment, &packet->frame, gate->config.pool + packet->frame.offset);
+    decode_segment(&edited, &frame, mb_gate_bytes_as_edited(gate, packet));
+    if (!mb_reset_is_possible(&segment, packet->frame.link_type) ||
+        !mb_reset_is_possible(&edited, packet->frame.link_type))
         return false;
     const uint32_t *sent = mb_gate_sent_by(flow, packet->direction);
     const uint32_t *answered = mb_gate_sent_by(flow, 1 - packet->direction);
-    send_reset(gate, packet, &segment, false, mb_reset_onwards(&segment, sent, answered));
+    send_reset(gate, packet, &edited, false, mb_reset_onwards(&edited, sent, answered));
     if (!mb_segment_resets(&segment))
         send_reset(gate, packet, &segment, true, mb_reset_back(&segment, answered));
     return true;
@@ -155,7 +179,11 @@ void mb_gate_send(struct mb_gate *gate, const struct mb_pending *packet,
                   const struct mb_gate_carried *carried) {
     if (gate->fragments != NULL && keep_fragment(gate, packet))
         return;
+    const struct mb_frame frame = mb_gate_frame_as_edited(packet);
+    struct mb_gate_carried shifted = *carried;
+    if (packet->version != NULL)
+        shifted.at = (uint32_t)((int64_t)shifted.at + packet->version->shift);
     gate->counters.carried += carried->range.length != 0;
-    send_carrying(gate, packet, &packet->frame, gate->config.pool + packet->frame.offset,
-                  packet->direction, carried);
+    send_carrying(gate, packet, &frame, mb_gate_bytes_as_edited(gate, packet), packet->direction,
+                  &shifted);
 }

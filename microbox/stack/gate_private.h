@@ -3,6 +3,7 @@
  *
  * gate.c           making, packets that come, and what becomes of each
  * gate_verdicts.c  what NFs say of a packet    gate_output.c  what goes out: under its names, whole
+ * gate_edits.c     packets that NFs edit
  * gate_streams.c   what waits for bytes before it, and what carries other bytes
  */
 #ifndef MICROBOX_STACK_GATE_PRIVATE_H
@@ -11,7 +12,9 @@
 #include "microbox/events/event_types.h"
 #include "microbox/stack/edits/held_fragments.h"
 #include "microbox/stack/edits/judged_bytes.h"
+#include "microbox/stack/edits/packet_edit.h"
 #include "microbox/stack/edits/translation.h"
+#include "microbox/stack/edits/versions.h"
 #include "microbox/stack/gate.h"
 
 /* Who decided, where it was no NF. */
@@ -25,6 +28,7 @@ struct mb_pending {
     uint64_t flow;
     uint64_t judges; /* set of NFs that some entry names */
     uint64_t number;
+    const struct mb_version *version; /* the last one of its frame; NULL: it is as received */
     struct mb_handled_datagram datagrams[MB_DEFRAG_NESTED_MAX];
     uint32_t flow_slot;
     uint32_t sequence_end; /* as in mb_handled */
@@ -78,6 +82,15 @@ struct mb_judge {
     bool fails_closed;
     uint8_t unknown_verdict; /* the first that it gave; 0: none */
     uint64_t unsound_rewrites;
+
+    /* Of an editor. */
+    uint32_t editor; /* its number, 0: it is none */
+    const struct mb_edit *edits;
+    const uint8_t *replacements;
+    uint64_t replacements_size; /* of the ring */
+    uint64_t passed;            /* read once a run */
+    uint64_t next;              /* of the waiting packets: those before are applied */
+    uint64_t unsound_edits;
 };
 
 /* Bytes that a packet leaves with in the place of its own. */
@@ -96,7 +109,9 @@ struct mb_gate {
     uint64_t judges;    /* set of watched NFs */
     uint64_t rewriters; /* of these, who may leave rewrites */
     struct mb_judge judge[MB_NFS_MAX];
-    uint64_t position[MB_NFS_MAX]; /* what each watched NF has passed, read once a run */
+    uint64_t editors;              /* likewise, who may edit packets */
+    uint64_t position[MB_NFS_MAX]; /* what each watched NF has passed, read once a run; of editors,
+                                      what is applied */
 
     /* Waiting packets: [oldest, newest), counted from 0. */
     uint64_t oldest;
@@ -106,6 +121,8 @@ struct mb_gate {
     /* By sequence modulo slots, of the entries of waiting packets. Copies, since the entries
      * themselves may have been claimed anew when their verdicts are read. */
     uint64_t *named; /* set of watched NFs */
+
+    bool *owns_frame; /* likewise: the entry's frame is its packet's; NULL: there is no editor */
 
     struct mb_departure departure; /* of what leaves now */
 
@@ -118,6 +135,13 @@ struct mb_gate {
 
     struct mb_gate_streams *prepared_streams;
     struct mb_gate_streams *streams; /* the same; NULL where no inline NF has read one */
+
+    /* NULL where there is no editor. */
+    struct mb_versions *versions;
+    struct mb_version *remade; /* room for the version of one packet */
+    struct mb_decoder decoder; /* of edits */
+    bool is_held_up;           /* there was no room for a version in this run */
+    uint64_t edit_reasons[MB_REASONS_MAX];
 
     struct mb_gate_counters counters;
     struct mb_judge_counters by_nf[MB_NFS_MAX + 1]; /* the last one of MB_GATE_NOBODY */
@@ -159,10 +183,35 @@ struct mb_gate_judgement mb_gate_stronger_judgement(struct mb_gate_judgement one
 struct mb_gate_judgement mb_gate_judge_range(struct mb_gate *gate, const uint64_t *named,
                                              uint64_t first, uint64_t end, uint64_t *unjudged);
 
+/* gate_edits.c */
+
+/* Applies what editors left with packets that they have passed, in the order of the chain, as far
+ * as there is room, and says so in the log. */
+void mb_gate_apply_edits(struct mb_gate *gate);
+
+/* A new version of the packet for NFs behind editor `index`, made of the last one: what there is of
+ * the frame, changed as `edit` says (packet_edit.h). `number`: of the packet among those that wait.
+ * A refusal is counted. False: there is no room now, try again later. */
+bool mb_gate_make_version(struct mb_gate *gate, unsigned index, struct mb_pending *packet,
+                          uint64_t number, const struct mb_packet_edit *edit);
+
+/* The version of a frame whose headers `said` says; NULL: none can be made. Until the next call. */
+const struct mb_version *mb_gate_remake_version(struct mb_gate *gate, const struct mb_frame *frame,
+                                                const struct mb_edit *said);
+
+/* gate_streams.c */
+
+/* The packet, of those that wait, is a segment that will be held for bytes before it. */
+bool mb_gate_segment_waits(const struct mb_gate *gate, uint64_t number);
+
 /* gate_output.c */
 
 /* What NFs left with the packet holds for itself already. */
 void mb_gate_take_rewrites(struct mb_gate *gate, const struct mb_pending *packet);
+
+/* The packet's last version, or the frame as received. */
+struct mb_frame mb_gate_frame_as_edited(const struct mb_pending *packet);
+const uint8_t *mb_gate_bytes_as_edited(const struct mb_gate *gate, const struct mb_pending *packet);
 
 /* Lets the packet out, with the fragments that waited for it; or keeps it, where it is one.
  * `carried`: bytes that it leaves with. */

@@ -221,8 +221,11 @@ static void let_held_out(struct mb_gate *gate, const struct mb_gate_side *side,
     const bool unseen = is_free || takes_unseen(gate, &held->note);
     const bool leaves =
         is_fragmented(&held->packet) ? unseen : look_up(gate, held, side, unseen, &carried);
+    struct mb_pending packet = held->packet;
+    if (held->is_edited)
+        packet.version = mb_gate_remake_version(gate, &packet.frame, &held->said);
     if (leaves)
-        mb_gate_let_out(gate, &held->packet, &carried);
+        mb_gate_let_out(gate, &packet, &carried);
     else
         mb_gate_count_unseen(gate);
 }
@@ -382,13 +385,26 @@ struct mb_gate_news mb_gate_follow_steps(struct mb_gate *gate, const struct mb_p
 
 /* --- a packet --- */
 
+bool mb_gate_segment_waits(const struct mb_gate *gate, uint64_t number) {
+    const struct mb_gate_streams *streams = gate->streams;
+    return streams != NULL &&
+           note_at(streams, streams->notes_left + (number - gate->oldest))->kind ==
+               MB_SEGMENT_WAITS;
+}
+
 static enum mb_gate_admission hold(struct mb_gate *gate, struct mb_gate_stream *stream,
                                    const struct mb_held_packet *packet) {
     struct mb_gate_streams *streams = gate->streams;
     const uint32_t index = stream->held < streams->guard.held_per_flow ? take_record(streams) : 0;
     if (index == 0)
         return MB_GATE_NO_ROOM;
-    streams->held[index] = *packet;
+    struct mb_held_packet *held = &streams->held[index];
+    const struct mb_version *version = packet->packet.version;
+    *held = *packet;
+    held->packet.version = NULL; /* its memory is used again before the segment leaves */
+    held->is_edited = version != NULL;
+    if (version != NULL)
+        held->said = version->said;
     link_held(streams, &stream->side[packet->packet.direction], index);
     stream->held++;
     gate->counters.held++;

@@ -27,6 +27,8 @@ struct mb_held_packet {
     uint64_t position; /* of its first byte (judged_bytes.h) */
     uint32_t next;     /* of the side, in order of position; a free record: the next free one */
     uint32_t previous;
+    bool is_edited;      /* an NF edited its headers: what they say is made again when it leaves */
+    struct mb_edit said; /* where it was */
 };
 
 struct mb_gate_side {

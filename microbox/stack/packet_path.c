@@ -2,6 +2,7 @@
  * What is done for each packet: decode, count, tell the time, find its place, publish. Nothing here
  * allocates, calls the system, locks or reads a clock. Read `mb_stack_handle` first.
  */
+#include "microbox/bus/version.h"
 #include "microbox/stack/core.h"
 #include "microbox/stack/flows/flow_lifecycle.h"
 #include "microbox/stack/icmp_error.h"
@@ -87,6 +88,20 @@ static void publish_due_checkpoint(struct mb_stack *stack, uint64_t packet) {
 static void end_batch_of_datagrams(struct mb_stack *stack) {
     if (!mb_assembled_ends_batch(&stack->assembled))
         return;
+    mb_set_apart(stack);
+    publish_checkpoint(stack);
+}
+
+/* A reader of batches waits until all of a batch is applied, so the versions of all its frames have
+ * to have room at once, each with a header and what it may grow by. */
+static void end_batch_of_versions(struct mb_stack *stack, const struct mb_decoded *packet) {
+    enum { BESIDE_FRAME = 2 * sizeof(struct mb_version) };
+    if (stack->config.batch_bytes_max == 0)
+        return;
+    stack->batch_bytes += packet->length + BESIDE_FRAME;
+    if (stack->batch_bytes <= stack->config.batch_bytes_max)
+        return;
+    stack->batch_bytes = 0;
     mb_set_apart(stack);
     publish_checkpoint(stack);
 }
@@ -408,6 +423,7 @@ static void handle(struct mb_stack *stack, struct mb_decoded *packet, struct mb_
     if (mb_held_longest_wait(&stack->held) != NULL)
         mb_tcp_stream_expire(stack, handled->first);
     end_batch_of_datagrams(stack);
+    end_batch_of_versions(stack, packet);
     mb_end_packet(stack, handled->first);
     handled->end = stack->log->next;
     handled->dropped = stack->dropped;

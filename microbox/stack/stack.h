@@ -156,16 +156,20 @@ struct mb_stack_config {
     uint32_t assembled_datagrams_max;
     uint8_t *assembled_bytes;
     uint64_t assembled_offset;
-    uint64_t packets_before; /* of the input, that another stack has handled: the next one's number
-                                is one more */
-    uint64_t hash_key[2];    /* 0, 0: from the system's random source */
-    uint32_t link_type;      /* of the capture, for filters */
+    uint64_t packets_before;  /* of the input, that another stack has handled: the next one's number
+                                 is one more */
+    uint64_t version_bytes;   /* of each editor's ring of edited frames (bus/version.h), a power of
+                                 two from 1 MiB on; default 16 MiB */
+    uint64_t batch_bytes_max; /* batches of NFs that take batches end before versions of all their
+                                 frames take more; 0: wherever they end */
+    uint64_t hash_key[2];     /* 0, 0: from the system's random source */
+    uint32_t link_type;       /* of the capture, for filters */
     /* Users' modules (module_load.h), in the order in which they run. Must outlive the stack. */
     struct mb_loaded_module *const *modules;
     uint32_t module_count;
 };
 
-enum { MB_DERIVED_MAX = 32 };
+enum { MB_DERIVED_MAX = 32, MB_VERSION_BYTES_USUALLY = 1 << 24 };
 
 struct mb_stack;
 

@@ -145,6 +145,11 @@ static void count_gate(const struct mb_worker *worker, struct mb_stack_counters 
     counters->by_reason[MB_REASON_VERDICT_DROP_FLOW] += gate.verdict_drop_flow;
     counters->by_reason[MB_REASON_VERDICT_RESET] += gate.verdict_reset;
     counters->by_reason[MB_REASON_NF_FAILED_CLOSED] += gate.failed_closed;
+    counters->gate_edits = gate.edits;
+    counters->gate_edits_refused = gate.edits_refused;
+    counters->gate_edit_waits = gate.edit_waits;
+    for (unsigned reason = 0; gate.edits_refused != 0 && reason < MB_REASONS_MAX; reason++)
+        counters->by_reason[reason] += mb_gate_edit_reasons(worker->gate)[reason];
     counters->resets_made = gate.resets_made;
     counters->resets_not_made = gate.resets_not_made;
     for (uint32_t index = 0; index < worker->nfs; index++)
@@ -221,6 +226,18 @@ static bool breathe(struct mb_worker *worker) {
     return handled || ended || left || worker->phase != phase || worker->pause != pause;
 }
 
+/* Where all have passed what they may read, the editor that they wait for is the slowest. */
+static void wait_for_slowest(struct mb_worker *worker, uint64_t timeout_ns) {
+    struct mb_log *log = &worker->log;
+    if (log->editors != 0) {
+        mb_log_learn_limit(log);
+        const uint32_t editor = mb_log_awaited_editor(log);
+        if (editor != MB_NO_NF)
+            return mb_log_wait_for(log, editor, log->applied[editor] + 1, timeout_ns);
+    }
+    mb_log_wait_for_room(log, timeout_ns);
+}
+
 /* Nothing moved: waits for the NF that has to. */
 static void wait_for_nfs(struct mb_worker *worker, uint64_t timeout_ns) {
     const uint64_t time = timeout_ns < WAIT_AT_MOST ? timeout_ns : WAIT_AT_MOST;
@@ -229,7 +246,7 @@ static void wait_for_nfs(struct mb_worker *worker, uint64_t timeout_ns) {
     else if (worker->awaited != MB_NO_NF)
         mb_log_wait_for(&worker->log, worker->awaited, worker->awaited_position, time);
     else
-        mb_log_wait_for_room(&worker->log, time);
+        wait_for_slowest(worker, time);
 }
 
 enum mb_worker_status mb_worker_run(struct mb_worker *worker, uint64_t slice_ns) {

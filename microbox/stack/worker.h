@@ -15,9 +15,10 @@ struct mb_worker_config {
         stack; /* with packets_before, so many packets of the input are left out */
     uint64_t log_slots;
     uint64_t packet_limit; /* stop after so many, those left out included; 0: all */
-    uint32_t pace;  /* thousandths of the speed at which the packets were captured; 0: as fast
-                       as can be */
-    uint32_t batch; /* packets a batch, 1 to MB_BATCH; 0: MB_BATCH */
+    uint32_t pace;    /* thousandths of the speed at which the packets were captured; 0: as fast
+                         as can be */
+    uint32_t batch;   /* packets a batch, 1 to MB_BATCH; 0: MB_BATCH */
+    uint32_t editors; /* NFs that edit packets: numbers mb_nf_geometry.editor up to this one */
 };
 
 struct mb_worker;
@@ -37,6 +38,11 @@ size_t mb_worker_counters_size(void);
 /* Datagrams that were put together: what readers map behind the source's pool (frame_pool.h). */
 int mb_worker_assembled_fd(const struct mb_worker *worker);
 uint64_t mb_worker_assembled_size(const struct mb_worker *worker);
+
+/* Versions of edited frames: what readers map behind that, and its shape; no bytes where no NF
+ * edits. */
+int mb_worker_versions_fd(const struct mb_worker *worker);
+struct mb_versions_shape mb_worker_versions_shape(const struct mb_worker *worker);
 
 /* Maps NF `index`'s area (its size checked against the geometry, which is the plan's), which is to
  * hold the log from subscribe on. NFs are numbered from 0, in the order of the chain. While the

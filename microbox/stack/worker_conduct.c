@@ -13,6 +13,9 @@ static void look_at(struct mb_worker *worker, uint32_t index) {
     const uint64_t unsound = gate ? mb_gate_unsound_rewrites(gate, index) : 0;
     if (unsound != 0)
         mb_conduct_accuse(&nf->conduct, MB_UNSOUND_REWRITE, unsound, 0);
+    const uint64_t edits = worker->gate ? mb_gate_unsound_edits(worker->gate, index) : 0;
+    if (edits != 0)
+        mb_conduct_accuse(&nf->conduct, MB_UNSOUND_EDIT, edits, 0);
 }
 
 void mb_worker_look_at_conduct(struct mb_worker *worker) {

@@ -32,6 +32,23 @@ static bool complain_about_log(const struct mb_worker *worker, int result,
     return false;
 }
 
+/* Readers of batches wait for all of a batch to be applied, so it may not fill a ring. */
+static int make_versions(struct mb_worker *worker) {
+    struct mb_stack_config *stack = &worker->config.stack;
+    if (stack->version_bytes == 0)
+        stack->version_bytes = MB_VERSION_BYTES_USUALLY;
+    worker->versions_shape = (struct mb_versions_shape){
+        .editors = worker->config.editors,
+        .log_slots = worker->config.log_slots,
+        .ring_bytes = stack->version_bytes,
+    };
+    if (worker->config.editors == 0)
+        return 0;
+    const uint64_t size = mb_versions_size(&worker->versions_shape);
+    stack->batch_bytes_max = stack->version_bytes / 4;
+    return size != 0 ? mb_area_create(&worker->versions, "microbox versions", size) : -EINVAL;
+}
+
 static int map_frames(struct mb_worker *worker) {
     struct mb_stack_config *stack = &worker->config.stack;
     if (stack->assembled_datagrams_max == 0)
@@ -39,8 +56,14 @@ static int map_frames(struct mb_worker *worker) {
     const uint64_t size = mb_assembled_size(stack->assembled_datagrams_max);
     int result = mb_area_create(&worker->assembled, "microbox datagrams", size);
     if (result == 0)
-        result = mb_frame_pool_map(&worker->pool, mb_source_pool_fd(worker->source),
-                                   mb_source_pool_size(worker->source), worker->assembled.fd, size);
+        result = make_versions(worker);
+    if (result == 0)
+        result =
+            mb_frame_pool_map(&worker->pool,
+                              (struct mb_pool_part){mb_source_pool_fd(worker->source),
+                                                    mb_source_pool_size(worker->source)},
+                              (struct mb_pool_part){worker->assembled.fd, size},
+                              (struct mb_pool_part){worker->versions.fd, worker->versions.size});
     stack->assembled_bytes = worker->assembled.base;
     stack->assembled_offset = worker->pool.assembled;
     return result;
@@ -93,6 +116,7 @@ void mb_worker_destroy(struct mb_worker *worker) {
     mb_log_destroy(&worker->log);
     mb_frame_pool_unmap(&worker->pool);
     mb_area_destroy(&worker->assembled);
+    mb_area_destroy(&worker->versions);
     free(worker);
 }
 
@@ -110,6 +134,14 @@ int mb_worker_assembled_fd(const struct mb_worker *worker) {
 
 uint64_t mb_worker_assembled_size(const struct mb_worker *worker) {
     return worker->assembled.size;
+}
+
+int mb_worker_versions_fd(const struct mb_worker *worker) {
+    return worker->versions.base != NULL ? worker->versions.fd : -1;
+}
+
+struct mb_versions_shape mb_worker_versions_shape(const struct mb_worker *worker) {
+    return worker->versions_shape;
 }
 
 /* --- NFs come --- */
@@ -134,7 +166,8 @@ static void give_back(struct mb_worker *worker, uint32_t index) {
 
 int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd,
                      const struct mb_nf_geometry *geometry, bool fails_closed) {
-    if (!may_attach(worker, index) || geometry->log_slots != worker->config.log_slots)
+    if (!may_attach(worker, index) || geometry->log_slots != worker->config.log_slots ||
+        geometry->editor > worker->config.editors)
         return -EINVAL;
     struct mb_area area;
     const int result = mb_area_map(&area, area_fd, mb_nf_area_size(geometry));
@@ -147,6 +180,7 @@ int mb_worker_attach(struct mb_worker *worker, uint32_t index, int area_fd,
         give_back(worker, index);
     *nf = (struct mb_attached){.area = area, .is_new = worker->phase != PHASE_CONNECTING};
     nf->parts = mb_nf_area_parts(nf->area.base, geometry);
+    nf->geometry = *geometry;
     nf->command_slots = geometry->command_slots;
     nf->is_inline = geometry->is_inline;
     nf->fails_closed = fails_closed;
@@ -212,6 +246,7 @@ static bool connect_to_log(struct mb_worker *worker, const struct mb_subscriptio
         struct mb_consumer consumer = {
             .page = nf->parts.page,
             .verdicts = nf->is_inline ? nf->parts.verdicts : NULL,
+            .edits = nf->geometry.editor != 0,
             .fails_closed = nf->fails_closed,
             .is_shadow = nf->is_shadow,
             .siblings = siblings_of(subscriptions, count, index),

@@ -15,7 +15,7 @@ enum {
 
 /* --- making --- */
 
-static struct mb_gate *create(const struct mb_worker *worker, struct mb_sink *sink,
+static struct mb_gate *create(struct mb_worker *worker, struct mb_sink *sink,
                               const struct mb_gate *after) {
     const struct mb_gate_config config = {
         .log = &worker->log,
@@ -36,6 +36,11 @@ static bool has_inline(const struct mb_worker *worker) {
     return false;
 }
 
+/* In shadow it does not: what it leaves is not taken. */
+static bool edits(const struct mb_attached *nf) {
+    return nf->parts.edits != NULL && !nf->is_shadow;
+}
+
 /* What NF `index` needs of its gate. */
 static bool make_for(struct mb_worker *worker, uint32_t index) {
     const struct mb_attached *nf = &worker->nf[index];
@@ -43,6 +48,9 @@ static bool make_for(struct mb_worker *worker, uint32_t index) {
     if (*gate == NULL)
         *gate = create(worker, NULL, worker->gate);
     if (*gate == NULL)
+        return false;
+    if (edits(nf) && !mb_gate_accept_edits(*gate, mb_stack_decoder(worker->stack),
+                                           &worker->versions_shape, worker->versions.base))
         return false;
     return !nf->parts.rewrites || mb_gate_translate(*gate, mb_stack_decoder(worker->stack));
 }
@@ -102,6 +110,8 @@ static void watch(struct mb_worker *worker, uint32_t index) {
                   nf->fails_closed);
     if (nf->parts.rewrites)
         mb_gate_watch_rewrites(gate, index, nf->parts.rewrites);
+    if (edits(nf))
+        mb_gate_watch_edits(gate, index, &nf->parts, &nf->geometry);
     if (nf->is_shadow)
         worker->shadows |= UINT64_C(1) << index;
 }

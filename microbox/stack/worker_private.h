@@ -35,6 +35,7 @@ enum mb_worker_pause {
 struct mb_attached {
     struct mb_area area; /* stays mapped when the NF is gone: its verdicts may still be read */
     struct mb_nf_area parts;
+    struct mb_nf_geometry geometry;
     uint64_t command_slots; /* 0: it gives no commands */
     bool is_inline;
     bool fails_closed;
@@ -54,6 +55,8 @@ struct mb_worker {
     struct mb_source *source;
     struct mb_sink *sink;
     struct mb_area assembled; /* datagrams that were put together */
+    struct mb_versions_shape versions_shape;
+    struct mb_area versions; /* of edited frames; no base where there are no editors */
     struct mb_frame_pool pool;
     struct mb_log log;
     struct mb_stack *stack;             /* from subscribe on */

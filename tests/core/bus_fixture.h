@@ -28,6 +28,8 @@ struct bus_nf {
     uint64_t merges;    /* set of earlier NFs: whose events it reads */
     bool is_inline;
     bool rewrites;
+    uint32_t editor;     /* its number */
+    uint64_t edit_bytes; /* of its ring of replacements */
     bool fails_closed;
     uint64_t own_slots;
     uint64_t ring_bytes;
@@ -59,7 +61,9 @@ static inline struct mb_nf_geometry bus_geometry(const struct bus *bus, uint32_t
                                    .ring_bytes = nf->ring_bytes,
                                    .command_slots = nf->command_slots,
                                    .is_inline = nf->is_inline,
-                                   .rewrites = nf->rewrites};
+                                   .rewrites = nf->rewrites,
+                                   .editor = nf->editor,
+                                   .edit_bytes = nf->edit_bytes};
 }
 
 static inline uint64_t bus_siblings(const struct bus_nf *nf, uint32_t index) {
@@ -122,6 +126,7 @@ static inline void bus_create(struct bus *bus, uint64_t slots, const struct bus_
         struct mb_consumer consumer = {.page = parts.page,
                                        .verdicts = parts.verdicts,
                                        .mask = {NF(i), 0},
+                                       .edits = nfs[i].editor != 0,
                                        .fails_closed = nfs[i].fails_closed,
                                        .is_shadow = nfs[i].is_shadow,
                                        .siblings = bus_siblings(&nfs[i], i)};

@@ -291,8 +291,10 @@ struct frames {
 static void make_frames(struct bus *bus, struct frames *frames) {
     assert_int_equal(mb_area_create(&frames->area, "frames", MB_PAGE_SIZE), 0);
     const int fd = frames->area.fd;
-    assert_int_equal(mb_frame_pool_map(&frames->shared, -1, 0, fd, MB_PAGE_SIZE), 0);
-    assert_int_equal(mb_frame_pool_map(&frames->own, -1, 0, fd, MB_PAGE_SIZE), 0);
+    const struct mb_pool_part none = {.size = 0};
+    const struct mb_pool_part page = {fd, MB_PAGE_SIZE};
+    assert_int_equal(mb_frame_pool_map(&frames->shared, none, page, none), 0);
+    assert_int_equal(mb_frame_pool_map(&frames->own, none, page, none), 0);
     assert_int_equal(mb_reader_copy_frames(bus->reader[0], &frames->shared, &frames->own), 0);
 }
 

@@ -329,9 +329,11 @@ static void open_chain(struct chain *chain) {
     };
     chain->worker = mb_worker_create(&config, chain->source, chain->sink, error);
     must(chain->worker != NULL, error);
-    must(mb_frame_pool_map(
-             &chain->pool, mb_source_pool_fd(chain->source), mb_source_pool_size(chain->source),
-             mb_worker_assembled_fd(chain->worker), mb_worker_assembled_size(chain->worker)) == 0,
+    const struct mb_pool_part frames = {mb_source_pool_fd(chain->source),
+                                        mb_source_pool_size(chain->source)};
+    const struct mb_pool_part assembled = {mb_worker_assembled_fd(chain->worker),
+                                           mb_worker_assembled_size(chain->worker)};
+    must(mb_frame_pool_map(&chain->pool, frames, assembled, (struct mb_pool_part){.size = 0}) == 0,
          "frame pool");
     for (uint32_t index = 0; index < PARTIES; index++) {
         struct party *party = &chain->party[index];

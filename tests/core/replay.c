@@ -200,8 +200,10 @@ static bool replay(const struct options *options) {
     if (!worker)
         fail("worker", error);
     struct mb_frame_pool pool;
-    if (mb_frame_pool_map(&pool, mb_source_pool_fd(source), mb_source_pool_size(source),
-                          mb_worker_assembled_fd(worker), mb_worker_assembled_size(worker)) != 0)
+    const struct mb_pool_part capture = {mb_source_pool_fd(source), mb_source_pool_size(source)};
+    const struct mb_pool_part assembled = {mb_worker_assembled_fd(worker),
+                                           mb_worker_assembled_size(worker)};
+    if (mb_frame_pool_map(&pool, capture, assembled, (struct mb_pool_part){.size = 0}) != 0)
         fail("frames", "cannot be mapped");
     struct reading reading = {
         .options = options,

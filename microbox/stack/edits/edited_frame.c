@@ -4,17 +4,20 @@
 
 #include <string.h>
 
-/* What the change adds to a sum over words, in the machine's own byte order (wire/checksum.h). */
+/* What the change adds to a sum over words, in the machine's own byte order (wire/checksum.h). An
+ * odd byte at the end is one of a word with a zero (RFC 1071 section 4.1). */
 static uint16_t difference_of(const uint8_t *before, const uint8_t *after, uint32_t length) {
-    uint32_t sum = 0;
+    uint64_t sum = 0;
     for (uint32_t i = 0; i < length; i += 2) {
-        uint16_t old;
-        uint16_t new;
-        memcpy(&old, before + i, sizeof old);
-        memcpy(&new, after + i, sizeof new);
-        sum += (uint32_t) new + (uint16_t)~old;
+        const size_t size = i + 1 < length ? 2 : 1;
+        uint16_t old = 0;
+        uint16_t new = 0;
+        memcpy(&old, before + i, size);
+        memcpy(&new, after + i, size);
+        sum += (uint64_t) new + (uint16_t)~old;
     }
-    return mb_checksum_fold(sum);
+    const uint16_t folded = mb_checksum_fold(sum);
+    return folded != 0xffff ? folded : 0; /* the two zeros are one */
 }
 
 void mb_edit_changed(struct mb_edited_frame *frame, uint32_t at, uint32_t length) {
@@ -39,16 +42,25 @@ void mb_edit_bytes(struct mb_edited_frame *frame, uint32_t at, const uint8_t *by
     mb_edit_changed(frame, at, length);
 }
 
+/* Of a change that a checksum covers a part of only. */
+static uint16_t part_of(const struct mb_edited_frame *frame, uint32_t at, uint32_t end) {
+    return difference_of(frame->before + at, frame->after + at, end - at);
+}
+
 /* What the changes within [from, end) add to a sum over these bytes. Those that begin in the middle
  * of a word count with their halves swapped (RFC 1071 section 2). */
 static uint64_t difference(const struct mb_edited_frame *frame, uint32_t from, uint32_t end) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < frame->count; i++) {
         const struct mb_changed_bytes *changed = &frame->changed[i];
-        if (changed->at < from || changed->at + changed->length > end)
+        const uint32_t changed_end = changed->at + changed->length;
+        const uint32_t first = changed->at > from ? changed->at : from;
+        const uint32_t last = changed_end < end ? changed_end : end;
+        if (first >= last)
             continue;
-        const bool is_odd = (changed->at - from) % 2 != 0;
-        sum += is_odd ? __builtin_bswap16(changed->difference) : changed->difference;
+        const bool is_whole = last - first == changed->length;
+        const uint16_t added = is_whole ? changed->difference : part_of(frame, first, last);
+        sum += (first - from) % 2 != 0 ? __builtin_bswap16(added) : added;
     }
     return sum;
 }

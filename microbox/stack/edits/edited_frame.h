@@ -33,7 +33,7 @@ void mb_edit_begin(struct mb_edited_frame *frame, const uint8_t *before, uint8_t
 void mb_edit_bytes(struct mb_edited_frame *frame, uint32_t at, const uint8_t *bytes,
                    uint32_t length);
 
-/* Bytes of the copy, an even number, were changed already. As if by mb_edit_bytes. */
+/* Bytes of the copy, any number of them, were changed already. As if by mb_edit_bytes. */
 void mb_edit_changed(struct mb_edited_frame *frame, uint32_t at, uint32_t length);
 
 /* Repairs all checksums that cover what was changed, incrementally (RFC 1624): a checksum that was
