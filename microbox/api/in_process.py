@@ -187,6 +187,7 @@ class InProcess:
                 settings=self.plan.settings,
                 hosts=self.plan.hosts,
                 derived=self.plan.derived,
+                editors=self.plan.editors,
             ),
             [self._capture, *outputs],
         )
@@ -210,14 +211,14 @@ class InProcess:
         self.areas = areas
         for fd in fds:
             self._opened.callback(os.close, fd)
-        log, self._counters_fd, capture, assembled = fds
+        log, self._counters_fd, *frames = fds
         readers = [self._reader(planned) for planned in self.plan.nfs]
         for planned, reader in zip(self.plan.nfs, readers, strict=True):
             worker.send(
                 Attach(planned.index, planned.shape, planned.fails_closed), [reader.area_fd]
             )
             reader.map_log(log)
-            reader.map_pool(capture, areas.pool_size, assembled, areas.assembled_size)
+            reader.map_pool(areas.mapping(), *frames)
             for neighbour in neighbours(self.plan, planned):
                 reader.map_neighbour(neighbour, readers[neighbour.index].area_fd)
         worker.send(self.plan.subscribe())

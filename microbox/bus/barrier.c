@@ -25,7 +25,7 @@ uint64_t mb_peer_passed(const struct mb_reader *reader, const struct mb_peer *pe
 /* `edited` in docs/bus-protocol.md: what the editor left with all entries before is in versions. */
 uint64_t mb_peer_done(const struct mb_reader *reader, const struct mb_peer *peer, uint64_t head,
                       uint64_t *seen) {
-    if (peer->editor == 0)
+    if (peer->editor == 0 || reader->worker_is_gone)
         return mb_peer_passed(reader, peer, head, seen);
     *seen = mb_load_sequential(&reader->log->applied[peer->index]);
     return *seen < head ? *seen : head;
@@ -59,13 +59,13 @@ struct mb_window mb_reader_look(struct mb_reader *reader) {
         uint64_t seen;
         uint64_t passed = mb_peer_done(reader, peer, head, &seen);
         peer->gone_at = mb_load_acquire(&reader->log->gone_at[peer->index]);
-        peer->cursor = cursor;
+        peer->cursor = peer->editor != 0 ? mb_load_sequential(&peer->page->cursor) : seen;
         if (peer->left_at < peer->gone_at)
             peer->gone_at = peer->left_at;
         if (passed < window.end) {
             window.end = passed;
             window.limiter = peer;
-            window.is_applied = peer->editor != 0;
+            window.is_applied = peer->editor != 0 && !reader->worker_is_gone;
             window.seen = seen;
             window.whole = false;
         }

@@ -4,7 +4,9 @@
  *
  * Positions of NFs go on meaning what they mean, and everybody comes to the head. Two things would
  * be waited for in vain: the rest of a batch, and an NF that died without the worker's having said
- * so. The last batch ends at the head (reader.c); who is gone is said here, from outside.
+ * so. What editors left with packets that the worker had not come to is never applied: those behind
+ * see them as received. The last batch ends at the head (reader.c); who is gone is said here, from
+ * outside.
  */
 #include "microbox/bus/atomic.h"
 #include "microbox/bus/reader_private.h"

@@ -34,6 +34,8 @@ _NF_ENTRY_SIZE = 256  # MB_NF_ENTRY_SIZE
 _COUNTER_PAGES = 2
 _COMMAND_SIZE = 32  # sizeof struct mb_command
 _REWRITE_SIZE = 64  # sizeof struct mb_rewrite
+_EDIT_SIZE = 128  # sizeof struct mb_edit
+_VERSION_WORD = 8  # of a table of versions, one a slot of the log
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,11 @@ class Plan:
         """All that the worker is told of what NFs want."""
         return Subscribe(self.worker_subscriptions(), self.worker_timers(), self.worker_switches())
 
+    @property
+    def editors(self) -> int:
+        """How many NFs edit packets: their numbers go up to this one."""
+        return max((nf.shape.editor for nf in self.nfs), default=0)
+
     def command_delay(self, nf: PlannedNF) -> int:
         """Packets until a command of the NF takes effect; 0: it gives none."""
         return self.settings["command_delay"] if nf.manifest.commands else 0
@@ -200,8 +207,12 @@ class Plan:
         return [(one, one.number in read) for one in self.catalog.types if one.is_derived]
 
     def memory(self) -> dict[str, int]:
-        """Bytes of shared memory by holder: the log, then each NF's area."""
+        """Bytes of shared memory by holder: the log, versions of edited frames, then each NF's
+        area."""
         sizes = {"log": _PAGE + self.log_slots * _ENTRY_SIZE}
+        if self.editors:
+            one = self.log_slots * _VERSION_WORD + self.settings["version_bytes"]
+            sizes["edited frames"] = self.editors * one
         for nf in self.nfs:
             sizes[nf.name] = area_size(nf.shape)
         return sizes
@@ -213,4 +224,5 @@ def area_size(shape: AreaShape) -> int:
     own = shape.own_slots * _NF_ENTRY_SIZE + shape.ring_bytes
     commands = shape.command_slots * _COMMAND_SIZE
     rewrites = shape.log_slots * _REWRITE_SIZE if shape.rewrites else 0
-    return (1 + _COUNTER_PAGES) * _PAGE + verdicts + own + commands + rewrites
+    edits = shape.log_slots * _EDIT_SIZE + shape.edit_bytes if shape.editor else 0
+    return (1 + _COUNTER_PAGES) * _PAGE + verdicts + own + commands + rewrites + edits

@@ -70,6 +70,7 @@ from microbox.events.catalog import Catalog, EventType
 
 OWN_SLOTS = 16_384  # of a publisher's own log
 RING_BYTES = 4 << 20  # of its data ring: a payload may have a quarter of it
+EDIT_BYTES = 4 << 20  # of an editor's ring of replaced bytes
 BATCH_CUT = 4096  # log positions that batches end at
 FOLLOWERS_MAX = 8  # bits of one NF that only follow publishers
 SHARE_KEYS = {"flow": 0, "hosts": 1}  # enum mb_share_key
@@ -260,6 +261,8 @@ class _Planner:
                 is_inline=manifest.is_inline,
                 command_slots=_command_slots(self._chain) if manifest.commands else 0,
                 rewrites=bool(manifest.edits),
+                editor=_editor_number(manifest, front),
+                edit_bytes=EDIT_BYTES if manifest.edits == "payload" else 0,
             ),
             barrier=sorted(because),
             barrier_because=because,
@@ -421,6 +424,13 @@ class _Planner:
     def _short_names(self, types: Iterable[EventType]) -> list[str]:
         ordered = sorted(types, key=lambda one: one.number)
         return [short_name(one, self._catalog) for one in ordered]
+
+
+def _editor_number(manifest: Manifest, front: Sequence[PlannedNF]) -> int:
+    """Among the NFs that edit packets, from 1; 0: it is none of them."""
+    if not manifest.edits_packets:
+        return 0
+    return 1 + max((nf.shape.editor for nf in front), default=0)
 
 
 def _share(index: int, nf: ChainNF) -> Share:

@@ -18,6 +18,7 @@ OVERLAP_POLICIES = {  # enum mb_overlap_policy
     "windows": 4,
     "solaris": 5,
 }
+VERSION_BYTES_MIN, VERSION_BYTES_MAX = 1 << 20, 1 << 29  # bus/version.c
 HOST_NETWORKS_MAX = 1000  # what fits into the message that starts a worker
 CAP_POLICIES = {  # enum mb_cap_policy
     "evict": 0,
@@ -205,6 +206,11 @@ class StackSettings(Section):
     assembled_datagrams_max: Annotated[int, Field(ge=2, le=1 << 16)] = Field(
         default=256, description="how many whole datagrams are kept at once, 2 to 65536"
     )
+    version_bytes: Size = Field(
+        default=16 << 20,
+        description="how much room each NF that edits packets has for edited frames, a power of "
+        "two from 1MiB to 512MiB",
+    )
     icmp_unanswered_timeout: Duration = Field(
         default=60_000_000_000, description="a duration with its unit, such as 60s or 1m"
     )
@@ -248,6 +254,13 @@ class StackSettings(Section):
         if len({host.network for host in hosts}) < len(hosts):
             raise ValueError("a network is there twice")
         return hosts
+
+    @field_validator("version_bytes")
+    @classmethod
+    def _is_a_power_of_two(cls, size: int) -> int:
+        if not VERSION_BYTES_MIN <= size <= VERSION_BYTES_MAX or size & (size - 1):
+            raise ValueError("no power of two from 1MiB to 512MiB")
+        return size
 
     tunnels_max: Annotated[int, Field(ge=1, le=16)] = Field(
         default=4, description="how many packets in packets are followed, 1 to 16"

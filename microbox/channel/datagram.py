@@ -31,7 +31,7 @@ from microbox.channel.wire import WireError, to_wire
 MESSAGE_LIMIT = 256 * 1024
 """Bytes of a message. The usual net.core.wmem_max (212,992, doubled by the kernel) allows it."""
 
-DESCRIPTORS_MAX = 4
+DESCRIPTORS_MAX = 5
 
 Decoder = Callable[[object], Message]
 Received = tuple[Message, list[int]]
@@ -66,9 +66,9 @@ def descriptors_of(message: Message) -> int:
         case StartWorker():
             return 2 if message.output else 1
         case Map():
-            return 3
+            return 4 if message.editors else 3
         case WorkerAreas():
-            return 4
+            return 5 if message.editors else 4
         case _:
             return 0
 

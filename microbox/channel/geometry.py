@@ -19,5 +19,7 @@ def geometry_of(shape: AreaShape) -> Any:
             "command_slots": shape.command_slots,
             "is_inline": shape.is_inline,
             "rewrites": shape.rewrites,
+            "editor": shape.editor,
+            "edit_bytes": shape.edit_bytes,
         },
     )

@@ -117,7 +117,8 @@ class Manifest:
     is_inline: bool  # may drop
     commands: bool = False  # unsubscribes from flows and subscribes to them
     is_async: bool = False  # runs on an event loop
-    edits: str = ""  # what it may change of packets: "" nothing, "headers"
+    edits: str = ""  # what it may change of packets: "" nothing, "headers", "payload"
+    edits_packets: bool = False  # of single ones, not only of whole flows
     per_flow: bool = True  # False: what it knows is of all flows together, so it has one instance
     files: list[str] = field(default_factory=list)  # patterns, as its class has them
     writes: list[str] = field(default_factory=list)
@@ -214,6 +215,8 @@ class AreaShape:
     is_inline: bool
     command_slots: int = 0
     rewrites: bool = False
+    editor: int = 0  # its number among the NFs that edit packets, from 1; 0: it does not
+    edit_bytes: int = 0  # of its ring of replaced bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,18 +295,26 @@ class StartWorker:
     # be
     continues: bool = False  # another worker before has handled
     packets_before: int = 0  # of the input, and begun the output
+    editors: int = 0  # NFs that edit packets
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerAreas:
     """The worker's areas are made and sealed; what the capture is."""
 
-    kind = "worker_areas"  # + log, + counters, + capture, + assembled datagrams
+    kind = "worker_areas"  # + log, + counters, + capture, + assembled datagrams, + versions of
+    # edited frames where there are editors
     pool_size: int  # of the capture
     assembled_size: int
+    editors: int  # NFs that edit packets
+    version_bytes: int  # of each editor's versions
     file_size: int
     format: str
     link_type: int
+
+    def mapping(self) -> Map:
+        """What NFs are told of them."""
+        return Map(self.pool_size, self.assembled_size, self.editors, self.version_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,9 +376,11 @@ class Subscribe:
 class Map:
     """Map the worker's log and the frames."""
 
-    kind = "map"  # + log, + capture, + assembled datagrams
+    kind = "map"  # + log, + capture, + assembled datagrams, + versions where there are editors
     pool_size: int  # of the capture
     assembled_size: int
+    editors: int
+    version_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

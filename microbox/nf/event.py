@@ -14,10 +14,10 @@ import functools
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypedDict, Unpack
 
 from microbox import _event_view
 from microbox._core import ffi
@@ -89,6 +89,45 @@ class FlowRewrites(Protocol):
         """As Flow.rewrite."""
 
 
+class PacketEdits(Protocol):
+    """Edits the packet of the event that is being handled."""
+
+    def edit(
+        self,
+        event: Event,
+        payload: bytes | bytearray | memoryview | None,
+        payload_offset: int,
+        fields: Mapping[str, Any],
+    ) -> None:
+        """As Event.edit."""
+
+    def push_vlan(
+        self, vlan: int, priority: int, ether_type: int, *, drop_eligible: bool
+    ) -> None:
+        """As Event.push_vlan."""
+
+    def pop_vlan(self) -> None:
+        """As Event.pop_vlan."""
+
+
+class HeaderFields(TypedDict, total=False):
+    """What Event.edit writes of a packet's headers."""
+
+    eth_source: str
+    eth_destination: str
+    ip_ttl: int
+    ip_dscp: int
+    ip_ecn: int
+    ip_identification: int
+    ip_source: str
+    ip_destination: str
+    source_port: int
+    destination_port: int
+    tcp_flags: int
+    tcp_window: int
+    tcp_urgent_pointer: int
+
+
 class Deliveries(_event_view.Deliveries):
     """What the events of one runner have in common: the deliveries of the last poll and which of
     them is being handled, the frame pool, the states of flows, the views that the handler was
@@ -97,13 +136,16 @@ class Deliveries(_event_view.Deliveries):
     __slots__ = (
         "array",
         "catalog",
+        "edits",
         "flow_state",
+        "frame_of",
         "is_at_rest",
         "keeps_states",
         "last_time",
         "pool",
         "pool_size",
         "rewrites",
+        "sees_edits",
         "states",
         "switches",
     )
@@ -118,6 +160,9 @@ class Deliveries(_event_view.Deliveries):
         self.keeps_states = False
         self.states: dict[int, Any] = {}
         self.rewrites: FlowRewrites | None = None
+        self.edits: PacketEdits | None = None
+        self.sees_edits = False  # NFs that edit packets stand before this one
+        self.frame_of: Callable[[Any], Any] | None = None  # where they left it
         self.switches: FlowSwitches | None = None
         self.is_at_rest = False  # no event is being handled, and none may be looked at
         self.last_time = 0  # of the last event, for when it is at rest
@@ -149,6 +194,20 @@ class Deliveries(_event_view.Deliveries):
                 f"{self.pool_size}"
             )
         return self.view(self.pool + offset, length)
+
+    def data_as_edited(self, length: int) -> memoryview:
+        """The bytes of the event that is being handled, where earlier NFs edit packets."""
+        seen = self._seen()
+        return self.in_pool(seen.frame + seen.data_offset, length)
+
+    def frame_as_edited(self) -> memoryview:
+        """Its frame, likewise."""
+        seen = self._seen()
+        return self.in_pool(seen.frame, seen.frame_length)
+
+    def _seen(self) -> Any:
+        assert self.frame_of is not None
+        return self.frame_of(self.array + self.index)
 
     def views_are_held(self) -> bool:
         """True while somebody else holds a view that was handed out, or a slice of one."""
@@ -430,9 +489,13 @@ class Event(View):
     def data(self) -> memoryview:
         """The event's bytes in shared memory, read-only, until the handler returns.
 
+        Edits of earlier NFs are in it; the event's own fields are as received.
         `bytes(event.data)` copies.
         """
-        return self._deliveries.in_pool(self._frame + self._data_offset, self._data_length)
+        deliveries = self._deliveries
+        if deliveries.sees_edits:
+            return deliveries.data_as_edited(self._data_length)
+        return deliveries.in_pool(self._frame + self._data_offset, self._data_length)
 
     @property
     def previous(self) -> memoryview:
@@ -442,8 +505,57 @@ class Event(View):
 
     @property
     def frame(self) -> memoryview:
-        """The whole frame as captured, read-only, until the handler returns."""
-        return self._deliveries.in_pool(self._frame, self._frame_length)
+        """The whole frame as captured, or as earlier NFs left it, read-only, until the handler
+        returns."""
+        deliveries = self._deliveries
+        if deliveries.sees_edits:
+            return deliveries.frame_as_edited()
+        return deliveries.in_pool(self._frame, self._frame_length)
+
+    def edit(
+        self,
+        payload: bytes | bytearray | memoryview | None = None,
+        payload_offset: int = 0,
+        **fields: Unpack[HeaderFields],
+    ) -> None:
+        """The event's packet goes on with these fields, and its checksums repaired: to later NFs,
+        whose `data` and `frame` show it, and to the output. This NF and earlier ones go on seeing
+        it as it was.
+
+        Fields: `eth_source`, `eth_destination`; `ip_ttl` (or hop limit), `ip_dscp`, `ip_ecn`,
+        `ip_identification`, `ip_source`, `ip_destination`; `source_port` and `destination_port` of
+        TCP and UDP; `tcp_flags`, `tcp_window`, `tcp_urgent_pointer`. Inside of tunnels those of IP
+        and above are the innermost packet's, those of Ethernet the frame's own.
+
+        `payload` takes the place of as many of the event's bytes (`data`), from `payload_offset`
+        on. The class says `edits = "payload"`, or "headers" where it edits no payload. Said twice
+        of one packet, the later one holds.
+        """
+        self._packet_edits.edit(self, payload, payload_offset, fields)
+
+    def push_vlan(
+        self,
+        vlan: int,
+        *,
+        priority: int = 0,
+        drop_eligible: bool = False,
+        ether_type: int = 0x8100,
+    ) -> None:
+        """The event's packet goes on with one more VLAN tag, outside of those that it has: 802.1Q,
+        or with ether_type=0x88A8 a service tag (802.1ad)."""
+        self._packet_edits.push_vlan(vlan, priority, ether_type, drop_eligible=drop_eligible)
+
+    def pop_vlan(self) -> None:
+        """The event's packet goes on without its outermost VLAN tag; where it has none, that is
+        refused and counted (edit.field_absent)."""
+        self._packet_edits.pop_vlan()
+
+    @property
+    def _packet_edits(self) -> PacketEdits:
+        edits = self._deliveries.edits
+        if edits is None:
+            raise UsageError("packets are edited by an NF that runs in a chain")
+        return edits
 
     @property
     def cause(self) -> Cause | None:

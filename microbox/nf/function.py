@@ -75,8 +75,9 @@ class NetworkFunction:
     handler can be switched."""
 
     edits: ClassVar[str | None] = None
-    """What it changes of packets: "headers", or "" for nothing. An NF that edits is inline. None:
-    "headers" if its code says `rewrite`."""
+    """What it changes of packets: "headers" (VLAN tags included), "payload" (headers too), or "" for
+    nothing. An NF that edits is inline. None: "headers" if its code says `rewrite`, `edit`,
+    `push_vlan` or `pop_vlan`, "payload" if it says `edit(payload=...)`."""
 
     per_flow: ClassVar[bool] = True
     """False where it keeps what it knows of all flows together: then it has one instance."""

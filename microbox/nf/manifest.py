@@ -41,8 +41,11 @@ from microbox.nf.verdict import DROPS, LEAVES, Verdict
 FLOW_STATE_HANDLER = "(flow state)"
 """The handler's name of the subscription that says when `event.flow.state` may go."""
 
-EDITS = ("", "headers")
+EDITS = ("", "headers", "payload")
 """What an NF may change of packets: each includes those before it."""
+
+PACKET_EDITS = frozenset({"edit", "push_vlan", "pop_vlan"})
+"""Methods of events that edit their packets."""
 
 FLOW_KIND_OF_PACKETS = {
     "packet.ip.tcp": "flow.tcp",
@@ -75,7 +78,8 @@ def check_class(owner: type[NetworkFunction]) -> None:
 def _check_edits(owner: type[NetworkFunction]) -> None:
     if owner.edits not in (None, *EDITS):
         raise DefinitionError(
-            f'{owner.__name__}.edits is "headers", "" or None, not {owner.edits!r:.60}'
+            f'{owner.__name__}.edits is "headers", "payload", "" or None, not '
+            f"{owner.edits!r:.60}"
         )
     if owner.inline is False and edits_of(owner):
         raise DefinitionError(
@@ -119,6 +123,7 @@ def manifest_of(owner: type[NetworkFunction]) -> Manifest:
         commands=gives_commands(owner),
         is_async=is_async(owner),
         edits=edits_of(owner),
+        edits_packets=edits_packets(owner),
         per_flow=owner.per_flow,
         files=list(owner.files),
         writes=list(owner.writes),
@@ -182,10 +187,22 @@ def is_async(owner: type[NetworkFunction]) -> bool:
 
 
 def edits_of(owner: type[NetworkFunction]) -> str:
-    """One of EDITS: as the class says; else "headers" where its code says `rewrite`."""
+    """One of EDITS: as the class says; else as its code does."""
     if owner.edits is not None:
         return owner.edits
-    return "headers" if "rewrite" in names_in_code(owner) else ""
+    names = names_in_code(owner)
+    if "edit" in names and "payload" in names:
+        return "payload"
+    return "headers" if names & {"rewrite", *PACKET_EDITS} else ""
+
+
+def edits_packets(owner: type[NetworkFunction]) -> bool:
+    """Whether it edits single packets, for which those behind wait: not one that only rewrites
+    flows."""
+    if edits_of(owner) != "headers":
+        return bool(edits_of(owner))
+    names = names_in_code(owner)
+    return "rewrite" not in names or bool(names & PACKET_EDITS)
 
 
 def gives_commands(owner: type[NetworkFunction]) -> bool:
@@ -217,8 +234,8 @@ def needs_flow_ends(owner: type[NetworkFunction]) -> bool:
 
 
 def names_in_code(owner: type[NetworkFunction]) -> frozenset[str]:
-    """All names and attributes in the methods of the class, inner functions included, and in the
-    functions of its module."""
+    """All names, attributes and keywords in the methods of the class, inner functions included, and
+    in the functions of its module."""
     codes: list[CodeType] = []
     for base in _own_classes(owner):
         module = inspect.getmodule(base)
@@ -236,6 +253,8 @@ def _names(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)
+        elif isinstance(constant, tuple):  # keywords of a call are one of these
+            yield from (one for one in constant if isinstance(one, str))
 
 
 def _own_classes(owner: type) -> list[type]:

@@ -161,7 +161,7 @@ class NFProcess:
         mapping, fds = self._expect(Map)
         with closing(fds):
             reader.map_log(fds[0])
-            reader.map_pool(fds[1], mapping.pool_size, fds[2], mapping.assembled_size)
+            reader.map_pool(mapping, *fds[1:])
         while True:
             message, fds = self._channel.receive()
             match message:

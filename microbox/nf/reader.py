@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbox._core import ffi, lib
 from microbox.channel.geometry import geometry_of
-from microbox.channel.messages import Bit, Configure, Neighbour
+from microbox.channel.messages import Bit, Configure, Map, Neighbour
 from microbox.nf.derivations import Derivations, set_of
 from microbox.nf.errors import UsageError
 from microbox.nf.verdict import Verdict
@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CAPACITY = 4096  # deliveries of one poll; at least 2 * MB_ENTRIES_PER_PACKET
+
+
+EDIT_REFUSED = {
+    errno.ENOENT: "edit: this event is not about a packet: edit at packet.* events, or at those of a "
+    "flow that carry bytes",
+    errno.EXDEV: "edit: this event was published with another packet than its own, since its "
+    "publisher takes batches: edit at the packet's own event",
+    errno.E2BIG: "edit: too much for one event: at most 2 VLAN tags are pushed, 8 popped, and bytes "
+    "replaced in 64 places",
+    errno.ENOBUFS: "edit: more bytes are replaced than there is room for with one packet, or one "
+    "batch: replace fewer at a time",
+    errno.EINTR: "edit: the run was cancelled",
+}
 
 
 class BusError(RuntimeError):
@@ -110,23 +123,37 @@ class Reader:
         """Maps the worker's log. Does not take `fd`."""
         self._check(lib.mb_reader_map_log(self._reader, fd), "the worker's log")
 
-    def map_pool(self, capture: int, size: int, assembled: int, assembled_size: int) -> None:
-        """Maps the frame pool: the capture (or what libpcap made of it), and behind it the
-        datagrams that were put together from fragments. Takes no descriptor."""
-        pool = self._mapped_pool(capture, size, assembled, assembled_size)
+    def map_pool(self, mapping: Map, capture: int, assembled: int, versions: int = -1) -> None:
+        """Maps the frame pool: the capture (or what libpcap made of it), behind it the datagrams
+        that were put together from fragments, then the versions of frames that NFs edited. Takes
+        no descriptor."""
+        shape = ffi.new("struct mb_versions_shape *")
+        shape.editors = mapping.editors
+        shape.log_slots = self.log_slots
+        shape.ring_bytes = mapping.version_bytes
+        parts = (
+            (capture, mapping.pool_size),
+            (assembled, mapping.assembled_size),
+            (versions, lib.mb_versions_size(shape)),
+        )
+        pool = self._mapped_pool(parts)
         if self._skips:  # what may be used again it reads from memory of its own
-            self._shared_pool = self._mapped_pool(capture, size, assembled, assembled_size)
+            self._shared_pool = self._mapped_pool(parts)
             result = lib.mb_reader_copy_frames(self._reader, self._shared_pool, pool)
             self._check(result, "the frame pool")
+        if mapping.editors:
+            result = lib.mb_reader_use_versions(self._reader, pool, shape)
+            self._check(result, "the versions of edited frames")
         # Unmapped when nothing refers to its bytes any more.
         self.pool = ffi.gc(pool.bytes, lambda _: lib.mb_frame_pool_unmap(pool))
         self.pool_size = int(pool.size)
         if self._derivations is not None:
             self._derivations.use_pool(self.pool, self.pool_size)
 
-    def _mapped_pool(self, capture: int, size: int, assembled: int, assembled_size: int) -> Any:
+    def _mapped_pool(self, parts: tuple[tuple[int, int], ...]) -> Any:
+        """`parts`: descriptors and sizes."""
         pool = ffi.new("struct mb_frame_pool *")
-        result = lib.mb_frame_pool_map(pool, capture, size, assembled, assembled_size)
+        result = lib.mb_frame_pool_map(pool, *parts)
         self._check(result, "the frame pool")
         return pool
 
@@ -199,6 +226,31 @@ class Reader:
             raise UsageError("too many commands about flows: more than four a packet")
         if result < 0:
             raise UsageError(f"a command about the flow is refused: {os.strerror(-result)}")
+
+    @property
+    def sees_edits(self) -> bool:
+        """True where NFs that edit packets stand before this one."""
+        return bool(lib.mb_reader_sees_edits(self._reader))
+
+    def frame_of(self, delivery: Any) -> Any:
+        """The frame of a delivery (struct mb_delivery *) of the last poll as this NF is to see it:
+        a struct mb_seen_frame."""
+        return lib.mb_reader_frame(self._reader, delivery)
+
+    def edit(self, cause: Any, record: Any) -> None:
+        """Edits the packet of the delivery `cause` as the struct mb_edit * says."""
+        self._check_edit(lib.mb_reader_edit(self._reader, cause, record))
+
+    def replace(self, cause: Any, at: int, data: bytes) -> None:
+        """Replaces bytes of the delivery's event, those from `at` on."""
+        self._check_edit(
+            lib.mb_reader_replace(self._reader, cause, at, data, len(data), self.cancelled)
+        )
+
+    @staticmethod
+    def _check_edit(result: int) -> None:
+        if result < 0:
+            raise UsageError(EDIT_REFUSED.get(-result) or f"edit: {os.strerror(-result)}")
 
     def rewrite(self, cause: Any, record: Any) -> None:
         """Translates the flow of the delivery `cause`, as the struct mb_rewrite * says."""

@@ -56,10 +56,12 @@ class Rewrites:
         fields = 0
         addresses = [b"", b""]
         if source is not None:
-            addresses[0] = _address("source", source, flow.ip_version)
+            addresses[0] = packed_address("flow.rewrite: source", source, flow.ip_version)
             fields |= lib.MB_REWRITE_SOURCE
         if destination is not None:
-            addresses[1] = _address("destination", destination, flow.ip_version)
+            addresses[1] = packed_address(
+                "flow.rewrite: destination", destination, flow.ip_version
+            )
             fields |= lib.MB_REWRITE_DESTINATION
         if source_port is not None:
             _check_port("source_port", source_port, flow)
@@ -75,15 +77,15 @@ class Rewrites:
 
 
 @functools.lru_cache(maxsize=4096)
-def _address(name: str, text: str, version: int) -> bytes:
+def packed_address(name: str, text: str, version: int) -> bytes:
+    """As in struct mb_five_tuple. Raises UsageError, which says of what (`name`)."""
     try:
         if version == IPV4:
             return IPV4_MAPPED + socket.inet_pton(socket.AF_INET, text)
         return socket.inet_pton(socket.AF_INET6, text)
     except (OSError, TypeError):
         raise UsageError(
-            f"flow.rewrite: {name} of an IPv{version} flow is an IPv{version} address, not "
-            f"{text!r:.60}"
+            f"{name} of an IPv{version} flow is an IPv{version} address, not {text!r:.60}"
         ) from None
 
 

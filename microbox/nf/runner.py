@@ -22,6 +22,7 @@ from microbox._core import ffi, lib
 from microbox.channel.messages import Configure, Problem
 from microbox.events.catalog import Catalog
 from microbox.ffi.layout import payload_layout
+from microbox.nf.edits import Edits
 from microbox.nf.errors import KeptError, UsageError
 from microbox.nf.event import Deliveries, Event, expire
 from microbox.nf.function import NetworkFunction
@@ -100,6 +101,8 @@ class Runner:
         deliveries.rewrites = Rewrites(
             self._owner, is_declared=configure.shape.rewrites, send=self._rewrite
         )
+        deliveries.edits = Edits(self._owner, configure.shape, self)
+        deliveries.frame_of = reader.frame_of
         self._shapes = shapes_of(catalog)
         self._unsound = ffi.new("uint64_t[]", lib.MB_NFS_MAX)
         self._handlers = Handlers(
@@ -158,6 +161,7 @@ class Runner:
         """Leaves out what cannot be handled. Returns the index of the end of the input, or
         `count`."""
         deliveries = self._deliveries
+        deliveries.sees_edits = self._reader.sees_edits
         lib.mb_take_back_unsound(
             deliveries.array, count, self._shapes, deliveries.pool_size, self._unsound
         )
@@ -342,7 +346,15 @@ class Runner:
         cause = self._deliveries.array + self._deliveries.index
         self._reader.command(cause, kind, subscriptions, sides)
 
-    # --- rewrites ---
+    # --- edits ---
+
+    def edit(self, record: Any) -> None:
+        """The packet of the event that is being handled, as the struct mb_edit * says."""
+        self._reader.edit(self._deliveries.array + self._deliveries.index, record)
+
+    def replace(self, at: int, data: bytes) -> None:
+        """Bytes of the event that is being handled, those from `at` on."""
+        self._reader.replace(self._deliveries.array + self._deliveries.index, at, data)
 
     def _rewrite(self, record: Any) -> None:
         self._reader.rewrite(self._deliveries.array + self._deliveries.index, record)

@@ -244,6 +244,7 @@ class Launcher:
                 derived=plan.derived,
                 continues=crew.packets_before is not None,
                 packets_before=crew.packets_before or 0,
+                editors=plan.editors,
             ),
             [self._options.capture, *crew.output],
         )

@@ -15,7 +15,6 @@ from microbox.channel.messages import (
     Confined,
     Load,
     Manifest,
-    Map,
     Message,
     Ready,
     WorkerAreas,
@@ -144,7 +143,7 @@ class NFStarter:
     ) -> None:
         """Gives an NF all that it reads, lets it start, waits until it has. `waits`: it reads
         nothing before it is told to begin once more."""
-        await child.send(Map(areas.pool_size, areas.assembled_size), shared)
+        await child.send(areas.mapping(), shared)
         for message, fds in neighbours:
             await child.send(message, fds)
         await child.send(Begin(waits))

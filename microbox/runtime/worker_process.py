@@ -192,6 +192,7 @@ def _worker(start: StartWorker, source: Any, sink: Sink, modules: Any) -> Iterat
     config.log_slots = start.log_slots
     config.packet_limit = start.packet_limit
     config.pace = start.pace
+    config.editors = start.editors
     error = ffi.new("char[]", lib.MB_ERROR_SIZE)
     worker = lib.mb_worker_create(config, source, sink.pointer, error)
     if worker == ffi.NULL:
@@ -218,9 +219,12 @@ def host_rows(networks: list[HostNetwork]) -> Any:
 
 
 def _areas(source: Any, capture: int, worker: Any) -> WorkerAreas:
+    versions = lib.mb_worker_versions_shape(worker)
     return WorkerAreas(
         pool_size=lib.mb_source_pool_size(source),
         assembled_size=lib.mb_worker_assembled_size(worker),
+        editors=versions.editors,
+        version_bytes=versions.ring_bytes,
         file_size=os.fstat(capture).st_size,
         format=_text(lib.mb_source_format(source)),
         link_type=lib.mb_source_link_type(source),
@@ -228,12 +232,14 @@ def _areas(source: Any, capture: int, worker: Any) -> WorkerAreas:
 
 
 def _area_descriptors(source: Any, worker: Any) -> list[int]:
-    return [
+    descriptors = [
         lib.mb_worker_log_fd(worker),
         lib.mb_worker_counters_fd(worker),
         lib.mb_source_pool_fd(source),
         lib.mb_worker_assembled_fd(worker),
+        lib.mb_worker_versions_fd(worker),
     ]
+    return [fd for fd in descriptors if fd >= 0]
 
 
 def _connect(channel: Channel, worker: Any) -> None:
