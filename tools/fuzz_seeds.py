@@ -111,9 +111,19 @@ def programs(_: Path) -> Seeds:
         yield head + bytes(ENTRY_SIZE) + b"GET / HT".ljust(255, b"\0") + program.octets
 
 
+def edited_frames(capture: Path) -> Seeds:
+    """Frames with an edit of all fields and of some bytes, as fuzz/packet_edit.c takes them."""
+    edit = bytearray(range(128))
+    edit[20:24] = struct.pack("=I", 0x1FFF)
+    replacements = struct.pack("=6I", 60, 5, 54, 1, 70, 16)
+    for frame in single_frames(capture):
+        yield bytes(edit) + replacements + frame
+
+
 SEEDS: dict[str, Callable[[Path], Seeds]] = {
     "capture": whole_files,
     "decode": single_frames,
+    "packet_edit": edited_frames,
     "translation": single_frames,
     "packets": packets,
     "filter": filters,

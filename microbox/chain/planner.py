@@ -260,7 +260,7 @@ class _Planner:
                 ring_bytes=RING_BYTES if reader.publishes else 0,
                 is_inline=manifest.is_inline,
                 command_slots=_command_slots(self._chain) if manifest.commands else 0,
-                rewrites=bool(manifest.edits),
+                rewrites=manifest.rewrites_flows,
                 editor=_editor_number(manifest, front),
                 edit_bytes=EDIT_BYTES if manifest.edits == "payload" else 0,
             ),

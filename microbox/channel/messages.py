@@ -118,7 +118,8 @@ class Manifest:
     commands: bool = False  # unsubscribes from flows and subscribes to them
     is_async: bool = False  # runs on an event loop
     edits: str = ""  # what it may change of packets: "" nothing, "headers", "payload"
-    edits_packets: bool = False  # of single ones, not only of whole flows
+    edits_packets: bool = False  # single ones
+    rewrites_flows: bool = False
     per_flow: bool = True  # False: what it knows is of all flows together, so it has one instance
     files: list[str] = field(default_factory=list)  # patterns, as its class has them
     writes: list[str] = field(default_factory=list)

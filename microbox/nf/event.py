@@ -101,9 +101,7 @@ class PacketEdits(Protocol):
     ) -> None:
         """As Event.edit."""
 
-    def push_vlan(
-        self, vlan: int, priority: int, ether_type: int, *, drop_eligible: bool
-    ) -> None:
+    def push_vlan(self, vlan: int, priority: int, ether_type: int, *, drop_eligible: bool) -> None:
         """As Event.push_vlan."""
 
     def pop_vlan(self) -> None:

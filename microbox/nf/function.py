@@ -75,8 +75,8 @@ class NetworkFunction:
     handler can be switched."""
 
     edits: ClassVar[str | None] = None
-    """What it changes of packets: "headers" (VLAN tags included), "payload" (headers too), or "" for
-    nothing. An NF that edits is inline. None: "headers" if its code says `rewrite`, `edit`,
+    """What it changes of packets: "headers", VLAN tags included; "payload", headers included; or ""
+    for nothing. An NF that edits is inline. None: "headers" if its code says `rewrite`, `edit`,
     `push_vlan` or `pop_vlan`, "payload" if it says `edit(payload=...)`."""
 
     per_flow: ClassVar[bool] = True

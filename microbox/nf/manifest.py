@@ -78,8 +78,7 @@ def check_class(owner: type[NetworkFunction]) -> None:
 def _check_edits(owner: type[NetworkFunction]) -> None:
     if owner.edits not in (None, *EDITS):
         raise DefinitionError(
-            f'{owner.__name__}.edits is "headers", "payload", "" or None, not '
-            f"{owner.edits!r:.60}"
+            f'{owner.__name__}.edits is "headers", "payload", "" or None, not {owner.edits!r:.60}'
         )
     if owner.inline is False and edits_of(owner):
         raise DefinitionError(
@@ -124,6 +123,7 @@ def manifest_of(owner: type[NetworkFunction]) -> Manifest:
         is_async=is_async(owner),
         edits=edits_of(owner),
         edits_packets=edits_packets(owner),
+        rewrites_flows=rewrites_flows(owner),
         per_flow=owner.per_flow,
         files=list(owner.files),
         writes=list(owner.writes),
@@ -203,6 +203,13 @@ def edits_packets(owner: type[NetworkFunction]) -> bool:
         return bool(edits_of(owner))
     names = names_in_code(owner)
     return "rewrite" not in names or bool(names & PACKET_EDITS)
+
+
+def rewrites_flows(owner: type[NetworkFunction]) -> bool:
+    """Whether it rewrites flows, for which fragments wait at the gate: not one that only edits
+    single packets."""
+    names = names_in_code(owner)
+    return bool(edits_of(owner)) and ("rewrite" in names or not names & PACKET_EDITS)
 
 
 def gives_commands(owner: type[NetworkFunction]) -> bool:

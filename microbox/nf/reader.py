@@ -25,12 +25,12 @@ CAPACITY = 4096  # deliveries of one poll; at least 2 * MB_ENTRIES_PER_PACKET
 
 
 EDIT_REFUSED = {
-    errno.ENOENT: "edit: this event is not about a packet: edit at packet.* events, or at those of a "
-    "flow that carry bytes",
+    errno.ENOENT: "edit: this event is not about a packet: edit at packet.* events, or at those of "
+    "a flow that carry bytes",
     errno.EXDEV: "edit: this event was published with another packet than its own, since its "
     "publisher takes batches: edit at the packet's own event",
-    errno.E2BIG: "edit: too much for one event: at most 2 VLAN tags are pushed, 8 popped, and bytes "
-    "replaced in 64 places",
+    errno.E2BIG: "edit: too much for one event: at most 2 VLAN tags are pushed, 8 popped, and "
+    "bytes replaced in 64 places",
     errno.ENOBUFS: "edit: more bytes are replaced than there is room for with one packet, or one "
     "batch: replace fewer at a time",
     errno.EINTR: "edit: the run was cancelled",

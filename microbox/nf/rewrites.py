@@ -59,9 +59,7 @@ class Rewrites:
             addresses[0] = packed_address("flow.rewrite: source", source, flow.ip_version)
             fields |= lib.MB_REWRITE_SOURCE
         if destination is not None:
-            addresses[1] = packed_address(
-                "flow.rewrite: destination", destination, flow.ip_version
-            )
+            addresses[1] = packed_address("flow.rewrite: destination", destination, flow.ip_version)
             fields |= lib.MB_REWRITE_DESTINATION
         if source_port is not None:
             _check_port("source_port", source_port, flow)

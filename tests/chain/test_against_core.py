@@ -52,6 +52,7 @@ def test_settings_are_the_fields_of_the_stacks_configuration() -> None:
         "derived_count",
         "assembled_bytes",
         "assembled_offset",
+        "batch_bytes_max",
     }
     assert {f"MB_OVERLAP_{name.upper()}": value for name, value in OVERLAP_POLICIES.items()} == {
         name: value
@@ -82,6 +83,7 @@ def test_an_area_is_as_large_as_the_bus_makes_it() -> None:
         AreaShape(4096, 16384, 4 << 20, is_inline=True),
         AreaShape(4096, 16384, 4 << 20, is_inline=True, command_slots=8192),
         AreaShape(4096, 16384, 4 << 20, is_inline=True, rewrites=True),
+        AreaShape(4096, 0, 0, is_inline=True, rewrites=True, editor=2, edit_bytes=4 << 20),
     ):
         assert area_size(shape) == lib.mb_nf_area_size(geometry_of(shape))
 

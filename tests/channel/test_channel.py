@@ -75,7 +75,7 @@ def test_received_descriptors_are_not_inherited(ends: Ends) -> None:
     [
         (msgpack.packb({"kind": "area"}), 0, "'area' comes with 1 descriptors, not 0"),
         (msgpack.packb({"kind": "begin"}), 2, "'begin' comes with 0 descriptors, not 2"),
-        (msgpack.packb({"kind": "begin"}), 9, "more than 4 descriptors"),
+        (msgpack.packb({"kind": "begin"}), 9, "more than 5 descriptors"),
         (msgpack.packb({"kind": "rob"}), 1, "unknown kind"),
         (msgpack.packb({1: 2}), 1, "not msgpack"),
         (msgpack.packb({"kind": msgpack.Timestamp(1)}), 0, "not msgpack"),
@@ -120,7 +120,8 @@ def test_a_message_of_almost_the_limit_arrives(ends: Ends) -> None:
         (Load("nf", "nf.py", {"rules": "x" * MESSAGE_LIMIT}), 0, "'load' is too large: 262,"),
         (Load("nf", "nf.py", {"rules": object()}), 0, "'load' cannot be sent"),
         (Load("nf", "nf.py", {"count": 2**70}), 0, "'load' cannot be sent"),
-        (Map(1, 0), 1, "'map' takes 3 descriptors, not 1"),
+        (Map(1, 0, 0, 0), 1, "'map' takes 3 descriptors, not 1"),
+        (Map(1, 0, 2, 0), 3, "'map' takes 4 descriptors, not 3"),
         (StartWorker("in", "out", 0, 4096, {}, []), 1, "'start_worker' takes 2 descriptors, not 1"),
     ],
 )

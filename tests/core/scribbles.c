@@ -26,6 +26,7 @@ enum {
     FLOWS = 50,
     FRAME = 64,
     GATE_CAPACITY = 1024,
+    EDIT_BYTES = MB_PAGE_SIZE,
     SCRIBBLES = 1000000,
     LOUD = 0,    /* reads nothing of the hostile one, and judges */
     HOSTILE = 1, /* has every kind of page */
@@ -39,6 +40,8 @@ static const struct bus_nf nfs[NFS] = {
     [LOUD] = {.is_inline = true},
     [HOSTILE] = {.is_inline = true,
                  .rewrites = true,
+                 .editor = 1,
+                 .edit_bytes = EDIT_BYTES,
                  .own_slots = OWN_SLOTS,
                  .ring_bytes = RING,
                  .command_slots = COMMANDS,
@@ -56,6 +59,7 @@ struct scribbler {
     struct mb_area *area; /* all that it may write */
     struct mb_nf_area *parts;
     const struct mb_log_page *log;
+    const struct mb_entry *entries;
     uint64_t random;
     _Atomic uint64_t done;
 };
@@ -85,6 +89,31 @@ static uint64_t hurtful(struct scribbler *one) {
     }
 }
 
+/* The worker writes it meanwhile. */
+static uint64_t packet_in(const struct scribbler *one, uint64_t slot) {
+    uint64_t packet;
+    mb_copy_unstable(&packet, &one->entries[slot].packet, 1);
+    return packet;
+}
+
+/* Edits that are nearly right: of the packet in the slot, with words that may hurt, and
+ * replacements that change while they are taken. */
+static void scribble_edit(struct scribbler *one) {
+    const uint64_t slot = next_random(&one->random) % SLOTS;
+    uint64_t *record = (uint64_t *)(void *)&one->parts->edits[slot];
+    uint64_t *ring = (uint64_t *)(void *)one->parts->replacements;
+    const uint64_t at = next_random(&one->random) % (EDIT_BYTES / 8 - 2);
+    mb_store_relaxed(&record[0], packet_in(one, slot));
+    mb_store_relaxed(&record[1], 8 * at);
+    mb_store_relaxed(&record[2], (next_random(&one->random) % 4 ? 16 : hurtful(one)) |
+                                     (uint64_t)MB_EDIT_IP_TTL << 32);
+    mb_store_relaxed(&ring[at],
+                     (42 + next_random(&one->random) % 8) | next_random(&one->random) % 9 << 32);
+    mb_store_relaxed(&record[3 + next_random(&one->random) % 13],
+                     next_random(&one->random) % 4 ? 0 : hurtful(one));
+    mb_store_byte_relaxed(&one->parts->verdicts[slot], MB_LEFT_EDIT);
+}
+
 static void scribble(struct scribbler *one) {
     struct mb_nf_page *page = one->parts->page;
     uint64_t *const words[] = {&page->cursor, &page->log_head, &page->command_head,
@@ -97,6 +126,7 @@ static void scribble(struct scribbler *one) {
     mb_store_relaxed(&slot->provenance.at, hurtful(one));
     mb_store_byte_relaxed(&one->parts->verdicts[next_random(&one->random) % SLOTS],
                           (uint8_t)hurtful(one));
+    scribble_edit(one);
 }
 
 static void *scribble_on(void *argument) {
@@ -116,22 +146,46 @@ struct chain {
     struct mb_gate *gate;
     struct mb_conduct conduct;
     struct mb_decoder decoder;
-    uint8_t pool[FRAME];
+    struct mb_area frames;
+    struct mb_area versions;
+    struct mb_frame_pool pool;
     uint64_t random;
     uint64_t seen[NFS]; /* sequence number of the next entry that may come */
     uint64_t sum;       /* of all bytes that were read, so that they are */
 };
 
+static const struct mb_versions_shape shape = {
+    .editors = 1, .log_slots = SLOTS, .ring_bytes = 4 * MB_VERSION_FRAME_MAX};
+
+/* One frame for all: a UDP datagram. */
+static void make_frames(struct chain *chain) {
+    static const uint8_t frame[FRAME] = {
+        2, 0,  0,  0, 0, 1,  2, 0, 0, 0,  0, 2, 8, 0, 0x45, 0, 0, FRAME - 14, 0,          1, 0,
+        0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 4, 0,    5, 0, 0,          FRAME - 34, 0, 0};
+    assert_int_equal(mb_area_create(&chain->frames, "frames", MB_PAGE_SIZE), 0);
+    assert_int_equal(mb_area_create(&chain->versions, "versions", mb_versions_size(&shape)), 0);
+    memcpy(chain->frames.base, frame, sizeof frame);
+    assert_int_equal(
+        mb_frame_pool_map(&chain->pool, (struct mb_pool_part){chain->frames.fd, MB_PAGE_SIZE},
+                          (struct mb_pool_part){.size = 0},
+                          (struct mb_pool_part){chain->versions.fd, chain->versions.size}),
+        0);
+    for (uint32_t index = 0; index < NFS; index++)
+        assert_int_equal(mb_reader_use_versions(chain->bus.reader[index], &chain->pool, &shape), 0);
+}
+
 static void create(struct chain *chain) {
     bus_create(&chain->bus, SLOTS, nfs, NFS);
+    make_frames(chain);
     const struct mb_gate_config config = {.log = &chain->bus.log,
-                                          .pool = chain->pool,
+                                          .pool = chain->pool.bytes,
                                           .capacity = GATE_CAPACITY,
                                           .flow_slots = FLOWS + 1,
                                           .datagram_slots = 1};
     chain->gate = mb_gate_create(&config);
     assert_non_null(chain->gate);
     assert_true(mb_gate_translate(chain->gate, &chain->decoder));
+    assert_true(mb_gate_accept_edits(chain->gate, &chain->decoder, &shape, chain->versions.base));
     for (uint32_t i = LOUD; i <= HOSTILE; i++) {
         const struct mb_consumer *consumer = &chain->bus.log.consumer[i];
         mb_gate_watch(chain->gate, i, consumer->verdicts, consumer->mask, false);
@@ -139,11 +193,15 @@ static void create(struct chain *chain) {
     const struct mb_nf_geometry geometry = bus_geometry(&chain->bus, HOSTILE);
     const struct mb_nf_area parts = mb_nf_area_parts(chain->bus.area[HOSTILE].base, &geometry);
     mb_gate_watch_rewrites(chain->gate, HOSTILE, parts.rewrites);
+    mb_gate_watch_edits(chain->gate, HOSTILE, &parts, &geometry);
 }
 
 static void destroy(struct chain *chain) {
     mb_gate_destroy(chain->gate);
     bus_destroy(&chain->bus);
+    mb_frame_pool_unmap(&chain->pool);
+    mb_area_destroy(&chain->frames);
+    mb_area_destroy(&chain->versions);
 }
 
 /* A packet of one to four entries: in the gate's order (gate.h). Nothing where there is no room. */
@@ -158,7 +216,7 @@ static void publish_packet(struct chain *chain) {
     for (uint64_t i = 0; i <= (noise >> 8) % 4; i++)
         bus_entry(bus, flow, ALL);
     bus_end_packet(bus);
-    const struct mb_frame frame = {.length = FRAME};
+    const struct mb_frame frame = {.length = FRAME, .wire_length = FRAME, .link_type = 1};
     const struct mb_handled handled = {.first = first,
                                        .end = bus->log.next,
                                        .packet = bus->packets,
@@ -178,11 +236,20 @@ static void expect_sound(struct chain *chain, uint32_t index, const struct mb_en
     chain->seen[index] = entry->sequence + 1;
 }
 
+/* A version is as long as what it was made of, but for tags. */
+static void sum_up_frame(struct chain *chain, struct mb_seen_frame frame) {
+    assert_true(frame.frame_length <= FRAME + 8);
+    for (uint32_t i = 0; i < frame.frame_length; i++)
+        chain->sum += chain->pool.bytes[frame.frame + i];
+}
+
 static void take(struct chain *chain, uint32_t index, const struct mb_delivery *delivery) {
     if (delivery->nf_entry == NULL)
         expect_sound(chain, index, delivery->entry);
     for (uint32_t i = 0; i < delivery->payload_length; i++)
         chain->sum += delivery->payload[i];
+    if (delivery->nf_entry == NULL)
+        sum_up_frame(chain, mb_reader_frame(chain->bus.reader[index], delivery));
     if (index == LOUD)
         mb_reader_judge_delivery(chain->bus.reader[index], delivery, MB_PASS);
 }
@@ -226,7 +293,7 @@ static void it_spoils_its_own_results_alone(void **state) {
     struct scribbler one = {.area = &chain.bus.reader[HOSTILE]->own_area,
                             .parts = &chain.bus.reader[HOSTILE]->own,
                             .log = chain.bus.log.page,
-
+                            .entries = chain.bus.log.slots,
                             .random = 104729};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, scribble_on, &one), 0);
@@ -239,8 +306,11 @@ static void it_spoils_its_own_results_alone(void **state) {
 
     char words[MB_ERROR_SIZE];
     mb_conduct_in_words(&chain.conduct, words, sizeof words);
-    print_message("%d scribbles, %llu packets: %s\n", SCRIBBLES,
-                  (unsigned long long)chain.bus.packets, words);
+    const struct mb_gate_counters counters = mb_gate_counters(chain.gate);
+    print_message("%d scribbles, %llu packets, %llu edits taken, %llu refused: %s\n", SCRIBBLES,
+                  (unsigned long long)chain.bus.packets, (unsigned long long)counters.edits,
+                  (unsigned long long)counters.edits_refused, words);
+    assert_true(counters.edits > 0 && counters.edits_refused > 0);
     assert_int_not_equal(chain.conduct.misconduct, MB_CONDUCT_FINE);
 
     /* It is ended. The others read on to the end. */

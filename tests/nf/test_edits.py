@@ -14,7 +14,7 @@ import pytest
 from microbox import DROP, RESET, Batch, Event, NetworkFunction, on, on_batch
 from microbox.api import in_process
 from microbox.nf.errors import DefinitionError
-from microbox.nf.manifest import edits_of, edits_packets, is_inline
+from microbox.nf.manifest import edits_of, edits_packets, is_inline, rewrites_flows
 from microbox.testing import RunFailed, run_nf
 from tests.nf.conftest import MakeCapture, connection, udp
 
@@ -106,8 +106,8 @@ class Publisher(NetworkFunction):
     """Publishes what is left of a datagram."""
 
     edits = ""
-    declares = {"udp.datagram.seen": {"size": "u32"}}
-    publishes = ["udp.datagram.seen"]
+    declares: ClassVar = {"udp.datagram.seen": {"size": "u32"}}
+    publishes = ("udp.datagram.seen",)
 
     @on("udp.datagram")
     def tell(self, event: Event) -> None:
@@ -220,6 +220,7 @@ def test_who_edits_packets_is_inline_and_known_by_its_code() -> None:
     assert is_inline(Marker)
     assert edits_packets(Marker)
     assert not edits_packets(Watcher)
+    assert not rewrites_flows(Watcher)
 
 
 def test_what_is_written_in_the_class_goes_before() -> None:
@@ -343,7 +344,7 @@ class Made:
 
 
 def checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f">{(len(data) + 1) // 2}H", data + bytes(len(data) % 2)))
+    total: int = sum(struct.unpack(f">{(len(data) + 1) // 2}H", data + bytes(len(data) % 2)))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

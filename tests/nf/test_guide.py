@@ -15,7 +15,7 @@ import pytest
 from microbox.nf.load import load_class
 from microbox.testing import run_nf
 from microbox.testing.packets import ACK
-from tests.nf.conftest import SERVER, MakeCapture, connection, tcp
+from tests.nf.conftest import CLIENT, SERVER, MakeCapture, connection, tcp, udp
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [
@@ -114,6 +114,14 @@ def test_the_flow_is_sent_to_the_new_server(capture: MakeCapture, tmp_path: Path
     assert len(result.output) == len(frames)
     for before, after in zip(frames, result.output, strict=True):
         assert (old in before, old in after.data, new in after.data) == (True, False, True)
+
+
+def test_a_packet_is_marked_and_a_word_hidden(tmp_path: Path, capture: MakeCapture) -> None:
+    phone = udp(b"a secret word").replace(socket.inet_aton(CLIENT), bytes([192, 0, 2, 70]))
+    marked, other = run_nf(example("Mark", tmp_path), capture([phone, udp(b"secret")])).output
+    assert marked.data[12:20] == bytes.fromhex("8100a014080045b8")
+    assert marked.data.endswith(b"a ****** word")
+    assert other.data == udp(b"secret")
 
 
 def test_what_an_nf_needs_is_what_its_class_says(tmp_path: Path) -> None:

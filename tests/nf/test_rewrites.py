@@ -125,7 +125,7 @@ def test_who_rewrites_edits_headers_and_is_inline() -> None:
 def test_who_edits_is_not_passive() -> None:
     with pytest.raises(DefinitionError, match="leave out inline = False"):
         type("Wrong", (NetworkFunction,), {"inline": False, "edits": "headers"})
-    with pytest.raises(DefinitionError, match='"headers", "" or None'):
+    with pytest.raises(DefinitionError, match='"headers", "payload", "" or None'):
         type("Wrong", (NetworkFunction,), {"edits": "all"})
 
 

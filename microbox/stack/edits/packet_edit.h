@@ -10,6 +10,7 @@
 #define MICROBOX_STACK_EDITS_PACKET_EDIT_H
 
 #include "microbox/bus/layout.h"
+#include "microbox/events/event_types.h"
 #include "microbox/stack/decode/decode.h"
 
 enum { MB_EDIT_GROWS_MAX = 4 * MB_EDIT_TAGS_MAX }; /* bytes that a frame becomes longer */
