@@ -48,7 +48,7 @@ def checked(tshark: Tshark, capture: Path, tmp_path: Path) -> None:
         f"input: {capture}\noutput: {output}\nchain: [{{nf: tag_vlan, vlan: 20, dscp: 46}}]\n"
     )
     microbox = Path(sys.executable).with_name("microbox")
-    command = [microbox, "run", str(chain), "--overwrite"]
+    command = [str(microbox), "run", str(chain), "--overwrite"]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     frames = len(tshark(capture, "frame", "frame.number"))
     assert len(tshark(output, "vlan.id == 20", "frame.number")) == frames
