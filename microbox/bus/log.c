@@ -85,10 +85,14 @@ static void begin_to_skip(struct mb_log *log, uint32_t index) {
     mb_store_release(&log->page->counted, kept);
 }
 
-static void begin_to_edit(struct mb_log *log, uint32_t index) {
-    log->editors |= UINT64_C(1) << index;
+static void begin_applied(struct mb_log *log, uint32_t index) {
     log->applied[index] = log->head;
     mb_store_release(&log->page->applied[index], log->head);
+}
+
+static void begin_to_edit(struct mb_log *log, uint32_t index) {
+    log->editors |= UINT64_C(1) << index;
+    begin_applied(log, index);
 }
 
 int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *consumer) {
@@ -109,6 +113,7 @@ int mb_log_attach(struct mb_log *log, uint32_t index, const struct mb_consumer *
     if (consumer->delivers != NULL)
         begin_to_skip(log, index);
     log->editors &= ~(UINT64_C(1) << index);
+    begin_applied(log, index);
     if (consumer->edits && !consumer->is_shadow)
         begin_to_edit(log, index);
     log->page->fails_closed[index] = consumer->fails_closed;

@@ -151,12 +151,21 @@ static void add_steps_apart(struct mb_worker *worker) {
         mb_gate_add_steps_apart(worker->shadow[__builtin_ctzll(rest)]);
 }
 
+/* What an NF in shadow edits is not taken; what it has passed it may write over. */
+static void free_edits(struct mb_worker *worker, uint32_t index) {
+    if (worker->nf[index].parts.edits != NULL)
+        mb_log_set_applied(&worker->log, index, mb_log_passed(&worker->log, index));
+}
+
 bool mb_worker_pass_through_gates(struct mb_worker *worker, size_t handled) {
     if (!worker->gate)
         return false;
     bool left = pass_through(worker, worker->gate, handled);
-    for (uint64_t rest = worker->shadows; rest; rest &= rest - 1)
-        left |= pass_through(worker, worker->shadow[__builtin_ctzll(rest)], handled);
+    for (uint64_t rest = worker->shadows; rest; rest &= rest - 1) {
+        const uint32_t index = (uint32_t)__builtin_ctzll(rest);
+        left |= pass_through(worker, worker->shadow[index], handled);
+        free_edits(worker, index);
+    }
     add_steps_apart(worker);
     return left;
 }
