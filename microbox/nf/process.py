@@ -180,6 +180,7 @@ class NFProcess:
         """What the log says to whoever has this index is not for this process before it is
         attached: another one may still be there."""
         while self._waits:
+            self._channel.poll(None)  # an event loop has made it one that does not wait by itself
             message, fds = self._channel.receive()
             with closing(fds):
                 match message:

@@ -1,5 +1,7 @@
 """NFs that die and are started again: the others notice nothing, what is missed is counted."""
 
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -123,3 +125,123 @@ def given_up(workbench: "Workbench") -> bool:
         for nf in run["nfs"]
         if nf["name"] == "dies_always"
     )
+
+
+# --- of every kind ---
+
+# The worker is never 100 packets ahead of it (command_delay), and once it is slow the rest of the
+# capture takes 17 s, or until all are back.
+SLOW = """
+class Slow(NetworkFunction):
+    commands = True
+    @on("packet")
+    def see(self, event):
+        if event.packet == 2000:
+            open("slow", "w").write("yes")
+            while not os.path.exists("started"):
+                time.sleep(0.001)
+        if event.packet > 2000 and not os.path.exists("back"):
+            time.sleep(0.002)
+"""
+
+WITNESS = """
+class Witness(NetworkFunction):
+    @on("packet", "flow", "tcp.data")
+    def see(self, event):
+        self.record(event, name=event.name, packet=event.packet, bytes=len(event.data))
+"""
+
+VICTIM = """
+class NAME(NetworkFunction):
+    @on("packet", "system.nf_attached", "system.lost")
+    HANDLER see(self, event):
+        self.record(event, name=event.name, packet=event.packet)
+"""
+
+VICTIM_IN_C = """
+#include "microbox/include/microbox_nf.h"
+static enum mb_verdict see(struct mb_nf *nf, const struct mb_event *event) {
+    mb_record(nf, event, mb_uint("packet", event->entry->packet));
+    return MB_PASS;
+}
+const struct mb_nf_descriptor microbox_nf = {
+    .abi = MB_NF_ABI,
+    .name = "in_c",
+    .doc = "Writes a line for each packet.",
+    .handlers = {{.name = "see", .types = {"packet"}, .call = see}},
+};
+"""
+
+VICTIMS = ("shared.2", "in_c", "awaits", "skips")
+SURVIVORS = ("witness", "flow_log", "http_log")
+
+
+def victim(workbench: "Workbench", name: str, **keys: Any) -> dict[str, Any]:
+    handler = "async def" if name == "awaits" else "def"
+    code = VICTIM.replace("NAME", name.capitalize()).replace("HANDLER", handler)
+    return {"nf": workbench.nf(name, code), "restart": {"backoff": "10ms"}, **keys}
+
+
+def nfs_that_run(workbench: "Workbench") -> dict[str, dict[str, Any]]:
+    import json
+
+    (run,) = json.loads(workbench.run("ps", "--json").stdout)
+    return {nf["name"]: nf for nf in run["nfs"]}
+
+
+def left_by(workbench: "Workbench") -> list[bytes]:
+    logs = [workbench.folder / "microbox-logs" / f"{name}.jsonl" for name in SURVIVORS]
+    return [file.read_bytes() for file in (*logs, workbench.folder / "out.pcap")]
+
+
+def test_nfs_of_every_kind_come_back_and_the_others_write_the_same(
+    workbench: "Workbench", demo: "Path"
+) -> None:
+    (workbench.folder / "in_c.c").write_text(VICTIM_IN_C)
+    chain = workbench.chain(
+        "block_telnet",
+        workbench.nf("witness", WITNESS),
+        victim(workbench, "shared", instances=2),
+        {"nf": "./in_c.c", "restart": {"backoff": "10ms"}},
+        victim(workbench, "awaits"),
+        victim(workbench, "skips", on_lag="skip"),
+        workbench.nf("slow", SLOW),
+        "flow_log",
+        "http_log",
+        capture=demo,
+        output="out.pcap",
+        stack={"command_delay": 100},
+    )
+    back, started = workbench.folder / "back", workbench.folder / "started"
+    for file in (back, started):
+        file.touch()
+    assert workbench.run("run", chain).returncode == 0
+    whole = left_by(workbench)
+    for file in (back, started, workbench.folder / "slow"):
+        file.unlink()
+
+    process = workbench.start("run", chain, "--overwrite")
+    workbench.wait_for(workbench.folder / "slow")
+    before = set(workbench.processes())
+    killed = {nfs_that_run(workbench)[name]["process"] for name in VICTIMS}
+    for number in killed:
+        os.kill(number, signal.SIGKILL)
+    workbench.until(lambda: len(set(workbench.processes()) - before) == len(VICTIMS))
+    started.touch()
+    workbench.until(lambda: all_are_back(nfs_that_run(workbench)))
+    back.touch()
+    result = workbench.end(process)
+    assert result.returncode == 0, result.stderr
+    assert left_by(workbench) == whole
+    summary = workbench.summary()
+    assert {nf["outcome"] for nf in summary["nfs"]} == {"finished"}
+    restarts = {nf["name"]: nf["restarts"] for nf in summary["nfs"]}
+    assert [restarts[name] for name in ("shared", "in_c", "awaits", "skips")] == [1, 1, 1, 1]
+    for name in ("shared", "awaits"):
+        assert "system.nf_attached" in {line["name"] for line in workbench.log(name)}
+    for balance in summary["balances"]:
+        assert balance["total"]["count"] == sum(part["count"] for part in balance["parts"]), balance
+
+
+def all_are_back(nfs: dict[str, dict[str, Any]]) -> bool:
+    return all((nfs[name]["restarts"], nfs[name]["outcome"]) == (1, "runs") for name in VICTIMS)
