@@ -20,7 +20,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.conftest import Workbench
 
-KILLS = 50 if os.environ.get("MICROBOX_NIGHTLY") else 2
+KILLS = 50 if os.environ.get("MICROBOX_NIGHTLY") else 1
 SEED = int(os.environ.get("MICROBOX_SEED", "5"))
 LONGEST = 0.01  # seconds from when `hold` stands still to the kill: the log is full then
 
