@@ -70,7 +70,11 @@ class Channel:
 
         Raises ChannelClosed when the other end is gone, ChannelError when what came is no message.
         """
-        return receive(self._socket, self._buffer, self._decode)
+        while True:
+            try:
+                return receive(self._socket, self._buffer, self._decode)
+            except BlockingIOError:  # an event loop that watches the socket has made it so
+                self.poll(None)
 
     def close(self) -> None:
         """Closes the socket; the other end sees ChannelClosed."""

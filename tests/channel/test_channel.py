@@ -5,6 +5,7 @@ import asyncio
 import gc
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from microbox.channel.channel import (
     ChannelError,
     pair,
 )
+from microbox.channel.datagram import encode
 from microbox.channel.messages import Area, Begin, Load, Map, Problem, Ready, StartWorker
 
 Ends = tuple[Channel, socket.socket]
@@ -145,6 +147,15 @@ def test_poll_says_whether_receive_would_wait(ends: Ends) -> None:
     assert not channel.poll()
     send_raw(peer, msgpack.packb({"kind": "begin"}))
     assert channel.poll()
+
+
+def test_receive_waits_though_an_event_loop_made_the_socket_one_that_does_not(ends: Ends) -> None:
+    channel, peer = ends
+    os.set_blocking(channel.fileno(), False)
+    sender = threading.Timer(0.05, send_raw, [peer, encode(Begin(), [])])
+    sender.start()
+    assert channel.receive() == (Begin(), [])
+    sender.join()
 
 
 def test_the_asynchronous_end_waits_both_ways() -> None:
