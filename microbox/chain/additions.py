@@ -36,10 +36,11 @@ def next_addition(chain: Chain, manifests: Sequence[Manifest], catalog: Catalog)
     """
     catalog, _, _ = user_catalog(chain, manifests, catalog)
     readers = [Reader(manifest, catalog) for manifest in manifests]
-    return _missing_parser(chain, readers, catalog) or _missing_alert_log(chain, readers)
+    return missing_parser(chain, readers, catalog) or missing_alert_log(chain, readers)
 
 
-def _missing_parser(chain: Chain, readers: list[Reader], catalog: Catalog) -> Addition | None:
+def missing_parser(chain: Chain, readers: Sequence[Reader], catalog: Catalog) -> Addition | None:
+    """A parser without which a handler would get nothing."""
     published = {one for reader in readers for one in reader.publishes}
     sources = {nf.source for nf in chain.nfs}
     for index, reader in enumerate(readers):
@@ -74,7 +75,7 @@ def _in_front_of(nfs: Sequence[ChainNF], index: int) -> int:
     return next(place for place, nf in enumerate(nfs) if nf.group == group)
 
 
-def _missing_alert_log(chain: Chain, readers: list[Reader]) -> Addition | None:
+def missing_alert_log(chain: Chain, readers: Sequence[Reader]) -> Addition | None:
     """Without an NF that takes alerts to people, they would be lost. One that may drop packets
     acts on alerts; it tells nobody."""
     alerting = [

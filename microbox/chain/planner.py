@@ -65,7 +65,14 @@ from microbox.chain.subscriptions import (
     short_name,
 )
 from microbox.chain.user_types import user_catalog
-from microbox.channel.messages import ALL_FLOWS, AreaShape, Bit, Manifest, Share
+from microbox.channel.messages import (
+    ALL_FLOWS,
+    AreaShape,
+    Bit,
+    Manifest,
+    Share,
+    TypeDeclaration,
+)
 from microbox.events.catalog import Catalog, EventType
 
 OWN_SLOTS = 16_384  # of a publisher's own log
@@ -84,13 +91,14 @@ def make_plan(
     manifests: Sequence[Manifest],
     catalog: Catalog,
     judge: FilterJudge = judge_filter,
+    known: Sequence[TypeDeclaration] = (),
 ) -> Plan:
     """The plan of a chain whose NFs are described by `manifests`, one each, in order.
 
-    `catalog` has the built-in types; the manifests' own are added. Raises ChainErrors with all
-    that is wrong.
+    `catalog` has the built-in types; the manifests' own are added, behind those that are `known`.
+    Raises ChainErrors with all that is wrong.
     """
-    catalog, user_types, errors = user_catalog(chain, manifests, catalog)
+    catalog, user_types, errors = user_catalog(chain, manifests, catalog, known)
     compiled, wrong = compiled_rules(chain, manifests, catalog)
     readers = _readers(chain, manifests, catalog)
     let_derive(readers, compiled)

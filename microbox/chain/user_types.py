@@ -92,12 +92,15 @@ def _rule_of_nf(nf: ChainNF, one: TypeDeclaration) -> DeclaredRule:
 
 
 def user_catalog(
-    chain: Chain, manifests: Sequence[Manifest], catalog: Catalog
+    chain: Chain,
+    manifests: Sequence[Manifest],
+    catalog: Catalog,
+    known: Sequence[TypeDeclaration] = (),
 ) -> tuple[Catalog, list[TypeDeclaration], list[ChainError]]:
     """The catalog with all types that the chain, its modules and its NFs declare, those types in
     the order of their numbers, and what is wrong with the rest. Two may declare the same type with
-    the same fields: so an NF says what it reads."""
-    declarations = module_types(chain)
+    the same fields: so an NF says what it reads. `known`: those that have their numbers already."""
+    declarations = list(known) or module_types(chain)
     errors: list[ChainError] = []
     pending = _add_derived(declared_rules(chain, manifests), catalog, declarations, errors)
     extended = catalog.with_user_types(declarations)
