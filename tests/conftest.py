@@ -94,7 +94,7 @@ class Workbench:
         process = subprocess.Popen(
             [*map(str, prefix), str(MICROBOX), *map(str, arguments)],
             cwd=self.folder,
-            env=self._environment(),
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -155,7 +155,8 @@ class Workbench:
             time.sleep(0.02)
         raise AssertionError("it did not happen in time")
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Of its processes."""
         return {
             **os.environ,
             "XDG_RUNTIME_DIR": str(self.folder),

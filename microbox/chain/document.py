@@ -110,6 +110,14 @@ def read_document(text: str, file: str) -> Document:
     return document
 
 
+def value_of(text: str) -> Any:
+    """One value, as a file would have it. Raises ChainErrors."""
+    document = read_document(text, "")
+    if document.errors:
+        raise ChainErrors(document.errors)
+    return document.value
+
+
 def _syntax_error(error: MarkedYAMLError, file: str) -> ChainError:
     mark = error.problem_mark or error.context_mark
     problem = _sentence(error.problem or "this is not YAML")

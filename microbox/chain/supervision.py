@@ -71,17 +71,22 @@ class Supervision:
     catches_up: bool = False  # where it comes while packets flow, it is told of the flows there are
 
 
+def seconds_of(written: str) -> float:
+    """A duration with its unit. Raises ValueError."""
+    return int(_DURATION.validate_python(written)) / NANOSECONDS
+
+
 NO_SUPERVISION = Supervision()
 
 _RESTART: TypeAdapter[RestartSettings | None] = TypeAdapter(RestartEntry)
 _WORKER_FAILURE: TypeAdapter[RestartSettings | None] = TypeAdapter(WorkerFailureEntry)
-_DEADLINE: TypeAdapter[int] = TypeAdapter(Duration)
+_DURATION: TypeAdapter[int] = TypeAdapter(Duration)
 
 
 def supervision_of(entry: Mapping[str, Any]) -> Supervision:
     """Of an entry of `chain`. What is wrong in it is left out: it has been complained of."""
     restart = _checked(_RESTART, entry.get("restart"))
-    deadline = _checked(_DEADLINE, entry["deadline"]) if "deadline" in entry else None
+    deadline = _checked(_DURATION, entry["deadline"]) if "deadline" in entry else None
     return Supervision(
         restart=_restart_of(restart) if restart else None,
         deadline=(deadline or 0) / NANOSECONDS,

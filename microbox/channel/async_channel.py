@@ -58,6 +58,11 @@ class AsyncChannel:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
 
+    def stop_sending(self) -> None:
+        """The other end still receives what was sent, then ChannelClosed."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
     async def _ready(self, add: Callable[..., Any], remove: Callable[..., Any]) -> None:
         ready = asyncio.Event()
         add(self._socket, ready.set)

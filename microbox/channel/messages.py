@@ -36,6 +36,12 @@ without neighbours; then::
     controller → worker  Resume
     worker → controller  Resumed      packets flow again, with or without the change
     controller → NF      Begin        to the one that came: it reads from now on
+
+One that comes from a user's terminal (`microbox attach`) asks for it first, and may ask to leave::
+
+    NF → controller      Join         which NF it is, and where it wants to be
+    controller → NF      Load         and so on, as above; or Refused, at any point before Begin
+    NF → controller      Leave        answered by Stop, or Refused
 """
 
 from __future__ import annotations
@@ -406,6 +412,7 @@ class Begin:
 
     kind = "begin"
     waits: bool = False  # it reads nothing before it has its place in the chain
+    at: int = 0  # of one that has waited: the event from which on it reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,6 +482,48 @@ class WorkerGone:
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """An NF that runs in a user's terminal wants a place in the chain."""
+
+    kind = "join"
+    name: str
+    source: str  # absolute path of its file
+    parameters: dict[str, Any]
+    base: str  # directory that relative paths among the parameters count from
+    after: list[str] | None = None  # whom it waits for; None: as its manifest suggests
+    on_error: str = "stop"  # "stop" | "skip"
+    fails_closed: bool = False
+    skips: bool = False
+    catches_up: bool = False
+    deadline: float = 0.0  # seconds; 0: none
+    is_confined: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """To an NF in a user's terminal: it cannot come, or cannot leave, and why."""
+
+    kind = "refused"
+    error: str  # sentences, one a line
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """An NF in a user's terminal wants to leave in order."""
+
+    kind = "leave"
+
+
+@dataclass(frozen=True, slots=True)
+class Derive:
+    """Somebody came who reads what is derived from what this NF publishes: all that it derives
+    from now on. Answered by Met."""
+
+    kind = "derive"
+    derives: list[WorkerDerivedType]
+
+
+@dataclass(frozen=True, slots=True)
 class Accused:
     """This NF does not keep to the protocol of shared memory. Only the worker is believed that."""
 
@@ -501,7 +550,7 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """The neighbour's area is mapped."""
+    """The neighbour's area is mapped, or what is to be derived is known."""
 
     kind = "met"
 
@@ -559,6 +608,10 @@ Message = (
     | Detach
     | Stop
     | WorkerGone
+    | Join
+    | Refused
+    | Leave
+    | Derive
     | Accused
     | Pause
     | Paused

@@ -32,6 +32,7 @@ VERBS = {
     "nfs": ("microbox.cli.nfs:nfs", "Show the built-in NFs."),
     "include": ("microbox.cli.include:include", "Say where the C headers are."),
     "ps": ("microbox.cli.ps:ps", "List the chains that run."),
+    "attach": ("microbox.cli.attach:attach", "Run an NF here, in a chain that runs."),
     "detach": ("microbox.cli.detach:detach", "Take an NF out of a chain that runs."),
     "reload": ("microbox.cli.reload:reload", "Read an NF's file anew while its chain runs."),
     "promote": ("microbox.cli.promote:promote", "Let an NF in shadow judge for real."),

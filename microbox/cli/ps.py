@@ -95,7 +95,9 @@ def _confinements(nfs: list[dict[str, Any]], *, has_workers: bool) -> Table:
     table = Table.grid(padding=(0, 3, 0, 0))
     for nf in nfs:
         name = f"{nf['name']} of {nf['worker']}" if has_workers else nf["name"]
-        table.add_row(f"  {name}", str(nf["process"]), Text(_in_words(nf["in_force"])))
+        attached = "attached; " if nf["attached"] else ""
+        words = f"{attached}{_in_words(nf['in_force'])}"
+        table.add_row(f"  {name}", str(nf["process"]), Text(words))
     return table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console, JustifyMethod
@@ -131,10 +131,14 @@ def _shadows(report: RunReport, console: Console) -> None:
 
 
 def _nf_summary(nf: NFReport) -> list[str]:
-    values = {key: value for key, value in nf.summary.items() if value not in ({}, [])}
-    if not values:
-        return []
-    return [f"{nf.name}: " + ", ".join(f"{key} {_value(each)}" for key, each in values.items())]
+    words = summary_words(nf.summary)
+    return [f"{nf.name}: {words}"] if words else []
+
+
+def summary_words(summary: Mapping[str, Any]) -> str:
+    """What an NF's finish() returned, on one line; "" for nothing."""
+    shown = {key: value for key, value in summary.items() if value not in ({}, [])}
+    return ", ".join(f"{key} {_value(value)}" for key, value in shown.items())
 
 
 def _value(value: Any) -> str:

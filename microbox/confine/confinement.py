@@ -46,9 +46,9 @@ def stay_free() -> Confined:
     return Confined(is_on=False, user=os.geteuid())
 
 
-def confine(source: Path, needs: Needs, *, parent: int, makes_files: bool) -> Confined:
-    """What is in force from now on. `parent`: with whom this process is to die. `makes_files`: the
-    files to be written are made where they are missing. Raises ConfinementError.
+def confine(source: Path, needs: Needs, *, parent: int | None, makes_files: bool) -> Confined:
+    """What is in force from now on. `parent`: with whom this process is to die, if with anybody.
+    `makes_files`: the files to be written are made where they are missing. Raises ConfinementError.
 
     There must be one thread: what others do would not be confined.
     """
@@ -56,7 +56,8 @@ def confine(source: Path, needs: Needs, *, parent: int, makes_files: bool) -> Co
     rules = _rules(source, needs, makes_files=makes_files)
     ruleset = make_ruleset(rules, network=needs.network)
     identity = _take_identity(rules, has_domain=ruleset is not None)
-    _demand(lib.mb_die_with_parent(parent), "to die with its parent")
+    if parent is not None:
+        _demand(lib.mb_die_with_parent(parent), "to die with its parent")
     _demand(lib.mb_become_undumpable(), "being undumpable")
     _demand(lib.mb_renounce_privileges(), "no_new_privs")
     if ruleset is not None:

@@ -193,7 +193,7 @@ struct mb_nf_attached {
 
 struct mb_nf_exited {
     uint32_t nf;
-    int32_t status; /* exit status, or the negative number of the signal */
+    int32_t status; /* exit status, or the negative number of the signal; 256: not known */
 };
 
 struct mb_lost {

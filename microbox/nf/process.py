@@ -21,12 +21,14 @@ from microbox.channel.messages import (
     Area,
     Begin,
     Configure,
+    Derive,
     Failed,
     Finished,
     Load,
     Map,
     Met,
     Neighbour,
+    Problem,
     Ready,
     Stop,
     WorkerGone,
@@ -60,19 +62,24 @@ class Stopped(Exception):
 class NFProcess:
     """One NF from Load to Finished."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, parent: int | None) -> None:
+        """`parent`: with which process it is to die; None: with nobody."""
         self._channel = channel
+        self._parent = parent
         self._waits = False
         self._log = -1  # descriptor of the file for its records
         self._hint: Hint = no_hint
         self._needs = Needs()
 
     def run(self) -> int:
-        """Returns the exit status: 0, or 1 after Failed."""
+        """Returns the exit status: 0, or 1 after Failed. Raises ChannelClosed where the controller
+        is gone."""
         try:
             self._serve()
-        except (Stopped, ChannelClosed):
+        except Stopped:
             pass
+        except ChannelClosed:
+            raise
         except LoadError as error:
             hint = error.hint or self._hint(error.__context__ or error)
             return self._fail(str(error), error.traceback, hint)
@@ -85,6 +92,9 @@ class NFProcess:
         except Exception as error:
             return self._fail(in_words(error, self._hint), own_frames(error))
         return 0
+
+    def _tell(self, problem: Problem) -> None:
+        self._channel.send(problem)
 
     def _fail(self, error: str, traceback: str = "", hint: str = "", *, parameter: str = "") -> int:
         with contextlib.suppress(ChannelError):
@@ -109,7 +119,7 @@ class NFProcess:
             self._map(reader)
             runner = self._runner(load, configure, function, reader)
             self._run(runner, reader)
-            self._report(runner)
+            self._report(runner, reader)
         finally:
             sys.stdout.flush()
 
@@ -121,7 +131,7 @@ class NFProcess:
         self._needs = narrowed(needs_of(source, load.parameters, load.base), load.sandbox)
         self._hint = permissions_of(None, self._needs).hint
         is_to_run = bool(load.log_directory)
-        confined = confine(source, self._needs, parent=os.getppid(), makes_files=is_to_run)
+        confined = confine(source, self._needs, parent=self._parent, makes_files=is_to_run)
         self._channel.send(confined)
 
     def _load(self, load: Load, source: Path, shared_object: int | None) -> type[NetworkFunction]:
@@ -147,11 +157,16 @@ class NFProcess:
             if runner.records is not None:
                 runner.records.close()
 
+    def _receive(self) -> Received:
+        """The next message, before the NF has its place. Raises Stopped for Stop."""
+        message, fds = self._channel.receive()
+        if isinstance(message, Stop | WorkerGone):
+            raise Stopped
+        return message, fds
+
     def _expect(self, kind: type[Answer]) -> tuple[Answer, list[int]]:
         """The next message, which has to be of this kind. Raises Stopped for Stop."""
-        message, fds = self._channel.receive()
-        if isinstance(message, Stop):
-            raise Stopped
+        message, fds = self._receive()
         if not isinstance(message, kind):
             raise ChannelError(f"expected {kind.__name__}, got {type(message).__name__}")
         return message, fds
@@ -163,7 +178,7 @@ class NFProcess:
             reader.map_log(fds[0])
             reader.map_pool(mapping, *fds[1:])
         while True:
-            message, fds = self._channel.receive()
+            message, fds = self._receive()
             match message:
                 case Neighbour():
                     with closing(fds):
@@ -171,8 +186,6 @@ class NFProcess:
                 case Begin():
                     self._waits = message.waits
                     return
-                case Stop():
-                    raise Stopped
                 case _:
                     raise ChannelError(f"expected Neighbour, got {type(message).__name__}")
 
@@ -180,8 +193,7 @@ class NFProcess:
         """What the log says to whoever has this index is not for this process before it is
         attached: another one may still be there."""
         while self._waits:
-            self._channel.poll(None)  # an event loop has made it one that does not wait by itself
-            message, fds = self._channel.receive()
+            message, fds = self._receive()
             with closing(fds):
                 match message:
                     case Neighbour():
@@ -189,10 +201,12 @@ class NFProcess:
                         self._channel.send(Met())
                     case Begin():
                         self._waits = False
-                    case Stop() | WorkerGone():
-                        raise Stopped
+                        self._take_place(message.at)
                     case _:
                         raise ChannelError(f"expected Begin, got {type(message).__name__}")
+
+    def _take_place(self, at: int) -> None:
+        """The NF has its place, and reads from event `at` on."""
 
     def _runner(
         self, load: Load, configure: Configure, function: NetworkFunction, reader: Reader
@@ -207,7 +221,7 @@ class NFProcess:
             built_in().with_user_types(configure.user_types),
             configure,
             on_error=load.on_error,
-            tell=self._channel.send,
+            tell=self._tell,
             log=log,
             utc=load.utc,
             hint=self._hint,
@@ -230,10 +244,17 @@ class NFProcess:
                     self._channel.send(Met())
                 case WorkerGone():
                     reader.read_to_the_end(message.gone)
+                case Derive():
+                    reader.derive(message.derives)
+                    self._channel.send(Met())
                 case Stop():
+                    self._let_go()
                     runner.finish()
                 case _:
                     raise ChannelError(f"expected Stop, got {type(message).__name__}")
+
+    def _let_go(self) -> None:
+        """It is to finish, though the input is not over."""
 
     def _run_async(self, runner: AnyRunner, reader: Reader) -> None:
         """As `_run`, on an event loop that watches the channel."""
@@ -252,6 +273,7 @@ class NFProcess:
                 messages.append(error)
                 return
             if isinstance(received[0], Stop):  # whatever a handler awaits
+                self._let_go()
                 runner.stop()
             else:
                 messages.append(received)
@@ -275,16 +297,19 @@ class NFProcess:
 
         run_on_uvloop(work())
 
-    def _report(self, runner: AnyRunner) -> None:
+    def _report(self, runner: AnyRunner, reader: Reader) -> None:
         records = runner.records
-        self._channel.send(
-            Finished(
-                summary=as_plain(runner.summary),
-                records=records.written if records else 0,
-                records_lost=records.lost if records else 0,
-                log_file=str(records.path) if records and records.is_made else "",
-            )
+        last = Finished(
+            summary=as_plain(runner.summary),
+            records=records.written if records else 0,
+            records_lost=records.lost if records else 0,
+            log_file=str(records.path) if records and records.is_made else "",
         )
+        self._channel.send(last)
+        self._show(last, reader)
+
+    def _show(self, last: Finished, reader: Reader) -> None:
+        """To whoever looks on."""
 
 
 @contextlib.contextmanager
@@ -300,11 +325,15 @@ def closing(fds: list[int]) -> Iterator[None]:
 def main() -> int:
     """Runs the NF; the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
-    lib.mb_die_with_parent(os.getppid())
+    parent = os.getppid()
+    lib.mb_die_with_parent(parent)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     with Channel.from_descriptor(int(sys.argv[1])) as channel:
-        return NFProcess(channel).run()
+        try:
+            return NFProcess(channel, parent).run()
+        except ChannelClosed:
+            return 0  # nobody is there to be told
 
 
 if __name__ == "__main__":

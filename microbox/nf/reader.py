@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbox._core import ffi, lib
 from microbox.channel.geometry import geometry_of
-from microbox.channel.messages import Bit, Configure, Map, Neighbour
+from microbox.channel.messages import Bit, Configure, Map, Neighbour, WorkerDerivedType
 from microbox.nf.derivations import Derivations, set_of
 from microbox.nf.errors import UsageError
 from microbox.nf.verdict import Verdict
@@ -89,8 +89,6 @@ class Reader:
             raise BusError(f"the NF's area cannot be made: {os.strerror(-error[0])}")
         self._skips = configure.skips
         self._derivations: Derivations | None = None
-        if configure.derives:
-            self._derivations = Derivations(configure.derives, self._reader)
         self.log_slots = configure.shape.log_slots
         self.deliveries = ffi.new("struct mb_delivery[]", CAPACITY)
         self.counters = lib.mb_reader_counters(self._reader)
@@ -100,6 +98,8 @@ class Reader:
         self._shared_pool: Any = None
         self._broken = ffi.new("uint32_t *")
         self._names = [*configure.names, *["?"] * lib.MB_NFS_MAX]
+        if configure.derives:
+            self.derive(configure.derives)
 
     @staticmethod
     def _describe_bits(config: Any, bits: list[Bit]) -> None:
@@ -147,7 +147,15 @@ class Reader:
         # Unmapped when nothing refers to its bytes any more.
         self.pool = ffi.gc(pool.bytes, lambda _: lib.mb_frame_pool_unmap(pool))
         self.pool_size = int(pool.size)
-        if self._derivations is not None:
+        self._show_pool()
+
+    def derive(self, types: Sequence[WorkerDerivedType]) -> None:
+        """All that is derived, from now on, from what the NF publishes."""
+        self._derivations = Derivations(types, self._reader)
+        self._show_pool()
+
+    def _show_pool(self) -> None:
+        if self._derivations is not None and self.pool_size:
             self._derivations.use_pool(self.pool, self.pool_size)
 
     def _mapped_pool(self, parts: tuple[tuple[int, int], ...]) -> Any:

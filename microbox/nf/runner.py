@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from microbox.nf.batch import Batch
 
 PROBLEMS_TOLD = 5  # of one handler, with a traceback; all are counted
+DEBUGGER = "bdb"  # the module that Python's debuggers build on
 END_OF_INPUT = "system.end_of_input"
 NO_EVENT: Any = None
 
@@ -55,6 +56,9 @@ class Runner:
 
     is_async = False
     """Whether it runs on an event loop."""
+
+    in_terminal = False
+    """Whether a person may look at it with a debugger, which holds on to what it has shown."""
 
     def __init__(  # noqa: PLR0913 (all that an NF needs to run, put together once)
         self,
@@ -440,6 +444,8 @@ class Runner:
         self._calls.clear()
         words = repr(kept)
         expire(kept, name)
+        if self.in_terminal and DEBUGGER in sys.modules:
+            return
         self._failed(name, KeptError(kept_message(name, "its event")), words)
 
     def _note_end_of_input(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from microbox.chain.promotion import PromotionError
 from microbox.runtime.changes import Changes, Member
 from microbox.runtime.control import Change, ControlError
-from microbox.runtime.lane import RunningNF
+from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer
 from microbox.runtime.pause import ChangeError
@@ -36,12 +36,15 @@ class ByHand:
     async def detach(self, name: str) -> dict[str, Any]:
         """The NF finishes, and the chain goes on without it."""
         found = self._named(name)
-        index = found[0][1].planned.index
-        readers = [one.name for one in self._running.plan.nfs if index in one.reads]
+        lane, nf = found[0]
+        readers = ", ".join(
+            one.planned.name for one in lane.readers_of(nf) if one not in nf.companions
+        )
         if readers:
-            raise ControlError(f"{', '.join(readers)} reads what {name} publishes")
+            raise ControlError(f"{readers} reads what {name} publishes")
+        companions = [(lane, one) for one in dispensable(lane, nf)]
         try:
-            heads = await self._changes.leave(found)
+            heads = await self._changes.leave([*found, *companions])
         except (ChangeError, ChildError) as error:
             raise ControlError(f"{name} stays: {error}") from None
         self._observer.note(f"{name} leaves, after {at_events(heads)}")
@@ -50,6 +53,8 @@ class ByHand:
     async def reload(self, name: str) -> dict[str, Any]:
         """A new process of the NF, its file read anew, takes over from the old one at one event."""
         found = self._named(name)
+        if found[0][1].is_guest:
+            raise ControlError(f"{name} was attached: end it, and attach it anew")
         try:
             renewed = await self._started_again(found)
         except ChildFailed as error:
@@ -116,6 +121,16 @@ def at_events(heads: Sequence[int]) -> str:
     """Where in the logs of all lanes, for people."""
     numbers = ", ".join(f"{head:,}" for head in heads)
     return f"event {numbers}" if len(heads) == 1 else f"events {numbers} of the workers"
+
+
+def dispensable(lane: Lane, guest: RunningNF) -> list[RunningNF]:
+    """Those that came with the guest and that nobody else reads."""
+    party = [guest, *guest.companions]
+    return [
+        one
+        for one in guest.companions
+        if one.child.is_alive and all(reader in party for reader in lane.readers_of(one))
+    ]
 
 
 def _in_full(error: ChildFailed) -> str:

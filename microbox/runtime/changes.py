@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
@@ -13,7 +13,9 @@ from microbox.chain.promotion import promoted
 from microbox.channel.messages import (
     Attach,
     Begin,
+    Derive,
     Detach,
+    Message,
     Met,
     Neighbour,
     Promote,
@@ -22,7 +24,7 @@ from microbox.channel.messages import (
 )
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.neighbours import neighbours
-from microbox.runtime.pause import all_paused, paused
+from microbox.runtime.pause import ChangeError, all_paused, paused
 from microbox.runtime.running import Running
 from microbox.runtime.supervisor import ChildError, ChildHangs
 
@@ -64,22 +66,57 @@ class Changes:
         return head
 
     async def leave(self, members: Sequence[Member]) -> list[int]:
-        """The NF leaves; it is told to finish when the chain goes on. Returns the heads of the
-        logs there. Raises ChangeError, ChildError."""
-        running = self._running
+        """NFs leave, those of a lane together; they are told to finish when the chain goes on.
+        Returns the heads of the logs there. Raises ChangeError, ChildError."""
+        leaving = [nf for _, nf in members]
         async with self._lock, self._all_paused(members) as heads:
             for lane, nf in members:
                 await self._let_leave(lane, nf)
-                await lane.worker.send(_subscriptions(running.plan, _without(nf, lane)))
+            for lane in _lanes_of(members):
+                rest = [one for one in lane.nfs if one not in leaving]
+                await lane.worker.send(_subscriptions(self._running.plan, rest))
+        self._are_left(members)
+        for nf in leaving:
+            with contextlib.suppress(ChildError):  # whoever follows it says how it went
+                await nf.child.send(Stop())
+        return heads
+
+    async def forget(self, lane: Lane, nf: RunningNF) -> None:
+        """One that is dead has no place any more, unless somebody reads what it published."""
+        async with self._lock:
+            if nf in lane.nfs and not lane.readers_of(nf):
+                self._are_left([(lane, nf)])
+
+    def _are_left(self, members: Sequence[Member]) -> None:
         for lane, nf in members:
             lane.nfs = _without(nf, lane)
             lane.left.append(nf)
-        index = members[0][1].planned.index
-        remaining = [one for one in running.plan.nfs if one.index != index]
+        gone = {nf.planned.index for _, nf in members}
+        running = self._running
+        remaining = [one for one in running.plan.nfs if one.index not in gone]
         running.plan = replace(running.plan, nfs=remaining)
-        for _, nf in members:
-            await nf.child.send(Stop())
-        return heads
+
+    async def join(self, lane: Lane, plan: Plan, newcomers: Sequence[RunningNF]) -> int:
+        """NFs that are new come in, as `plan` has them. Returns the head of the log there. Raises
+        ChangeError, ChildError: all is as it was."""
+        patience = self._running.options.patience.pause
+        async with self._lock, paused(lane, patience) as head:
+            nfs = _in_order([*lane.nfs, *newcomers])
+            plan = _plan_of(plan, nfs, newcomers)
+            for newcomer in newcomers:
+                newcomer.lives.joined = head
+                await self._introduce(plan, newcomer, nfs, newcomers)
+            await self._let_derive(lane, plan)
+            for newcomer in newcomers:
+                await self._attach(lane, newcomer)
+            await lane.worker.send(_subscriptions(plan, nfs))
+        lane.nfs = nfs
+        self._running.plan = plan
+        for newcomer in newcomers:
+            self._follow(lane, newcomer)
+            with contextlib.suppress(ChildError):  # whoever follows it says how it went
+                await newcomer.child.send(Begin(at=head))
+        return head
 
     async def hand_over(
         self, members: Sequence[Member], newcomers: Sequence[RunningNF]
@@ -164,27 +201,47 @@ class Changes:
         )
 
     def _all_paused(self, members: Sequence[Member]) -> AbstractAsyncContextManager[list[int]]:
-        return all_paused((lane for lane, _ in members), self._running.options.patience.pause)
+        return all_paused(_lanes_of(members), self._running.options.patience.pause)
 
     async def _let_leave(self, lane: Lane, nf: RunningNF) -> None:
         nf.leaves = True
         await lane.worker.send(Detach(nf.planned.index, 0, in_order=True))
 
-    async def _introduce(self, plan: Plan, newcomer: RunningNF, nfs: Sequence[RunningNF]) -> None:
-        """It first: if that fails, nobody else knows of it."""
+    async def _introduce(
+        self,
+        plan: Plan,
+        newcomer: RunningNF,
+        nfs: Sequence[RunningNF],
+        newcomers: Collection[RunningNF] = (),
+    ) -> None:
+        """It first: if that fails, nobody else knows of it. `newcomers`, who come with it, are
+        introduced themselves."""
         areas = {one.planned.index: one.area for one in nfs}
         known = [each for each in neighbours(plan, newcomer.planned) if each.index in areas]
         for each in known:
             await newcomer.child.send(each, [areas[each.index]])
         for _ in known:
             await newcomer.child.expect(Met, self._running.options.patience.meet, MAPPING)
-        others = [one for one in nfs if one is not newcomer and one.child.is_alive]
+        new = {newcomer, *newcomers}
+        others = [one for one in nfs if one not in new and one.child.is_alive]
         await self._meet_by(others, plan, newcomer)
 
+    async def _let_derive(self, lane: Lane, plan: Plan) -> None:
+        """Publishers derive from now on what somebody new reads."""
+        planned = {one.index: one for one in plan.nfs}
+        for nf in lane.nfs:
+            renewed = planned[nf.planned.index]
+            if nf.child.is_alive and renewed.derives != nf.planned.derives:
+                await self._tell(nf, Derive(renewed.derives), [])
+                nf.planned = renewed
+
     async def _meet(self, nf: RunningNF, newcomer: Neighbour, area: int) -> None:
+        await self._tell(nf, newcomer, [area])
+
+    async def _tell(self, nf: RunningNF, message: Message, fds: Sequence[int]) -> None:
         """One that does not answer, though it has nothing else to do, is ended."""
         try:
-            await nf.child.send(newcomer, [area])
+            await nf.child.send(message, fds)
             await nf.answers.expect(Met, self._running.options.patience.meet, MAPPING)
         except ChildHangs:
             nf.complaint = "did not answer when the chain changed and was killed"
@@ -203,6 +260,22 @@ class Changes:
             catches_up=planned.supervision.catches_up,
         )
         await lane.worker.send(message, [newcomer.area])
+
+
+def _lanes_of(members: Sequence[Member]) -> list[Lane]:
+    return list(dict.fromkeys(lane for lane, _ in members))
+
+
+def _plan_of(plan: Plan, nfs: Sequence[RunningNF], newcomers: Sequence[RunningNF]) -> Plan:
+    """The plan without those that have left since it was made. Raises ChangeError where somebody
+    new reads one of them."""
+    there = {nf.planned.index for nf in nfs}
+    for newcomer in newcomers:
+        for index in newcomer.planned.reads:
+            gone = next((nf for nf in plan.nfs if nf.index == index and index not in there), None)
+            if gone:
+                raise ChangeError(f"{gone.name}, which it reads, has left meanwhile")
+    return replace(plan, nfs=[nf for nf in plan.nfs if nf.index in there])
 
 
 def _without(nf: RunningNF, lane: Lane) -> list[RunningNF]:

@@ -35,6 +35,7 @@ FRAME_LIMIT = 1 << 20
 
 ANSWER_TIMEOUT = 2000  # milliseconds
 SUFFIX = ".socket"
+ATTACH_SUFFIX = ".attach"
 
 CHANGE_TIMEOUT = 120_000  # milliseconds: an NF may take a minute to start
 
@@ -82,6 +83,11 @@ def run_name(chain_file: str, process: int) -> str:
     return f"{Path(chain_file).stem[:40]}.{process}"
 
 
+def attach_path(control: Path) -> Path:
+    """Where NFs in terminals ask the run behind this control socket for a place in it."""
+    return control.with_name(f"{control.name.removesuffix(SUFFIX)}{ATTACH_SUFFIX}")
+
+
 def running() -> dict[str, Path]:
     """Sockets of runs by name. Those that killed controllers left behind are removed."""
     found = {}
@@ -89,8 +95,9 @@ def running() -> dict[str, Path]:
         if _somebody_listens(path):
             found[path.name.removesuffix(SUFFIX)] = path
             continue
-        with contextlib.suppress(OSError):
-            path.unlink()
+        for left in (path, attach_path(path)):
+            with contextlib.suppress(OSError):
+                left.unlink()
     return found
 
 

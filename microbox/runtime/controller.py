@@ -14,6 +14,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 from microbox.chain.model import Chain
@@ -25,6 +26,7 @@ from microbox.channel.messages import (
     Done,
     Failed,
     Finished,
+    Leave,
     Message,
     Met,
     Paused,
@@ -33,12 +35,14 @@ from microbox.channel.messages import (
     Stop,
     WorkerGone,
 )
+from microbox.runtime.attach_socket import AttachSocket
 from microbox.runtime.by_hand import ByHand
 from microbox.runtime.capture import left_in_output
 from microbox.runtime.changes import Changes
 from microbox.runtime.confinement import warnings_about
-from microbox.runtime.control import ControlError, ControlServer, run_name
+from microbox.runtime.control import ControlError, ControlServer, attach_path, run_name
 from microbox.runtime.errors import FAILED, SIGNALLED, InputError, Interrupted
+from microbox.runtime.guests import Guests
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.launch import Launcher
 from microbox.runtime.machine import available_memory, processors, warnings_about_workers
@@ -115,6 +119,13 @@ class Controller:
                         self._running, self._launcher, policy, self._observer.note
                     )
                 self._by_hand = ByHand(self._running, self._starter, self._changes, self._observer)
+                self._guests = Guests(
+                    self._running,
+                    self._starter,
+                    self._changes,
+                    self._by_hand,
+                    self._observer,
+                )
                 async with self._control():
                     await self._follow(self._running)
                 await self._merge_output(self._running)
@@ -164,11 +175,27 @@ class Controller:
             return
         serving = asyncio.create_task(server.serve())
         try:
-            yield
+            async with self._attaching(attach_path(server.path)):
+                yield
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
             server.close()
+
+    @contextlib.asynccontextmanager
+    async def _attaching(self, path: Path) -> AsyncIterator[None]:
+        """Takes in NFs from terminals, where a socket can be had for it."""
+        try:
+            attaching = AttachSocket(path, self._guests.welcome)
+        except ControlError as error:
+            self._observer.note(f"warning: nothing can be attached: {error}")
+            yield
+            return
+        try:
+            yield
+        finally:
+            await attaching.close()
+            await self._guests.stop()
 
     def status(self) -> dict[str, Any]:
         """What `microbox ps` shows."""
@@ -413,6 +440,8 @@ class Controller:
             self._tell_who_is_gone(lane)
         if nf.finished:
             self._note_exit(nf, nf.exit)
+            if nf.is_guest:
+                await self._guests.settle(lane, nf)
             return
         self._nf_is_gone(lane, nf, nf.exit.status)
 
@@ -423,6 +452,8 @@ class Controller:
             match message:
                 case Met():
                     nf.answers.put(message)
+                case Leave() if nf.is_guest:
+                    self._guests.let_leave(nf)
                 case Finished():
                     nf.finished = message
                     return
@@ -434,13 +465,17 @@ class Controller:
 
     def _note_exit(self, nf: RunningNF, how: Exit) -> None:
         """It has said all that matters; but threads that it left may have to be killed."""
-        if how.status and not self._ending.is_abrupt:
+        if how.status and how.is_known and not self._ending.is_abrupt:
             self._observer.note(f"warning: {nf.name} finished, but then its process {how}")
 
     def _nf_is_gone(self, lane: Lane, nf: RunningNF, status: int) -> None:
         if lane.worker.is_alive and not nf.leaves:
             self._tell(lane.worker, Detach(nf.planned.index, status))
         if self._ending.is_abrupt:
+            return
+        if nf.is_guest:
+            self._observer.note(f"warning: {nf.name}, which was attached, {nf.outcome}")
+            self._guests.is_gone(lane, nf)
             return
         if nf.failure is None and self._may_come_back(lane, nf) and self._restarts.begin(lane, nf):
             return
@@ -466,8 +501,9 @@ class Controller:
         running = self._running
         if running is None or problem.severity != "error":
             return
+        guests = {nf.planned.name for nf in running.nfs if nf.is_guest}
         stops = any(nf.name == name and nf.on_error == "stop" for nf in running.plan.nfs)
-        if stops and not self._ending.is_stopping:
+        if stops and name not in guests and not self._ending.is_stopping:
             self._observer.note(f"the chain stops, since {name} raised (on_error: stop)")
             where = f" in {problem.handler}()" if problem.handler else ""
             self.stop("failed", f"{name} raised{where}: {problem.error}", FAILED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
 from dataclasses import dataclass, field
 
@@ -41,6 +43,9 @@ class RunningNF:
     complaint: str = ""  # why the controller ended it
     leaves: bool = False  # it was told to finish while the chain goes on
     is_replaced: bool = False  # and another process took its place
+    is_guest: bool = False  # it came while packets flowed, and is none of the chain file's
+    is_settled: bool = False  # of what was its own only the counters are left
+    companions: list[RunningNF] = field(default_factory=list)  # that a guest brought, being needed
     lives: Lives = field(default_factory=Lives)
 
     @property
@@ -73,10 +78,10 @@ class RunningNF:
 
     def counters(self) -> NFCounters:
         """What it has counted in all its lives."""
-        counters = self.pages.counters()
-        for before in self.lives.counters:
-            counters = before + counters
-        return counters
+        lives = self.lives.counters
+        if not self.is_settled:
+            lives = [*lives, self.pages.counters()]
+        return functools.reduce(operator.add, lives)
 
     @property
     def progress(self) -> tuple[int, int, int]:
@@ -84,10 +89,17 @@ class RunningNF:
         value = self.pages.value
         return (self.pages.cursor, value("handled"), value("published"))
 
+    def settle(self) -> None:
+        """Keeps what it has counted, and nothing else: it has left, and its process is gone."""
+        self.lives.counters.append(self.pages.counters())
+        self.close()
+
     def close(self) -> None:
         """Unmaps its pages, when its process is gone and all is read."""
-        self.pages.close()
-        os.close(self.area)
+        if not self.is_settled:
+            self.pages.close()
+            os.close(self.area)
+        self.is_settled = True
 
 
 @dataclass(eq=False, slots=True)
@@ -118,6 +130,10 @@ class Lane:
     def all_nfs(self) -> list[RunningNF]:
         """Those that left included, at the end."""
         return [*self.nfs, *self.left]
+
+    def readers_of(self, nf: RunningNF) -> list[RunningNF]:
+        """Those that read what it publishes."""
+        return [one for one in self.nfs if nf.planned.index in one.planned.reads]
 
     def close(self) -> None:
         """Unmaps what the lane's processes shared, when they are gone."""

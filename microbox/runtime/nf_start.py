@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from microbox.chain.model import Chain, ChainNF
 from microbox.chain.plan import Plan, PlannedNF
+from microbox.channel.async_channel import AsyncChannel
 from microbox.channel.messages import (
     Area,
     Begin,
@@ -23,10 +25,10 @@ from microbox.runtime.answers import Answers
 from microbox.runtime.counters import AreaError, NFPages
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.log_parts import log_name, writes_part
-from microbox.runtime.partition import Partition
+from microbox.runtime.partition import WHOLE, Partition
 from microbox.runtime.record_files import RecordFiles
 from microbox.runtime.running import Running, RunOptions
-from microbox.runtime.supervisor import Child, ChildError, OnLine, OnProblem
+from microbox.runtime.supervisor import Child, ChildError, OnLine, OnProblem, Process
 
 NF_MODULE = "microbox.nf.process"
 
@@ -60,6 +62,18 @@ class NFStarter:
         self.children.append(child)
         return child
 
+    def take_in(self, name: str, process: Process, channel: AsyncChannel, pidfd: int) -> Child:
+        """A process that came by itself."""
+        child = Child(name, process, channel, pidfd, self._on_problem)
+        child.watch_exit()
+        self.children.append(child)
+        return child
+
+    async def dismiss(self, child: Child) -> None:
+        """Ends a process that is not needed."""
+        await child.close()
+        self.children.remove(child)
+
     async def load(self, chain: Chain, nf: ChainNF, partition: Partition) -> tuple[Child, Manifest]:
         """A process that has loaded the NF's file, and what the NF is."""
         child = await self.start(partition.name_of(nf.name), NF_MODULE, nf.name)
@@ -74,9 +88,7 @@ class NFStarter:
         child, manifest = await self.load(running.chain, chain_nf, partition)
         try:
             check_is_same(child, manifest, nf.planned)
-            area = await self.configure(running.plan, nf.planned, child)
-            await self.begin(child, lane.areas, lane.shared, waits=True)
-            return running_nf(nf.planned, child, area, self.confined[name])
+            return await self.make_ready(lane, running.plan, nf.planned, child)
         except BaseException:
             child.kill()
             raise
@@ -85,10 +97,27 @@ class NFStarter:
         """Cuts off the line that the NF's process was killed in, where it was."""
         self._record_files.cut(log_name(nf, partition))
 
+    async def make_ready(self, lane: Lane, plan: Plan, nf: PlannedNF, child: Child) -> RunningNF:
+        """An NF that waits for its place in a chain that runs. Raises ChildError."""
+        area = await self.configure(plan, nf, child)
+        ready = running_nf(nf, child, area, self.confined[nf.name])
+        try:
+            await self.begin(child, lane.areas, lane.shared, waits=True)
+        except BaseException:
+            ready.close()
+            raise
+        return ready
+
     async def describe(
-        self, child: Child, chain: Chain, nf: ChainNF, partition: Partition
+        self,
+        child: Child,
+        chain: Chain,
+        nf: ChainNF,
+        partition: Partition = WHOLE,
+        base: Path | None = None,
     ) -> Manifest:
-        """Lets a process load the NF's file."""
+        """Lets a process load the NF's file. `base`: what relative paths among its parameters count
+        from, where that is not the chain's folder."""
         file = log_name(nf, partition)
         with self._record_files.opened(nf.name, file) as descriptors:
             load = Load(
@@ -100,7 +129,7 @@ class NFStarter:
                 log_name=file,
                 writes_part=writes_part(nf, partition),
                 utc=chain.utc,
-                base=str(chain.base),
+                base=str(base or chain.base),
                 sandbox=nf.sandbox,
                 has_record_file=bool(descriptors),
             )
@@ -151,7 +180,8 @@ class NFStarter:
 
 
 def running_nf(nf: PlannedNF, child: Child, area: int, confined: Confined) -> RunningNF:
-    """An NF that is ready. Takes `area`. Raises ChildError where that is not what it should be."""
+    """An NF that has made its area. Takes `area`. Raises ChildError where that is not what it
+    should be."""
     try:
         pages = NFPages(os.dup(area), nf.shape)
     except AreaError as error:

@@ -9,6 +9,7 @@ from microbox.channel.messages import Pause, Paused, Resume, Resumed
 from microbox.runtime.lane import Lane
 from microbox.runtime.supervisor import ChildError, ChildHangs
 
+INPUT_IS_OVER = "the input is over"
 ANSWER_PATIENCE = 10.0  # seconds; the worker looks for messages each 20 ms
 
 
@@ -36,6 +37,8 @@ async def paused(lane: Lane, patience: float) -> AsyncIterator[int]:
             f"the chain does not come to rest within {patience:g} s: an NF is that far behind"
         ) from None
     except ChildError as error:
+        if lane.done is not None:
+            raise InputOverError(INPUT_IS_OVER) from None
         raise ChangeError(f"the {error}") from None
     try:
         yield head
@@ -56,7 +59,7 @@ async def _pause(lane: Lane, patience: float) -> int:
     await lane.worker.send(Pause())
     answer = await lane.answers.expect(Paused, patience, "NFs read what there is")
     if answer.is_over:
-        raise InputOverError("the input is over")
+        raise InputOverError(INPUT_IS_OVER)
     return answer.head
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from microbox.channel.async_channel import AsyncChannel
 from microbox.channel.channel import ChannelClosed, ChannelError, pair
@@ -26,6 +26,9 @@ CHILD_ENVIRONMENT = {
     "PYTHONFAULTHANDLER": "1",  # a crash says where
     "PYTHONIOENCODING": "utf-8:backslashreplace",  # what is read here, in any locale
 }
+
+UNKNOWN = 256
+"""Status of a process that is no child of this one, and is gone: more than any has."""
 
 EXIT_PATIENCE = 5.0
 """Seconds from the end of a child's channel to its exit."""
@@ -42,9 +45,12 @@ class Exit:
     """How a process ended: its status, or the negative number of a signal."""
 
     status: int
+    is_known: bool = True  # False: it is nobody of ours, so only that it is gone was seen
 
     def __str__(self) -> str:
         """In words that follow the process's name."""
+        if not self.is_known:
+            return "is gone"
         if self.status >= 0:
             return f"exited with status {self.status}"
         if self.status == -signal.SIGBUS:
@@ -89,12 +95,27 @@ class ChildBreaksProtocol(ChildError):
     """It said what no such child says."""
 
 
+class Process(Protocol):
+    """One that `start` started (asyncio.subprocess.Process), or one that came by itself."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it lives."""
+
+    async def wait(self) -> int:
+        """Until it is gone."""
+
+
 @dataclass(eq=False, slots=True)
 class Child:
     """One process. `start` makes it; `close` ends it whatever it does."""
 
     name: str
-    process: asyncio.subprocess.Process
+    process: Process
     channel: AsyncChannel
     pidfd: int
     on_problem: OnProblem
@@ -115,8 +136,12 @@ class Child:
             for stream, which in ((process.stdout, "stdout"), (process.stderr, "stderr"))
             if stream is not None
         ]
-        child.watch = asyncio.create_task(child.stop_receiving_at_exit())
+        child.watch_exit()
         return child
+
+    def watch_exit(self) -> None:
+        """From now on its exit ends its channel."""
+        self.watch = asyncio.create_task(self.stop_receiving_at_exit())
 
     async def stop_receiving_at_exit(self) -> None:
         """Makes a waiting `receive` return even where a grandchild holds the channel open."""
@@ -175,7 +200,7 @@ class Child:
             self.kill()
             await self.process.wait()
         status = self.process.returncode
-        return Exit(0 if status is None else status)
+        return Exit(0 if status is None else status, is_known=status != UNKNOWN)
 
     @property
     def is_alive(self) -> bool:

@@ -13,6 +13,8 @@ from microbox.channel.messages import (
     Done,
     Failed,
     Finished,
+    Join,
+    Leave,
     Manifest,
     Message,
     Met,
@@ -34,6 +36,8 @@ FROM_CHILDREN = (
     Failed,
     Problem,
     Finished,
+    Join,
+    Leave,
     Paused,
     Met,
     Resumed,
@@ -54,14 +58,14 @@ def _checker(message_type: type) -> TypeAdapter[Any]:
 _CHECKERS: dict[type, TypeAdapter[Any]] = {
     message_type: _checker(message_type) for message_type in FROM_CHILDREN
 }
-_SUMMARY: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
+_PLAIN: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 
 
 def from_child(wire: object) -> Message:
     """The message that a child sent, each field of its declared type.
 
     Raises WireError: unknown kind, one that only the controller sends, a field that is unknown,
-    missing or of another type, a summary that JSON cannot say.
+    missing or of another type, a summary or parameters that JSON cannot say.
     """
     message_type, fields = split_kind(wire)
     checker = _CHECKERS.get(message_type)
@@ -70,7 +74,9 @@ def from_child(wire: object) -> Message:
     name = message_type.__name__
     message = cast(Message, _checked(checker, {"message": fields}, name).message)
     if isinstance(message, Finished):
-        _checked(_SUMMARY, message.summary, f"{name}.summary")
+        _checked(_PLAIN, message.summary, f"{name}.summary")
+    if isinstance(message, Join):
+        _checked(_PLAIN, message.parameters, f"{name}.parameters")
     return message
 
 

@@ -4,7 +4,7 @@ processes of all NFs, after delays that grow, until it is given up."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 
 from microbox.chain.errors import ChainErrors
@@ -63,7 +63,8 @@ class WorkerRestarts:
 
     async def _replaced(self, lost: Lane) -> Lane:
         running = self._running
-        plan = _as_it_is_now(running.plan)
+        guests = {nf.planned.name for nf in lost.nfs if nf.is_guest}
+        plan = _as_it_is_now(running.plan, without=guests)
         lane = await self._launcher.replace(plan, lost)
         running.plan = plan
         running.past.append(lost)
@@ -72,8 +73,10 @@ class WorkerRestarts:
         return lane
 
 
-def _as_it_is_now(plan: Plan) -> Plan:
-    """The plan of the NFs that have not left. Raises ChainErrors."""
-    manifests = {nf.name: nf.manifest for nf in plan.nfs}
+def _as_it_is_now(plan: Plan, without: Collection[str]) -> Plan:
+    """The plan of the NFs that have not left, and can be started anew. Raises ChainErrors."""
+    manifests = {nf.name: nf.manifest for nf in plan.nfs if nf.name not in without}
     nfs = tuple(nf for nf in plan.chain.nfs if nf.name in manifests)
-    return make_plan(replace(plan.chain, nfs=nfs), [manifests[nf.name] for nf in nfs], built_in())
+    chain = replace(plan.chain, nfs=nfs)
+    described = [manifests[nf.name] for nf in nfs]
+    return make_plan(chain, described, built_in(), known=plan.user_types)

@@ -1,0 +1,144 @@
+"""`microbox attach` in a real terminal: print, a debugger, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MICROBOX, Workbench
+
+WATCH = """
+class Watch(NetworkFunction):
+    seen = 0
+    @on("packet")
+    def see(self, event):
+        self.seen += 1
+        if self.seen == 1:
+            print("first packet", file=sys.stderr)
+        ACT
+    def finish(self):
+        return {"seen": self.seen}
+"""
+
+
+class Terminal:
+    """A terminal with one process in its foreground."""
+
+    def __init__(self, bench: Workbench, *arguments: object) -> None:
+        self._ours, theirs = os.openpty()
+        self._text = ""
+        self.process = subprocess.Popen(
+            [str(MICROBOX), *map(str, arguments)],
+            cwd=bench.folder,
+            env={**bench.environment(), "TERM": "dumb"},
+            preexec_fn=lambda: os.login_tty(theirs),  # noqa: PLW1509 (no other thread runs)
+        )
+        os.close(theirs)
+
+    def wait_for(self, words: str, seconds: float = 30) -> str:
+        """What it has shown, up to these words."""
+        deadline = time.monotonic() + seconds
+        while words not in self._text:
+            left = deadline - time.monotonic()
+            assert left > 0, f"it does not show '{words}', but: {self._text}"
+            if select.select([self._ours], [], [], left)[0]:
+                self._text += self._read()
+        shown, _, self._text = self._text.partition(words)
+        return shown
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._ours, 65536).decode()
+        except OSError as error:  # nobody has it open any more
+            raise AssertionError(f"it ended, having shown: {self._text}") from error
+
+    def type(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+
+Attach = Callable[[str], Terminal]
+"""Of an NF that does this with each packet."""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, demo: Path) -> Iterator[Workbench]:
+    bench = Workbench(tmp_path_factory.mktemp("attach"))
+    run = bench.start("run", bench.chain("flow_log", capture=demo), "--pace", "0.1")
+    bench.until(lambda: run.poll() is not None or "packets" in bench.run("ps").stdout)
+    yield bench
+    bench.run("stop")
+    result = bench.end(run)
+    bench.clean_up()
+    assert result.returncode == 128 + signal.SIGTERM, result.stderr
+    assert "leaves, after event" in result.stderr
+
+
+@pytest.fixture
+def attach(bench: Workbench) -> Iterator[Attach]:
+    terminals = []
+
+    def attached(act: str) -> Terminal:
+        terminal = Terminal(bench, "attach", bench.nf("watch", WATCH.replace("ACT", act)))
+        terminals.append(terminal)
+        return terminal
+
+    yield attached
+    for terminal in terminals:
+        terminal.close()
+
+
+def test_what_it_prints_appears_and_ctrl_c_ends_it_in_order(attach: Attach) -> None:
+    terminal = attach("print('number', self.seen)")
+    terminal.wait_for("watch is attached, from event ")
+    terminal.wait_for("first packet\r\n")
+    terminal.wait_for("number 2\r\n")
+    terminal.type("\x03")
+    terminal.wait_for("leaves the chain (once more to end at once)")
+    terminal.wait_for("left: saw ")
+    terminal.wait_for("seen ")
+    assert terminal.process.wait(10) == 0
+
+
+def test_a_debugger_can_be_used(attach: Attach) -> None:
+    terminal = attach("if self.seen == 1: breakpoint()\n        print('number', self.seen)")
+    terminal.wait_for("(Pdb) ")
+    terminal.type("p event.packet > 0, self.seen\n")
+    terminal.wait_for("(True, 1)")
+    terminal.wait_for("(Pdb) ")
+    terminal.type("self.seen = 1000\n")
+    terminal.wait_for("(Pdb) ")
+    terminal.type("continue\n")
+    terminal.wait_for("number 1001\r\n")
+    terminal.type("\x03")
+    terminal.wait_for("seen 1,0")
+    assert terminal.process.wait(10) == 0
+
+
+def test_input_can_be_read(attach: Attach) -> None:
+    terminal = attach("self.seen == 1 and print('hello', input('name? '))")
+    terminal.wait_for("name? ")
+    terminal.type("you\n")
+    terminal.wait_for("hello you\r\n")
+    terminal.type("\x03")
+    assert terminal.process.wait(10) == 0
+
+
+def test_ctrl_c_twice_ends_it_wherever_it_is(attach: Attach) -> None:
+    terminal = attach("time.sleep(3600)")
+    terminal.wait_for("first packet")
+    terminal.type("\x03")
+    terminal.wait_for("leaves the chain (once more to end at once)")
+    terminal.type("\x03")
+    assert terminal.process.wait(10) == 128 + signal.SIGINT
