@@ -10,8 +10,12 @@ import reference
 
 project = "microbox"
 release = importlib.metadata.version("microbox")
-extensions = ["myst_parser"]
+extensions = ["myst_nb"]
 myst_heading_anchors = 3
+# The notebook is run each time: what it shows is what it gives.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
 html_theme = "furo"
 html_title = f"microbox {release}"
 # Snippets of several dialects (chains, tables, C with macros) are shown as they are.

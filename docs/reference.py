@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import python_reference
+
 from microbox.events.catalog import Catalog, EventType, built_in
 
 COUNTERS = Path(__file__).parents[1] / "microbox" / "stack" / "counters.def"
@@ -13,10 +15,11 @@ COUNTER = re.compile(r'^COUNTER\((\w+), "([^"]+)"\)', re.MULTILINE)
 
 
 def write(folder: Path) -> None:
-    """Makes events.md, reasons.md and counters.md in `folder`, where their text changed."""
+    """Makes a page each in `folder`, where its text changed."""
     folder.mkdir(exist_ok=True)
     catalog = built_in()
     pages = {"events": events(catalog), "reasons": reasons(catalog), "counters": counters()}
+    pages["python"] = python_reference.python()
     for name, lines in pages.items():
         text = "\n".join(lines) + "\n"
         path = folder / f"{name}.md"

@@ -5,7 +5,7 @@ asks for one of its fixtures.
 
     def test_telnet_is_refused(run_nf):
         result = run_nf("block_telnet.py", tcp("10.0.0.1:1234", "10.0.0.2:23"))
-        assert len(result.output) == 0
+        assert result.alerts[0].message == "telnet refused"
 
 When a test fails, its report says what each run of the test gave, and where the packets are that a
 flow was made of, as a capture.

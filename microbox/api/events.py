@@ -66,8 +66,8 @@ class Events(Iterator[Event]):
             run = opened.enter_context(source.opened([types], [self._pending.take]))
             self._steps = _steps(opened.pop_all(), run, self._pending)
 
-    def __iter__(self) -> Self:
-        return self
+    def __iter__(self) -> Iterator[Event]:
+        return self._steps
 
     def __next__(self) -> Event:
         return next(self._steps)

@@ -18,6 +18,7 @@ from microbox.api.columns import Column, Columns, objects
 from microbox.events.catalog import Catalog, EventType
 from microbox.ffi.layout import PAYLOAD_SIZE, Place, payload_layout
 from microbox.nf.batch import Batch
+from microbox.nf.errors import UsageError
 from microbox.nf.event import IPV4_MAPPED, TcpState, address_text
 
 TIME = np.dtype("datetime64[ns]")
@@ -87,8 +88,8 @@ class Extractor:
             "sequence": lambda batch: np.array(batch.sequence),
             "frame_length": lambda batch: np.array(batch.frame_length),
             "data_length": lambda batch: np.array(batch.data_length),
-            "data": lambda batch: objects([bytes(event.data) for event in batch]),
-            "frame": lambda batch: objects([bytes(event.frame) for event in batch]),
+            "data": _data,
+            "frame": _frames,
         }
         for place in payload_layout(self._of).places:
             readers.setdefault(place.field.name, _field_reader(place))
@@ -162,6 +163,30 @@ def _side_reader(index: int, name: str) -> Read:
 def _side(batch: Batch, index: int) -> NDArray[Any]:
     side: NDArray[Any] = batch._column("snapshot")["side"][:, index]
     return side
+
+
+def _data(batch: Batch) -> Column:
+    if batch._deliveries.sees_edits:
+        return objects([bytes(event.data) for event in batch])
+    begins = batch._column("frame") + batch._column("data_offset")
+    return _bytes(batch, begins, batch.data_length)
+
+
+def _frames(batch: Batch) -> Column:
+    if batch._deliveries.sees_edits:
+        return objects([bytes(event.frame) for event in batch])
+    return _bytes(batch, batch._column("frame"), batch.frame_length)
+
+
+def _bytes(batch: Batch, offsets: NDArray[Any], lengths: NDArray[Any]) -> Column:
+    """Copies of ranges of the frame pool. Raises UsageError where one is not in it."""
+    deliveries = batch._deliveries
+    ends = offsets.astype(np.uint64) + lengths
+    if len(ends) and int(ends.max()) > deliveries.pool_size:
+        raise UsageError("an event's bytes lie outside the frame pool")
+    pool = ffi.buffer(deliveries.pool, deliveries.pool_size)
+    ranges = zip(offsets.tolist(), ends.tolist(), strict=True)
+    return objects([pool[begin:end] for begin, end in ranges])
 
 
 def _times(nanoseconds: NDArray[np.uint64]) -> Column:

@@ -21,6 +21,8 @@ from microbox.nf.event import Deliveries, Event, Flow, Snapshot, event_class
 
 BLOCK = 64  # events
 PAYLOAD: int = ffi.offsetof("struct mb_entry", "payload")
+NO_CALLS: dict[int, Any] = {}
+NO_VIEWS: list[Any] = []
 DELIVERY = np.dtype(
     {
         "names": ["entry", "nf_entry", "payload", "payload_length"],
@@ -37,7 +39,7 @@ DELIVERY = np.dtype(
 class Block:
     """Copies of some deliveries of a poll, and of all that they point at."""
 
-    __slots__ = ("_entries", "_nf_entries", "_payloads", "address", "frames")
+    __slots__ = ("_entries", "_nf_entries", "_payloads", "deliveries", "frames")
 
     def __init__(self, deliveries: Deliveries, indexes: NDArray[np.uint32], stable: int) -> None:
         """`indexes` among the poll's deliveries; `stable`: where in the frame pool memory begins
@@ -51,12 +53,28 @@ class Block:
             count,
             ffi.from_buffer("struct mb_entry[]", self._entries, require_writable=True),
         )
+        if deliveries.sees_edits:
+            self._show_edits(deliveries, indexes)
         self._nf_entries = ffi.new("struct mb_nf_entry[]", int((rows["nf_entry"] != 0).sum()))
         self._payloads: list[Any] = []
         self._own(rows)
-        self.address = ffi.new("struct mb_delivery[]", count)
-        ffi.memmove(self.address, rows.tobytes(), rows.nbytes)
+        self.deliveries = ffi.new("struct mb_delivery[]", count)
+        ffi.memmove(self.deliveries, rows.tobytes(), rows.nbytes)
         self.frames = self._frames(deliveries, stable)
+
+    def _show_edits(self, deliveries: Deliveries, indexes: NDArray[np.uint32]) -> None:
+        """Lets the copies name frames as earlier NFs left them."""
+        assert deliveries.frame_of is not None
+        for entry, index in zip(self._entries, indexes.tolist(), strict=True):
+            seen = deliveries.frame_of(deliveries.array + index)
+            entry["frame"] = seen.frame
+            entry["frame_length"] = seen.frame_length
+            entry["data_offset"] = seen.data_offset
+
+    def types(self) -> list[int]:
+        """Numbers of the entries' types."""
+        numbers: list[int] = self._entries["type"].tolist()
+        return numbers
 
     def _own(self, rows: NDArray[Any]) -> None:
         """Makes the rows point at the copies."""
@@ -76,7 +94,8 @@ class Block:
             row["nf_entry"] = int(ffi.cast("uintptr_t", own))
 
     def _frames(self, deliveries: Deliveries, stable: int) -> dict[int, bytes]:
-        """Of datagrams that were put together from fragments, by their offset in the pool."""
+        """Of datagrams that were put together from fragments, and of edited packets, by their
+        offset in the pool."""
         frames = {}
         for entry in self._entries[self._entries["frame"] >= stable]:
             offset, length = int(entry["frame"]), int(entry["frame_length"])
@@ -93,10 +112,12 @@ class Keeper(Deliveries):
 
     block: Block
     stable: int
-    array: Any
+    array = property(lambda keeper: keeper.block.deliveries)
     keeps_states = False
     is_at_rest = False
+    edits = None
     rewrites = None
+    sees_edits = False  # the copies show them
     switches = None
 
     def in_pool(self, offset: int, length: int) -> memoryview:
@@ -163,32 +184,31 @@ class Copier:
         self._classes: dict[int, type[Event]] = {}
         self._keeper: type[Keeper] | None = None
 
-    def copies(self, batch: Batch) -> Iterator[Event]:
-        """The batch's events, copied one block at a time: the batch has to be valid meanwhile."""
+    def copies(self, batch: Batch) -> list[Event]:
+        """The batch's events, copied."""
         deliveries = batch._deliveries
         if self._keeper is None:
             self._keeper = keeper_class(deliveries, self._stable)
         indexes = batch.indexes(None)
+        copies: list[Event] = []
         for start in range(0, len(indexes), BLOCK):
             chosen = np.ascontiguousarray(indexes[start : start + BLOCK])
-            block = Block(deliveries, chosen, self._stable)
-            yield from self._shown(block, deliveries)
+            copies += self._shown(Block(deliveries, chosen, self._stable), deliveries)
+        return copies
 
     def _shown(self, block: Block, deliveries: Deliveries) -> Iterator[Event]:
-        assert self._keeper is not None
-        address = int(ffi.cast("uintptr_t", block.address))
-        nothing: dict[int, Any] = {}
-        for index, number in enumerate(block._entries["type"].tolist()):
-            keeper = self._keeper.__new__(self._keeper)
+        keeper_class, classes = self._keeper, self._classes
+        assert keeper_class is not None
+        address = int(ffi.cast("uintptr_t", block.deliveries))
+        for index, number in enumerate(block.types()):
+            keeper = keeper_class.__new__(keeper_class)
             keeper.block = block
-            keeper.array = block.address
-            keeper.bind(address, 0, nothing, nothing, [])
+            keeper.bind(address, 0, NO_CALLS, NO_CALLS, NO_VIEWS)
             keeper.show(index)
-            yield self._class_of(number, deliveries)(keeper)
+            shown = classes.get(number) or self._class_of(number, deliveries)
+            yield shown(keeper)
 
     def _class_of(self, number: int, deliveries: Deliveries) -> type[Event]:
-        found = self._classes.get(number)
-        if found is None:
-            found = kept_class(event_class(deliveries.catalog.by_number(number)))
-            self._classes[number] = found
-        return found
+        made = kept_class(event_class(deliveries.catalog.by_number(number)))
+        self._classes[number] = made
+        return made

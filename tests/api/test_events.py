@@ -94,6 +94,27 @@ def test_bytes_of_a_datagram_put_together_are_kept(capture: MakeCapture) -> None
     assert [bytes(one.data) for one in events] == wholes
 
 
+class Shouts(NetworkFunction):
+    """Edits what is said."""
+
+    edits = "payload"
+
+    @on("packet.ip.udp")
+    def shout(self, event: Event) -> None:
+        """In capital letters."""
+        event.edit(payload=bytes(event.data).upper())
+
+
+def test_edits_of_nfs_in_front_are_seen(capture: MakeCapture) -> None:
+    path = capture([udp(b"%03d hello" % number) for number in range(900)])
+    events = list(microbox.events(path, "packet", nfs=[Shouts]))
+    assert [bytes(one.data) for one in events] == [b"%03d HELLO" % number for number in range(900)]
+    assert all(bytes(one.frame).endswith(bytes(one.data)) for one in events)
+    rows = microbox.read(path, "packet", nfs=[Shouts], fields=["data", "frame"])
+    assert rows.data.tolist() == [bytes(one.data) for one in events]
+    assert rows.frame.tolist() == [bytes(one.frame) for one in events]
+
+
 def test_a_break_leaves_nothing(demo: Path) -> None:
     for event in microbox.events(demo, "packet", "http.request"):
         assert event.packet == 1
