@@ -302,14 +302,14 @@ void mb_log_set_applied(struct mb_log *log, uint32_t index, uint64_t position) {
     wake_sleepers_on_applied(log, index);
 }
 
-uint32_t mb_log_awaited_editor(const struct mb_log *log) {
+uint32_t mb_log_awaited_editor(const struct mb_log *log, bool *has_passed) {
+    *has_passed = false;
     for (uint64_t rest = log->editors; rest != 0; rest &= rest - 1) {
         const uint32_t index = (uint32_t)__builtin_ctzll(rest);
         if (!is_attached(log, index) || log->applied[index] == log->head)
             continue;
-        if (mb_log_passed(log, index) > log->applied[index])
-            return NOBODY; /* it has done its part: there is no room for versions */
-        if (log->applied[index] <= log->passed_by_all)
+        *has_passed = mb_log_passed(log, index) > log->applied[index];
+        if (*has_passed || log->applied[index] <= log->passed_by_all)
             return index;
     }
     return NOBODY;

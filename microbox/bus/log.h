@@ -161,8 +161,9 @@ uint64_t mb_log_passed(const struct mb_log *log, uint32_t index);
 void mb_log_set_applied(struct mb_log *log, uint32_t index, uint64_t position);
 
 /* The editor that all wait for who have passed all that they may read; MB_NFS_MAX: there is none.
- * Ask after mb_log_learn_limit. */
-uint32_t mb_log_awaited_editor(const struct mb_log *log);
+ * `*has_passed`: it has passed entries that are not applied, so that it is not its turn. Ask after
+ * mb_log_learn_limit. */
+uint32_t mb_log_awaited_editor(const struct mb_log *log, bool *has_passed);
 
 /* True when every NF has passed the head. */
 bool mb_log_drained(const struct mb_log *log);

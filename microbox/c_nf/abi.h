@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 enum {
-    MB_NF_ABI_VERSION = 1,
+    MB_NF_ABI_VERSION = 2,
     MB_NF_PARAMETERS_MAX = 32,
     MB_NF_HANDLERS_MAX = 32,
     MB_NF_HANDLER_TYPES_MAX = 8,
@@ -45,7 +45,7 @@ struct mb_nf_abi {
  * Times, flow, type, reason and direction are in the entry (bus/layout.h). `payload` is the type's
  * struct (events/payloads.h), at least as long as the type's fields; with the fields of a declared
  * type behind those of its parent, as C lays them out. `data`: the event's bytes, such as the
- * stretch of a stream; `frame`: the packet as captured. */
+ * stretch of a stream; `frame`: the packet as captured; both as earlier NFs left them. */
 struct mb_event {
     const struct mb_entry *entry;
     const uint8_t *payload;
@@ -96,6 +96,9 @@ struct mb_nf_services {
     int (*unsubscribe)(struct mb_nf *nf, const struct mb_event *event);
     void *(*flow_state)(struct mb_nf *nf, const struct mb_event *event);
     int (*fail)(struct mb_nf *nf, const char *reason);
+    int (*edit)(struct mb_nf *nf, const struct mb_event *event, const struct mb_edit *edit);
+    int (*replace)(struct mb_nf *nf, const struct mb_event *event, uint32_t at, const void *bytes,
+                   uint32_t length);
 };
 
 /* One running NF, as it sees itself. */
@@ -146,6 +149,9 @@ struct mb_nf_type {
     struct mb_nf_field fields[16]; /* MB_NF_FIELDS_MAX */
 };
 
+/* What it changes of packets: each includes what is before it. */
+enum mb_nf_edits { MB_NF_EDITS_NOTHING, MB_NF_EDITS_HEADERS, MB_NF_EDITS_PAYLOAD };
+
 /* An NF: its shared object exports `const struct mb_nf_descriptor microbox_nf`. Arrays end at their
  * first element without a name. */
 struct mb_nf_descriptor {
@@ -159,6 +165,7 @@ struct mb_nf_descriptor {
     bool is_inline;                        /* may return MB_DROP, MB_DROP_FLOW, MB_RESET */
     bool leaves_flows; /* unsubscribes, or gives verdicts on flows that the stack is to be told of:
                           later packets of such a flow then cost it nothing */
+    enum mb_nf_edits edits; /* of single packets; packets then wait for it */
     uint32_t state_size;
     uint32_t flow_state_size;         /* bytes; 0: it keeps nothing of flows */
     uint32_t flow_states_max;         /* flows with a state at a time; 0: MB_NF_FLOW_STATES */

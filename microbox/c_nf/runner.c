@@ -103,7 +103,8 @@ static bool show(struct mb_c_nf_runner *runner, const struct mb_delivery *delive
         runner->unsound[MB_NFS_MAX]++;
         return false;
     }
-    const uint8_t *frame = runner->config.pool + entry->frame;
+    const struct mb_seen_frame seen = mb_reader_frame(runner->config.reader, delivery);
+    const uint8_t *frame = runner->config.pool + seen.frame;
     runner->delivery = delivery;
     runner->time = entry->time;
     runner->event = (struct mb_event){
@@ -111,8 +112,8 @@ static bool show(struct mb_c_nf_runner *runner, const struct mb_delivery *delive
         .payload = delivery->payload,
         .payload_length = delivery->payload_length,
         .frame = frame,
-        .frame_length = entry->frame_length,
-        .data = frame + entry->data_offset,
+        .frame_length = seen.frame_length,
+        .data = frame + seen.data_offset,
         .data_length = entry->data_length,
     };
     return true;

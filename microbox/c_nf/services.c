@@ -198,6 +198,58 @@ static void *flow_state(struct mb_nf *nf, const struct mb_event *event) {
     return flow != 0 ? mb_flow_states_get(&runner->states, flow) : NULL;
 }
 
+/* --- packets --- */
+
+static const char *why_not_edited(int error) {
+    switch (-error) {
+    case EPERM:
+        return "write .edits = MB_NF_EDITS_HEADERS, or MB_NF_EDITS_PAYLOAD to replace bytes";
+    case EINVAL:
+        return "a field that there is not, or a number out of its range";
+    case ENOENT:
+        return "this event is not about a packet";
+    case EXDEV:
+        return "this event was published with another packet than its own";
+    case E2BIG:
+        return "too many tags, or replacements, for one event";
+    case ERANGE:
+        return "these are not bytes of the event";
+    case ENOBUFS:
+        return "more bytes than there is room for with one packet";
+    default:
+        return strerror(-error);
+    }
+}
+
+static int end_edit(struct mb_c_nf_runner *runner, int error) {
+    if (error == 0)
+        return 0;
+    mb_c_nf_fail(runner, "edit: %s", why_not_edited(error));
+    return -1;
+}
+
+static bool may_edit(struct mb_c_nf_runner *runner, const struct mb_event *event) {
+    if (!is_in_hand(runner, event))
+        mb_c_nf_fail(runner, "edit: this is not the event that is being handled");
+    return is_in_hand(runner, event);
+}
+
+static int edit(struct mb_nf *nf, const struct mb_event *event, const struct mb_edit *edit) {
+    struct mb_c_nf_runner *runner = runner_of(nf);
+    if (!may_edit(runner, event))
+        return -1;
+    return end_edit(runner, mb_reader_edit(runner->config.reader, runner->delivery, edit));
+}
+
+static int replace(struct mb_nf *nf, const struct mb_event *event, uint32_t at, const void *bytes,
+                   uint32_t length) {
+    struct mb_c_nf_runner *runner = runner_of(nf);
+    if (!may_edit(runner, event))
+        return -1;
+    return end_edit(runner, mb_reader_replace(runner->config.reader, runner->delivery, at, bytes,
+                                              length, runner->config.cancelled));
+}
+
 static int fail(struct mb_nf *nf, const char *reason) {
     mb_c_nf_fail(runner_of(nf), "%.240s", reason != NULL ? reason : "it failed");
     return -1;
@@ -211,4 +263,6 @@ const struct mb_nf_services mb_c_nf_services = {
     .unsubscribe = unsubscribe,
     .flow_state = flow_state,
     .fail = fail,
+    .edit = edit,
+    .replace = replace,
 };

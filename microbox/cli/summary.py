@@ -119,6 +119,8 @@ def _gate(report: RunReport, console: Console) -> None:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in gate.packets.items())
         table.add_row(_cell(name), *map(_cell, row), _cell(reasons))
     _print_table(console, table)
+    edited = ((name, gate.edits_in_words) for name, gate in judges)
+    _show(console, *(f"{name}: {words}" for name, words in edited if words))
 
 
 def _shadows(report: RunReport, console: Console) -> None:

@@ -130,6 +130,21 @@ static inline int mb_unsubscribe(struct mb_nf *nf, const struct mb_event *event)
     return nf->services->unsubscribe(nf, event);
 }
 
+/* The event's packet goes on with these fields, checksums repaired: to later NFs and to the output.
+ * `edit->fields` says which of them count; with `tags_popped` and `tags_pushed` VLAN tags come off
+ * and on. The descriptor says `.edits`. See docs/guide/writing-an-nf.md, "Editing a packet". */
+static inline int mb_edit_packet(struct mb_nf *nf, const struct mb_event *event,
+                                 const struct mb_edit *edit) {
+    return nf->services->edit(nf, event, edit);
+}
+
+/* Likewise with other bytes in the place of as many of the event's, those from `at` on. The
+ * descriptor says `.edits = MB_NF_EDITS_PAYLOAD`. */
+static inline int mb_replace_bytes(struct mb_nf *nf, const struct mb_event *event, uint32_t at,
+                                   const void *bytes, uint32_t length) {
+    return nf->services->replace(nf, event, at, bytes, length);
+}
+
 /* The NF's own block for the event's flow: `flow_state_size` bytes, zeros at first; gone when the
  * flow has ended. NULL where the event has no flow, or flow_states_max flows have a block already
  * (which is counted, and told at the end). */

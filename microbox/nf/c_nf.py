@@ -25,6 +25,11 @@ ANNOTATIONS = {
     lib.MB_PARAMETER_TEXT: "str",
     lib.MB_PARAMETER_BOOL: "bool",
 }
+EDITS = {
+    lib.MB_NF_EDITS_NOTHING: "",
+    lib.MB_NF_EDITS_HEADERS: "headers",
+    lib.MB_NF_EDITS_PAYLOAD: "payload",
+}
 FLAGS = {"true": True, "false": False}
 
 
@@ -93,7 +98,8 @@ class _Shown:
             "__doc__": text_of(descriptor.doc),
             "__annotations__": {},
             DESCRIPTOR: descriptor,
-            "inline": bool(descriptor.is_inline),
+            "inline": bool(descriptor.is_inline or descriptor.edits),
+            "edits": EDITS.get(descriptor.edits),
             "commands": bool(descriptor.leaves_flows),
             "publishes": texts(descriptor.publishes),
             "declares": {

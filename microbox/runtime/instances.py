@@ -116,6 +116,8 @@ def _gate(gates: list[GateReport]) -> GateReport | None:
         flows_dropped=sum(one.flows_dropped for one in gates),
         flows_reset=sum(one.flows_reset for one in gates),
         passed_unjudged=sum(one.passed_unjudged for one in gates),
+        edits=sum(one.edits for one in gates),
+        edits_refused=sum(one.edits_refused for one in gates),
     )
 
 

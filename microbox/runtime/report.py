@@ -75,11 +75,26 @@ class GateReport:
     flows_dropped: int
     flows_reset: int
     passed_unjudged: int  # packets that passed since the NF was gone
+    edits: int = 0  # of single packets, applied
+    edits_refused: int = 0
 
     @property
     def dropped(self) -> int:
         """Packets that did not leave for this NF's sake."""
         return sum(self.packets.values())
+
+    @property
+    def edits_in_words(self) -> str:
+        """What became of its edits of packets; "" where it left none."""
+        words = [
+            f"{count:,} {what}"
+            for count, what in (
+                (self.edits, "packets edited"),
+                (self.edits_refused, "edits refused"),
+            )
+            if count
+        ]
+        return ", ".join(words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,6 +220,8 @@ def _gate_report(judge: dict[str, int]) -> GateReport:
         judge["flows_dropped"],
         judge["flows_reset"],
         judge["unjudged_passed"],
+        judge["edits"],
+        judge["edits_refused"],
     )
 
 

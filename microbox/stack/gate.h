@@ -136,6 +136,9 @@ bool mb_gate_accept_edits(struct mb_gate *gate, const struct mb_decoder *decoder
 void mb_gate_watch_edits(struct mb_gate *gate, uint32_t index, const struct mb_nf_area *parts,
                          const struct mb_nf_geometry *geometry);
 
+/* The last run could not apply an edit: there was no room for its version. */
+bool mb_gate_lacks_room(const struct mb_gate *gate);
+
 /* How many edits of packets NF `index` left that were not sound. */
 uint64_t mb_gate_unsound_edits(const struct mb_gate *gate, uint32_t index);
 

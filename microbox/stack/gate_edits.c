@@ -55,6 +55,10 @@ void mb_gate_watch_edits(struct mb_gate *gate, uint32_t index, const struct mb_n
     gate->editors |= UINT64_C(1) << index;
 }
 
+bool mb_gate_lacks_room(const struct mb_gate *gate) {
+    return gate->is_held_up;
+}
+
 uint64_t mb_gate_unsound_edits(const struct mb_gate *gate, uint32_t index) {
     return gate->judge[index].unsound_edits;
 }

@@ -226,16 +226,22 @@ static bool breathe(struct mb_worker *worker) {
     return handled || ended || left || worker->phase != phase || worker->pause != pause;
 }
 
-/* Where all have passed what they may read, the editor that they wait for is the slowest. */
+/* Where all have passed what they may read, the editor that they wait for is the slowest. If it has
+ * passed something since the gate looked, that is to be applied; or it was for want of room, which
+ * the slowest of all makes. */
 static void wait_for_slowest(struct mb_worker *worker, uint64_t timeout_ns) {
     struct mb_log *log = &worker->log;
-    if (log->editors != 0) {
-        mb_log_learn_limit(log);
-        const uint32_t editor = mb_log_awaited_editor(log);
-        if (editor != MB_NO_NF)
-            return mb_log_wait_for(log, editor, log->applied[editor] + 1, timeout_ns);
-    }
-    mb_log_wait_for_room(log, timeout_ns);
+    if (log->editors == 0)
+        return mb_log_wait_for_room(log, timeout_ns);
+    bool has_passed;
+    mb_log_learn_limit(log);
+    const uint32_t editor = mb_log_awaited_editor(log, &has_passed);
+    if (has_passed && !mb_gate_lacks_room(worker->gate))
+        return;
+    if (editor == MB_NO_NF || has_passed)
+        mb_log_wait_for_room(log, timeout_ns);
+    else
+        mb_log_wait_for(log, editor, log->applied[editor] + 1, timeout_ns);
 }
 
 /* Nothing moved: waits for the NF that has to. */

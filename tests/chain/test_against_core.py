@@ -53,6 +53,7 @@ def test_settings_are_the_fields_of_the_stacks_configuration() -> None:
         "assembled_bytes",
         "assembled_offset",
         "batch_bytes_max",
+        "packets_before",
     }
     assert {f"MB_OVERLAP_{name.upper()}": value for name, value in OVERLAP_POLICIES.items()} == {
         name: value

@@ -141,6 +141,29 @@ def test_an_inline_nf_drops(demo: Path) -> None:
     same(run_nf(Refuse, demo, port=80), result)
 
 
+def test_it_edits_packets_and_sees_edits_of_others(small: Any, capture: MakeCapture) -> None:
+    editor = small(
+        """
+        if (event->data_length < 5 || mb_replace_bytes(nf, event, 1, "EL", 2) != 0)
+            return MB_PASS;
+        mb_edit_packet(nf, event, &(struct mb_edit){.fields = MB_EDIT_IP_TTL, .ip_ttl = 7,
+                                                    .tags_pushed = 1, .tags = {{0x8100, 9}}});
+        return MB_PASS;
+        """,
+        '.handlers = {{.name = "see", .types = {"udp.datagram"}, .call = see}}, '
+        ".edits = MB_NF_EDITS_PAYLOAD",
+    )
+    watcher = editor.with_name("watcher.c")
+    body = "*value = 1000 * event->data[1] + event->frame_length; return MB_PASS;"
+    rest = '.handlers = {{.name = "see", .types = {"udp.datagram"}, .call = see}}'
+    watcher.write_text(PRELUDE % (body, rest))
+    result = run_nf([editor, watcher], capture([udp(b"hello")]))
+    (packet,) = result.output
+    assert packet.data[12:16] == bytes.fromhex("81000009")
+    assert (packet.data[26], packet.data[-5:]) == (7, b"hELlo")
+    assert result.summary == {"value": 1000 * ord("E") + len(packet.data)}
+
+
 def test_a_drop_of_bytes_drops_the_flow(small: Any, capture: MakeCapture) -> None:
     source = small(
         "return MB_DROP;",
@@ -348,9 +371,9 @@ def test_cc_says_which_compiler_with_its_options(
         (
             ".abi = MB_NF_ABI",
             ".abi = {7, 1, 2, 3}",
-            "it was built for version 7 of microbox_nf.h, this is version 1; build it anew",
+            "it was built for version 7 of microbox_nf.h, this is version 2; build it anew",
         ),
-        (".abi = MB_NF_ABI", ".abi = {1, 1, 2, 3}", "structs of 1, 2 and 3 bytes"),
+        (".abi = MB_NF_ABI", ".abi = {2, 1, 2, 3}", "structs of 1, 2 and 3 bytes"),
         ("microbox_nf =", "other_name =", "it exports no `const struct mb_nf_descriptor"),
         ('.name = "small"', '.name = "smäll"', "its name is no word"),
         ('{.name = "see",', "{", "it handles nothing"),

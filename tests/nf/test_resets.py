@@ -169,6 +169,8 @@ def test_the_summary_says_which_nf_reset_what(capture: MakeCapture, workbench: W
         "flows_dropped": 0,
         "flows_reset": 1,
         "passed_unjudged": 0,
+        "edits": 0,
+        "edits_refused": 0,
     }
     (output,) = [one for one in summary["balances"] if one["name"] == "output"]
     assert output["total"] == {"count": 10, "what": "packets, 2 of them RST", "is_loss": False}
