@@ -22,7 +22,7 @@ from microbox.channel.messages import (
     Stop,
     Subscribe,
 )
-from microbox.runtime.lane import Lane, RunningNF
+from microbox.runtime.lane import Lane, Promotion, RunningNF
 from microbox.runtime.neighbours import neighbours
 from microbox.runtime.pause import ChangeError, all_paused, paused
 from microbox.runtime.running import Running
@@ -175,7 +175,7 @@ class Changes:
         for nf in lane.nfs:
             nf.planned = now[nf.planned.index]
         for nf in own:
-            nf.lives.promoted = head
+            nf.lives.promoted = Promotion(head, nf.counters().values["edits"])
             await self._meet_anew(lane, plan, nf)
         await lane.worker.send(Promote([nf.planned.index for nf in own], closed))
         await lane.worker.send(_subscriptions(plan, lane.nfs))

@@ -133,6 +133,7 @@ def shadow_of_all(shadows: Sequence[ShadowReport]) -> ShadowReport | None:
         flows_reset=sum(one.flows_reset for one in shadows),
         dropped_already=sum(one.dropped_already for one in shadows),
         rewrites=sum(one.rewrites for one in shadows),
+        edits=sum(one.edits for one in shadows),
         passed_unjudged=sum(one.passed_unjudged for one in shadows),
         promoted=shadows[0].promoted,
     )

@@ -16,6 +16,14 @@ from microbox.runtime.partition import Partition
 from microbox.runtime.supervisor import Child, ChildFailed, Exit
 
 
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """How an NF left the shadow that it was in."""
+
+    event: int  # position in the log
+    edits: int  # packets that it had left edits of by then
+
+
 @dataclass(eq=False, slots=True)
 class Lives:
     """What came before the process that an NF is now."""
@@ -24,7 +32,7 @@ class Lives:
     counters: list[NFCounters] = field(default_factory=list)  # of each process before
     joined: int = 0  # position in the log at which the first one came
     missed: int = 0  # log positions at which there was none
-    promoted: int | None = None  # position at which it left the shadow that it was in
+    promoted: Promotion | None = None
 
 
 @dataclass(eq=False, slots=True)

@@ -108,6 +108,7 @@ class ShadowReport:
     flows_reset: int
     dropped_already: int  # of these packets: they did not leave without it either
     rewrites: int  # of flows
+    edits: int  # packets that it left edits of
     passed_unjudged: int  # packets since the NF was gone
     promoted: int | None  # the event at which it left the shadow; None: it did not
 
@@ -128,6 +129,8 @@ class ShadowReport:
             words += f", reset {_counted(self.flows_reset, 'flow')}"
         if self.rewrites:
             words += f", rewritten flows {self.rewrites:,} times"
+        if self.edits:
+            words += f", edited {_counted(self.edits, 'packet')}"
         if self.dropped_already:
             words += f"; {self.dropped_already:,} of these packets were dropped anyway"
         if self.passed_unjudged:

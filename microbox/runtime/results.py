@@ -229,6 +229,7 @@ def shadow_report(nf: RunningNF, counted: dict[str, int]) -> ShadowReport | None
     """`counted`: struct mb_shadow_counters of its index."""
     if not nf.was_shadow:
         return None
+    promoted = nf.lives.promoted
     return ShadowReport(
         packets=sums([_packets_dropped(counted)]),
         flows=counted["flows"],
@@ -236,8 +237,9 @@ def shadow_report(nf: RunningNF, counted: dict[str, int]) -> ShadowReport | None
         flows_reset=counted["flows_reset"],
         dropped_already=counted["dropped_already"],
         rewrites=counted["rewrites"],
+        edits=promoted.edits if promoted else nf.counters().values["edits"],
         passed_unjudged=counted["unjudged_passed"],
-        promoted=nf.lives.promoted,
+        promoted=promoted.event if promoted else None,
     )
 
 

@@ -110,6 +110,7 @@ def test_what_an_nf_in_shadow_would_have_done_is_said() -> None:
         flows_reset=1,
         dropped_already=4,
         rewrites=0,
+        edits=0,
         passed_unjudged=0,
         promoted=None,
     )

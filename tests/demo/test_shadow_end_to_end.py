@@ -1,5 +1,5 @@
-"""configs/shadow.yaml: what the stricter firewall would drop is what tshark finds, and the output has
-it all but what the real one drops."""
+"""configs/shadow.yaml: what the stricter firewall would drop is what tshark finds, and the output
+has it all but what the real one drops."""
 
 from __future__ import annotations
 

@@ -115,6 +115,30 @@ def test_what_others_drop_too_is_counted_apart(workbench: Workbench, demo: Path)
     ) in summary
 
 
+EDITS = """
+class Edits(NetworkFunction):
+    @on("packet.ip.udp")
+    def mark(self, event):
+        if event.packet % 3 == 0:
+            event.edit(ip_dscp=46)
+    @on("tcp.start")
+    def translate(self, event):
+        event.flow.rewrite(destination_port=8080)
+"""
+
+
+def test_edits_and_rewrites_are_counted_and_not_done(workbench: Workbench, demo: Path) -> None:
+    entry = {"nf": workbench.nf("edits", EDITS)}
+    real = run(workbench, demo, entry, name="real")["edits"]
+    shadow = run(workbench, demo, {**entry, "shadow": True}, name="shadow")["edits"]["shadow"]
+    assert shadow["edits"] > 0
+    assert shadow["rewrites"] > 0
+    assert (real["shadow"], real["gate"]["packets"]) == (None, {})
+    frames = [frame for _, _, frame in records(demo)]
+    assert [frame for _, _, frame in records(workbench.folder / "shadow.pcap")] == frames
+    assert [frame for _, _, frame in records(workbench.folder / "real.pcap")] != frames
+
+
 # --- promotion ---
 
 THIN_OUT = """
