@@ -204,6 +204,24 @@ def test_it_judges_from_one_event_on(workbench: Workbench, demo: Path) -> None:
     assert nf["shadow"]["promoted"] > 0
 
 
+MARKS = """
+class Marks(NetworkFunction):
+    @on("packet.ip")
+    def mark(self, event):
+        event.edit(ip_dscp=46)
+"""
+
+
+def test_it_edits_from_one_event_on(workbench: Workbench, demo: Path) -> None:
+    process = start_slowly(workbench, demo, {"nf": workbench.nf("trial", MARKS), "shadow": True})
+    ask_run(workbench, "promote", "trial")
+    nf = finish(workbench, process)
+    pairs = zip(records(demo), records(workbench.folder / "out.pcap"), strict=False)
+    is_marked = [one != other for one, other in pairs if one[2][12:14] == b"\x08\x00"]  # IPv4
+    assert is_marked == sorted(is_marked)
+    assert 0 < is_marked.index(True) <= nf["shadow"]["edits"]
+
+
 def test_flows_that_it_would_have_dropped_are_dropped_from_there_on(
     workbench: Workbench, demo: Path
 ) -> None:
