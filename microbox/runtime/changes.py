@@ -153,16 +153,28 @@ class Changes:
     async def promote(self, entry: str) -> list[int]:
         """The NF, in shadow until now, judges: all its instances, in each lane from one event on.
         Returns the heads of the logs there. Raises PromotionError; ChangeError, ChildError: it
-        stays in shadow."""
+        stays in shadow, or where the worker could not do it, is ended."""
         running = self._running
         patience = running.options.patience.pause
         async with self._lock:
             plan = promoted(running.plan, entry)
-            async with all_paused(running.lanes, patience) as heads:
-                for lane, head in zip(running.lanes, heads, strict=True):
-                    await self._promote(lane, plan, entry, head)
-                running.plan = plan
+            try:
+                async with all_paused(running.lanes, patience) as heads:
+                    for lane, head in zip(running.lanes, heads, strict=True):
+                        await self._promote(lane, plan, entry, head)
+                    running.plan = plan
+            except ChangeError as error:
+                if running.plan is plan:
+                    self._end_half_promoted(entry, error)
+                raise
         return heads
+
+    def _end_half_promoted(self, entry: str, error: ChangeError) -> None:
+        """Those behind it go by verdicts that come to nothing at the gate: rather by none."""
+        for nf in self._running.nfs:
+            if nf.planned.entry == entry and nf.child.is_alive:
+                nf.complaint = f"could not be promoted and was killed: {error}"
+                nf.child.kill()
 
     async def _promote(self, lane: Lane, plan: Plan, entry: str, head: int) -> None:
         now = {nf.index: nf for nf in plan.nfs}
