@@ -16,6 +16,10 @@ static size_t held_size(const struct mb_gate_streams *streams) {
     return ((size_t)streams->guard.held_max + 1) * sizeof *streams->held;
 }
 
+static size_t said_size(const struct mb_gate_streams *streams) {
+    return ((size_t)streams->guard.held_max + 1) * sizeof *streams->said;
+}
+
 static size_t steps_size(const struct mb_stream_steps *steps) {
     return ((size_t)steps->mask + 1) * sizeof *steps->ring;
 }
@@ -51,10 +55,12 @@ static struct mb_gate_streams *create(const struct mb_gate *gate,
     steps->notes = mb_lazy_map(notes_size(steps));
     streams->of = mb_lazy_map(streams_size(streams));
     streams->held = mb_lazy_map(held_size(streams));
+    streams->said = mb_lazy_map(said_size(streams));
     streams->judged = mb_judged_bytes_create(guard->judged_bytes_max, decoder->key);
     streams->named_apart = calloc(gate->slot_mask + 1, sizeof *streams->named_apart);
     if (steps->ring != NULL && steps->notes != NULL && streams->of != NULL &&
-        streams->held != NULL && streams->judged != NULL && streams->named_apart != NULL)
+        streams->held != NULL && streams->said != NULL && streams->judged != NULL &&
+        streams->named_apart != NULL)
         return streams;
     mb_gate_streams_destroy(streams);
     return NULL;
@@ -67,6 +73,7 @@ void mb_gate_streams_destroy(struct mb_gate_streams *streams) {
     mb_lazy_unmap(streams->steps.notes, notes_size(&streams->steps));
     mb_lazy_unmap(streams->of, streams_size(streams));
     mb_lazy_unmap(streams->held, held_size(streams));
+    mb_lazy_unmap(streams->said, said_size(streams));
     mb_judged_bytes_destroy(streams->judged);
     free(streams->named_apart);
     free(streams);
@@ -222,8 +229,9 @@ static void let_held_out(struct mb_gate *gate, const struct mb_gate_side *side,
     const bool leaves =
         is_fragmented(&held->packet) ? unseen : look_up(gate, held, side, unseen, &carried);
     struct mb_pending packet = held->packet;
-    if (held->is_edited)
-        packet.version = mb_gate_remake_version(gate, &packet.frame, &held->said);
+    if (held->edited != 0)
+        packet.version =
+            mb_gate_remake_version(gate, &packet.frame, &gate->streams->said[held->edited]);
     if (leaves)
         mb_gate_let_out(gate, &packet, &carried);
     else
@@ -402,9 +410,9 @@ static enum mb_gate_admission hold(struct mb_gate *gate, struct mb_gate_stream *
     const struct mb_version *version = packet->packet.version;
     *held = *packet;
     held->packet.version = NULL; /* its memory is used again before the segment leaves */
-    held->is_edited = version != NULL;
+    held->edited = version != NULL ? index : 0;
     if (version != NULL)
-        held->said = version->said;
+        streams->said[index] = version->said;
     link_held(streams, &stream->side[packet->packet.direction], index);
     stream->held++;
     gate->counters.held++;

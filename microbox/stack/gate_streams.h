@@ -27,8 +27,7 @@ struct mb_held_packet {
     uint64_t position; /* of its first byte (judged_bytes.h) */
     uint32_t next;     /* of the side, in order of position; a free record: the next free one */
     uint32_t previous;
-    bool is_edited;      /* an NF edited its headers: what they say is made again when it leaves */
-    struct mb_edit said; /* where it was */
+    uint32_t edited; /* where an NF edited its headers: its index among the held ones; else 0 */
 };
 
 struct mb_gate_side {
@@ -55,6 +54,7 @@ struct mb_gate_streams {
     uint32_t flow_slots;
     struct mb_gate_stream *of;
     struct mb_held_packet *held; /* [1, guard.held_max] */
+    struct mb_edit *said;        /* of those that were edited: what is made again as they leave */
     uint32_t held_free;
     uint32_t held_unused;
     uint64_t *named_apart; /* by slot of the log, as mb_gate.named: of steps that are no packet's */

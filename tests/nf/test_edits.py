@@ -197,6 +197,58 @@ def test_a_flows_new_name_goes_over_an_edit(capture: MakeCapture) -> None:
     assert packet.data[26:34] == socket.inet_aton("192.0.2.7") + socket.inet_aton("192.0.2.9")
 
 
+class Guard(NetworkFunction):
+    """Reads a stream inline: what is behind a hole waits at the gate until it has seen it."""
+
+    edits = ""
+
+    @on("tcp.data")
+    def judge(self, event: Event) -> Any:
+        """Lets all pass that is not evil."""
+        return DROP if b"evil" in bytes(event.data) else None
+
+
+class Tagger(NetworkFunction):
+    """Edits the headers of every frame."""
+
+    @on("packet")
+    def tag(self, event: Event) -> None:
+        """As a switch would."""
+        event.push_vlan(7)
+        event.edit(ip_ttl=9)
+
+
+class Upper(NetworkFunction):
+    """Edits bytes at the packet, whatever the stream waits for."""
+
+    @on("packet.ip.tcp")
+    def change(self, event: Event) -> None:
+        """Of each segment that has some."""
+        if len(event.data):
+            event.edit(payload=bytes(event.data).upper())
+
+
+@pytest.mark.parametrize("chain", [[Guard, Tagger], [Tagger, Guard]])
+def test_what_waited_for_bytes_before_it_leaves_edited(
+    capture: MakeCapture, chain: list[type[NetworkFunction]]
+) -> None:
+    frames = connection([b"one", b"two", b"three"])
+    frames[3], frames[4], frames[5] = frames[4], frames[5], frames[3]
+    result = run_nf(chain, capture(frames))
+    assert [one.data[12:16] for one in result.output] == [bytes.fromhex("81000007")] * len(frames)
+    assert {one.data[26] for one in result.output} == {9}
+    assert [one.data[58:] for one in result.output[3:6]] == [b"one", b"two", b"three"]
+    assert result.counters["gate_edits"] == len(frames)
+
+
+def test_of_a_segment_that_waits_the_stream_says_the_bytes(capture: MakeCapture) -> None:
+    frames = connection([b"one", b"two"])
+    frames[3], frames[4] = frames[4], frames[3]
+    result = run_nf([Guard, Upper], capture(frames))
+    assert [one.data[54:] for one in result.output[3:5]] == [b"ONE", b"two"]
+    assert result.counters["gate_edits_refused"] == 1
+
+
 def test_what_leaves_depends_on_neither_the_log_nor_the_schedule(
     capture: MakeCapture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
