@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ START_SECONDS = 30.0
 STOP_SECONDS = 2.0
 AT_ONCE = max(8, 2 * (os.cpu_count() or 1))
 _LAST_OUTPUT = 2000  # characters of what a process printed before it died
+_OUTPUT_MAX = 64 << 20  # bytes that it may print, or write to any other file
+_UTF8_MAX = 4  # bytes a character
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,17 @@ class _Process:
                 stdout=self._output,
                 stderr=self._output,
             )
+        with contextlib.suppress(ProcessLookupError):  # `answer` says how it ended
+            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (_OUTPUT_MAX, _OUTPUT_MAX))
 
     def __enter__(self) -> Self:
         with contextlib.suppress(ChannelClosed):  # `answer` says how it ended
             load = Load(
-                self._nf.name, str(self._source), self._nf.parameters, sandbox=self._nf.sandbox
+                self._nf.name,
+                str(self._source),
+                self._nf.parameters,
+                sandbox=self._nf.sandbox,
+                memory=self._nf.supervision.memory,
             )
             self._channel.send(load)
         return self
@@ -118,9 +127,12 @@ class _Process:
             status = self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             return NotDescribed("its process closed its channel")
-        self._output.seek(0)
-        printed = self._output.read().decode("utf-8", "replace")[-_LAST_OUTPUT:]
-        return NotDescribed(f"its process ended with status {status}", "", printed)
+        return NotDescribed(f"its process ended with status {status}", "", self._last_output())
+
+    def _last_output(self) -> str:
+        size = os.fstat(self._output.fileno()).st_size
+        self._output.seek(max(0, size - _UTF8_MAX * _LAST_OUTPUT))
+        return self._output.read(_UTF8_MAX * _LAST_OUTPUT).decode(errors="replace")[-_LAST_OUTPUT:]
 
     def __exit__(self, *error: object) -> None:
         if error[0] is not None:

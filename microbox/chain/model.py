@@ -27,6 +27,7 @@ from microbox.chain.errors import NOWHERE, Position
 from microbox.chain.stack_settings import U32_MAX, Duration, Section, StackSettings
 from microbox.chain.supervision import (
     NO_SUPERVISION,
+    MemorySize,
     Restart,
     RestartEntry,
     Supervision,
@@ -147,6 +148,9 @@ class NetworkFunctionEntry(BaseModel):
     catch_up: Literal["flows"] | None = Field(default=None, description="flows")
     deadline: Duration | None = Field(
         default=None, description="a duration with its unit, such as 2s or 500ms"
+    )
+    memory: MemorySize | None = Field(
+        default=None, description="a size with its unit from 16MiB on, such as 512MiB"
     )
 
 

@@ -1,5 +1,5 @@
-"""What becomes of an NF's process that dies, or that stands still: `restart`, `catch_up` and
-`deadline`."""
+"""What becomes of an NF's process that dies, stands still or takes too much: `restart`, `catch_up`,
+`deadline` and `memory`; and of a worker that dies."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from microbox.chain.stack_settings import Duration, Section
+from microbox.chain.units import parse_size
 
 NANOSECONDS = 1_000_000_000
 ATTEMPTS_MAX = 1000
+MEMORY_MIN = 16 << 20
+"""Bytes; a thread's stack takes half of it."""
+
+MemorySize = Annotated[int, BeforeValidator(parse_size), Field(ge=MEMORY_MIN, le=1 << 44)]
 
 
 class RestartSettings(Section):
@@ -68,6 +73,7 @@ class Supervision:
 
     restart: Restart | None = None
     deadline: float = 0.0  # seconds that it may stand still while it has something to read; 0: any
+    memory: int = 0  # bytes that its code may take; 0: any
     catches_up: bool = False  # where it comes while packets flow, it is told of the flows there are
 
 
@@ -81,13 +87,16 @@ NO_SUPERVISION = Supervision()
 _RESTART: TypeAdapter[RestartSettings | None] = TypeAdapter(RestartEntry)
 _WORKER_FAILURE: TypeAdapter[RestartSettings | None] = TypeAdapter(WorkerFailureEntry)
 _DURATION: TypeAdapter[int] = TypeAdapter(Duration)
+_MEMORY: TypeAdapter[int] = TypeAdapter(MemorySize)
 
 
 def supervision_of(entry: Mapping[str, Any]) -> Supervision:
     """Of an entry of `chain`. What is wrong in it is left out: it has been complained of."""
     restart = _checked(_RESTART, entry.get("restart"))
     deadline = _checked(_DURATION, entry["deadline"]) if "deadline" in entry else None
+    memory = _checked(_MEMORY, entry["memory"]) if "memory" in entry else None
     return Supervision(
+        memory=memory or 0,
         restart=_restart_of(restart) if restart else None,
         deadline=(deadline or 0) / NANOSECONDS,
         catches_up=entry.get("catch_up") == "flows",

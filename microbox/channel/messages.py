@@ -163,6 +163,7 @@ class Load:
     # process runs
     sandbox: Sandbox = field(default_factory=Sandbox)
     has_record_file: bool = False
+    memory: int = 0  # bytes that its code may take; 0: any
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from microbox.chain.units import format_size
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -105,8 +107,9 @@ def _in_words(in_force: dict[str, Any]) -> str:
     """What is in force for an NF's process; "" where that is gone."""
     if not in_force:
         return ""
+    limits = [f"at most {format_size(in_force['memory'])} of memory"] if in_force["memory"] else []
     if not in_force["sandbox"]:
-        return "sandbox: off"
+        return ", ".join(["sandbox: off", *limits])
     parts = {
         f"landlock {in_force['landlock']}": in_force["landlock"],
         "seccomp": in_force["seccomp"],
@@ -116,4 +119,4 @@ def _in_words(in_force: dict[str, Any]) -> str:
     words = [part if is_there else f"NO {part.split()[0]}" for part, is_there in parts.items()]
     words.append(f"user {in_force['user']}")
     words += [f"keeps {capability}" for capability in in_force["capabilities"]]
-    return ", ".join(words)
+    return ", ".join([*words, *limits])

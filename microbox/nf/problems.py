@@ -35,7 +35,8 @@ def kept_message(name: str, what: str) -> str:
 
 def in_words(error: BaseException, hint: Hint) -> str:
     """The error's kind, what it says, what to write."""
-    said = f"{type(error).__name__}: {error}"
+    kind, words = type(error).__name__, str(error)
+    said = f"{kind}: {words}" if words else kind
     return f"{said}; {hint(error)}" if hint(error) else said
 
 

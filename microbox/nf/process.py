@@ -41,6 +41,7 @@ from microbox.nf.errors import DeclarationError, LoadError, ParameterError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.load import load_class, make_instance, own_frames
 from microbox.nf.manifest import manifest_of
+from microbox.nf.memory import MemoryLimit
 from microbox.nf.needs import check_was_read, narrowed, needs_of
 from microbox.nf.permission import permissions_of
 from microbox.nf.problems import HandlerFailed, Hint, in_words, no_hint
@@ -70,6 +71,7 @@ class NFProcess:
         self._log = -1  # descriptor of the file for its records
         self._hint: Hint = no_hint
         self._needs = Needs()
+        self._memory = MemoryLimit(0)
 
     def run(self) -> int:
         """Returns the exit status: 0, or 1 after Failed. Raises ChannelClosed where the controller
@@ -81,7 +83,7 @@ class NFProcess:
         except ChannelClosed:
             raise
         except LoadError as error:
-            hint = error.hint or self._hint(error.__context__ or error)
+            hint = error.hint or self._hint_on(error.__context__ or error)
             return self._fail(str(error), error.traceback, hint)
         except ParameterError as error:
             return self._fail(str(error), parameter=error.parameter)
@@ -90,11 +92,14 @@ class NFProcess:
         except HandlerFailed as error:
             return self._fail(str(error), error.problem.traceback)
         except Exception as error:
-            return self._fail(in_words(error, self._hint), own_frames(error))
+            return self._fail(in_words(error, self._hint_on), own_frames(error))
         return 0
 
     def _tell(self, problem: Problem) -> None:
         self._channel.send(problem)
+
+    def _hint_on(self, error: BaseException) -> str:
+        return self._memory.hint(error) or self._hint(error)
 
     def _fail(self, error: str, traceback: str = "", hint: str = "", *, parameter: str = "") -> int:
         with contextlib.suppress(ChannelError):
@@ -108,16 +113,19 @@ class NFProcess:
         shared_object = None
         if is_c(source):
             shared_object = shared_object_of(source, is_confined=load.sandbox.is_on)
+        self._memory = MemoryLimit(load.memory)
         self._confine(load, source)
         owner = self._load(load, source, shared_object)
         self._channel.send(manifest_of(owner))
         configure, _ = self._expect(Configure)
         function = make_instance(owner, load.name, load.parameters, load.base)
+        self._memory.begin_own()
         reader = Reader(configure)
         try:
             self._channel.send(Area(), [reader.area_fd])
             self._map(reader)
             runner = self._runner(load, configure, function, reader)
+            self._memory.end_own()
             self._run(runner, reader)
             self._report(runner, reader)
         finally:
@@ -224,7 +232,7 @@ class NFProcess:
             tell=self._tell,
             log=log,
             utc=load.utc,
-            hint=self._hint,
+            hint=self._hint_on,
         )
 
     def _loop(self, runner: AnyRunner, reader: Reader) -> None:

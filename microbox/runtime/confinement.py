@@ -13,10 +13,11 @@ CAPABILITIES = {1: "dac_override", 2: "dac_read_search"}  # linux/capability.h
 FILTERED = 2  # SECCOMP_MODE_FILTER
 
 
-def in_force(process: int, confined: Confined) -> dict[str, Any]:
+def in_force(process: int, confined: Confined, memory: int) -> dict[str, Any]:
     """With stable keys (docs/guide/cli.md). The kernel tells nobody of a Landlock domain, and of
     being undumpable only by who owns files in /proc: what the NF said before its code was loaded
-    fills that in. {} where the process is gone."""
+    fills that in. `memory`: the limit that the chain sets, 0 for none. {} where the process is
+    gone."""
     status = _status(process)
     if not status:
         return {}
@@ -30,6 +31,7 @@ def in_force(process: int, confined: Confined) -> dict[str, Any]:
         "user": user,
         "capabilities": _names(int(status["CapEff"], 16)),
         "missing": confined.missing,
+        "memory": memory,
     }
 
 

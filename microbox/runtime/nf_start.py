@@ -132,6 +132,7 @@ class NFStarter:
                 base=str(base or chain.base),
                 sandbox=nf.sandbox,
                 has_record_file=bool(descriptors),
+                memory=nf.supervision.memory,
             )
             await child.send(load, descriptors)
         patience = self._options.patience.start

@@ -72,7 +72,7 @@ def nf_status(lane: Lane, nf: RunningNF) -> dict[str, Any]:
         "restarts": nf.lives.restarts,
         "shadow": dataclasses.asdict(shadow) if shadow else None,
         "attached": nf.is_guest,
-        "in_force": in_force(nf.child.process.pid, nf.confined),
+        "in_force": in_force(nf.child.process.pid, nf.confined, nf.planned.supervision.memory),
         **{counter: nf.pages.value(counter) for counter in ("matched", "handled", "alerts")},
     }
 

@@ -87,3 +87,30 @@ def test_what_a_definition_says_of_itself_needs_no_traceback(described: Describe
     assert isinstance(wrong, NotDescribed)
     assert wrong.line == 8
     assert wrong.traceback == ""
+
+
+PRINTS = """
+import os, sys
+sys.stdout.write("ä" * 1_000_000 + "the end")
+sys.stdout.flush()
+os._exit(3)
+"""
+
+
+def test_of_what_a_dead_process_printed_the_end_is_shown(described: Described) -> None:
+    (answer,) = described(PRINTS)
+    assert isinstance(answer, NotDescribed)
+    assert answer.error == "its process ended with status 3"
+    assert answer.traceback == "ä" * 1993 + "the end"
+
+
+PRINTS_FOR_EVER = """
+while True:
+    print("x" * 1_000_000)
+"""
+
+
+def test_one_that_prints_for_ever_does_not_fill_the_disk(described: Described) -> None:
+    (answer,) = described(PRINTS_FOR_EVER)
+    assert isinstance(answer, NotDescribed)
+    assert "File too large" in answer.error
