@@ -74,9 +74,14 @@ class WorkerRestarts:
 
 
 def _as_it_is_now(plan: Plan, without: Collection[str]) -> Plan:
-    """The plan of the NFs that have not left, and can be started anew. Raises ChainErrors."""
-    manifests = {nf.name: nf.manifest for nf in plan.nfs if nf.name not in without}
-    nfs = tuple(nf for nf in plan.chain.nfs if nf.name in manifests)
+    """The plan of the NFs that have not left, and can be started anew. Who was promoted is not in
+    shadow again. Raises ChainErrors."""
+    planned = {nf.name: nf for nf in plan.nfs if nf.name not in without}
+    nfs = tuple(
+        replace(nf, is_shadow=planned[nf.name].is_shadow)
+        for nf in plan.chain.nfs
+        if nf.name in planned
+    )
     chain = replace(plan.chain, nfs=nfs)
-    described = [manifests[nf.name] for nf in nfs]
+    described = [planned[nf.name].manifest for nf in nfs]
     return make_plan(chain, described, built_in(), known=plan.user_types)
