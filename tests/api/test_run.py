@@ -81,11 +81,6 @@ def test_a_dict_and_a_list_are_chains(
         assert results.alerts.columns().names == ()
 
 
-def test_results_that_nobody_holds_leave_no_files(sample: Path) -> None:
-    directory = microbox.run(["flow_log"], input=sample).directory
-    assert not directory.exists()
-
-
 def test_logs_are_kept_where_a_directory_is_named(sample: Path, tmp_path: Path) -> None:
     with microbox.run(["flow_log"], input=sample, logs=tmp_path / "logs") as results:
         pass
@@ -99,9 +94,13 @@ def test_a_run_that_fails_is_an_error_unless_it_may(sample: Path, tmp_path: Path
     with pytest.raises(microbox.RunError, match="raises.*ZeroDivisionError") as error:
         microbox.run([str(path)], input=sample, quiet=True)
     assert error.value.status == 1
-    with microbox.run([str(path)], input=sample, quiet=True, check=False) as results:
-        assert results.status == 1
-        assert results.summary["problems"][0]["handler"] == "see"
+    results = microbox.run([str(path)], input=sample, quiet=True, check=False)
+    assert results.status == 1
+    assert results.summary["problems"][0]["handler"] == "see"
+    directory = results.directory
+    assert directory.exists()
+    del results
+    assert not directory.exists()
 
 
 @pytest.mark.parametrize(
