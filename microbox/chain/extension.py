@@ -43,6 +43,7 @@ class Extension:
         self.first = len(places)
         """Index of the first NF that is new."""
         self._chain = replace(plan.chain, nfs=(*_as_they_are(places, present), nf))
+        self._editors = max((one.shape.editor for one in held.values()), default=0)
         self._held = [held[index].manifest for index in range(len(places))]
 
     def next_addition(self, manifests: Sequence[Manifest]) -> Addition | None:
@@ -69,7 +70,11 @@ class Extension:
             extended = self._planned(manifests, judge)
         except ChainErrors as wrong:
             raise ChainErrors(self._placed(error) for error in wrong.errors) from None
-        errors = [*self._not_last(extended), *self._changes(extended)]
+        errors = [
+            *self._not_last(extended),
+            *self._without_room(extended),
+            *self._changes(extended),
+        ]
         if errors:
             raise ChainErrors(errors)
         stay = [replace(nf, derives=extended.nfs[nf.index].derives) for nf in self._plan.nfs]
@@ -105,6 +110,17 @@ class Extension:
                     f"'{nf.name}' may drop packets, and those that run would have to wait for it; "
                     "expected --stage last",
                     f"or {IN_THE_CHAIN_FILE}",
+                )
+
+    def _without_room(self, extended: Plan) -> Iterator[ChainError]:
+        """Edited frames lie in memory that is made before the first packet."""
+        for nf in extended.nfs[self.first :]:
+            if nf.shape.editor > self._editors:
+                yield _about(
+                    self._nf,
+                    f"'{nf.name}' edits packets, and the chain that runs has room for "
+                    f"{self._editors} NFs that do",
+                    IN_THE_CHAIN_FILE,
                 )
 
     def _changes(self, extended: Plan) -> Iterator[ChainError]:

@@ -37,6 +37,7 @@ class HandMade:
     inline: bool = False
     commands: bool = False
     edits: str = ""
+    edits_packets: bool = False
     switch: dict[str, bool] = field(default_factory=dict)  # type name → whether it is on at first
     parameters: Sequence[ParameterDeclaration] = ()
     given: dict[str, Any] = field(default_factory=dict)
@@ -73,6 +74,7 @@ class HandMade:
             declares=[TypeDeclaration(name, fields) for name, fields in self.declares.items()],
             is_inline=self.inline or bool(self.edits),
             edits=self.edits,
+            edits_packets=self.edits_packets,
             commands=self.commands or bool(self.switch),
             per_flow=self.per_flow,
         )

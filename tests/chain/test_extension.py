@@ -120,6 +120,14 @@ def test_the_last_place_is_used_again(plan: Planner, nf: NF) -> None:
     assert made.nfs[:2] == rest.nfs
 
 
+def test_the_place_of_an_editor_is_used_again(plan: Planner, nf: NF) -> None:
+    editor = {"on": ["tcp.end"], "edits": "headers", "edits_packets": True}
+    running = plan(nf("flows", on=["tcp.end"]), nf("mark", **editor))
+    rest, left = without(running, "mark")
+    made = extended(rest, nf("mark", **editor), *left)
+    assert [one.shape.editor for one in made.nfs] == [0, 1]
+
+
 def test_one_that_was_promoted_judges_for_who_comes(plan: Planner, nf: NF) -> None:
     running = plan(nf("wall", on=["tcp.data"], inline=True, shadow=True), nf("flows"))
     assert extended(running, nf("watch", on=["tcp.data"])).nfs[2].barrier == []
@@ -187,6 +195,11 @@ def test_alerts_of_who_comes_last_are_read_behind_it(plan: Planner, nf: NF) -> N
             {"on": ["alert", "tcp.data"], "inline": True},
             {"on_failure": "closed"},
             "to fail closed and reads what 'one' publishes.*--on-failure open",
+        ),
+        (
+            {"on": ["tcp.end"], "edits": "headers", "edits_packets": True},
+            {},
+            "'new' edits packets, and the chain that runs has room for 0 NFs that do",
         ),
     ],
 )
