@@ -5,6 +5,7 @@
 #define MICROBOX_STACK_CORE_H
 
 #include "microbox/bus/log.h"
+#include "microbox/bus/version.h"
 #include "microbox/events/event_types.h"
 #include "microbox/stack/commands.h"
 #include "microbox/stack/conditions/derived.h"
@@ -23,6 +24,9 @@
 #include "microbox/stack/subscriptions.h"
 
 #include <string.h>
+
+/* What a version of a frame takes beside its bytes, at most (bus/version.h). */
+enum { MB_VERSION_BESIDE_FRAME = 2 * sizeof(struct mb_version) };
 
 /*
  * Entries that one packet may cause, term by term; together at most MB_ENTRIES_PER_PACKET:

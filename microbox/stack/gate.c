@@ -110,15 +110,17 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
         const bool is_apart = entry->flags & MB_APART;
         gate->named[slot] = is_apart ? 0 : mb_gate_watched(gate, entry->mask);
         if (gate->owns_frame != NULL)
-            gate->owns_frame[slot] = !is_apart && entry->frame == frame->offset;
+            gate->owns_frame[slot] = !is_apart && entry->frame == frame->offset
+                                         ? MB_FRAME_OF_PACKET
+                                         : MB_FRAME_OF_OTHERS;
         judges |= gate->named[slot];
     }
-    if (gate->streams != NULL)
-        judges |= mb_gate_add_steps(gate);
-    gate->pending[gate->newest++ & (gate->config.capacity - 1)] = (struct mb_pending){
+    struct mb_pending *packet = &gate->pending[gate->newest++ & (gate->config.capacity - 1)];
+    *packet = (struct mb_pending){
         .frame = *frame,
         .first = handled->first,
         .end = handled->end,
+        .until = handled->end,
         .flow = handled->flow,
         .judges = judges,
         .number = handled->packet,
@@ -130,6 +132,8 @@ void mb_gate_add(struct mb_gate *gate, const struct mb_frame *frame,
         .dropped = handled->dropped,
         .dropped_by = gate->config.after ? 0 : handled->dropped_by, /* by others */
     };
+    if (gate->streams != NULL)
+        mb_gate_add_steps(gate, packet);
 }
 
 /* --- flows --- */
@@ -352,7 +356,7 @@ static void leave(struct mb_gate *gate, struct mb_pending *packet) {
 
 static bool all_have_passed(const struct mb_gate *gate, const struct mb_pending *packet) {
     for (uint64_t rest = packet->judges; rest; rest &= rest - 1)
-        if (gate->position[__builtin_ctzll(rest)] < packet->end)
+        if (gate->position[__builtin_ctzll(rest)] < packet->until)
             return false;
     return true;
 }

@@ -6,6 +6,7 @@
  * bytes that it replaces are copied into the version, once, and never looked at where they lie.
  */
 #include "microbox/stack/gate_private.h"
+#include "microbox/stack/gate_streams.h"
 
 #include "microbox/bus/atomic.h"
 #include "microbox/bus/edit.h"
@@ -13,22 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    REPLACEMENTS_MAX = 4 * MB_REPLACEMENTS_PER_ENTRY, /* of one packet */
-    REPLACED_BYTES_MAX = 4 * MB_VERSION_FRAME_MAX, /* likewise: what an NF says must not buy time */
-    ALIGNMENT = 8
-};
-
-/* All that one NF left with one packet. */
-struct gathered {
-    struct mb_edit headers;
-    struct mb_new_bytes payload[REPLACEMENTS_MAX];
-    uint32_t payload_count;
-    uint64_t payload_bytes;
-    uint64_t others;       /* records with entries of other frames */
-    bool is_any;           /* record of the packet's own frame */
-    enum mb_reason reason; /* to refuse all of it */
-};
+enum { ALIGNMENT = 8 };
 
 /* --- making --- */
 
@@ -67,7 +53,7 @@ const uint64_t *mb_gate_edit_reasons(const struct mb_gate *gate) {
     return gate->edit_reasons;
 }
 
-static void refuse(struct mb_gate *gate, unsigned index, enum mb_reason reason) {
+void mb_gate_refuse_edit(struct mb_gate *gate, unsigned index, enum mb_reason reason) {
     gate->counters.edits_refused++;
     gate->by_nf[index].edits_refused++;
     gate->edit_reasons[reason]++;
@@ -100,15 +86,15 @@ static uint64_t aligned(uint64_t length) {
 
 /* One of those that lie in `left` bytes of the ring. Returns the bytes that it takes there; 0: it
  * is not sound, or too much. */
-static uint64_t gather_replacement(struct gathered *gathered, const uint8_t *foreign,
+static uint64_t gather_replacement(struct mb_gathered_edits *gathered, const uint8_t *foreign,
                                    uint64_t left) {
     const struct mb_replacement replacement = header_of(foreign);
     const uint64_t size = sizeof replacement + aligned(replacement.length);
     gathered->payload_bytes += replacement.length;
     if (size > left)
         gathered->reason = MB_REASON_EDIT_UNSOUND;
-    else if (gathered->payload_count == REPLACEMENTS_MAX ||
-             gathered->payload_bytes > REPLACED_BYTES_MAX)
+    else if (gathered->payload_count == MB_GATHERED_REPLACEMENTS_MAX ||
+             gathered->payload_bytes > MB_GATHERED_BYTES_MAX)
         gathered->reason = MB_REASON_EDIT_TOO_MUCH;
     if (gathered->reason != MB_REASON_NONE)
         return 0;
@@ -120,7 +106,7 @@ static uint64_t gather_replacement(struct gathered *gathered, const uint8_t *for
     return size;
 }
 
-static void gather_replacements(struct gathered *gathered, const struct mb_judge *judge,
+static void gather_replacements(struct mb_gathered_edits *gathered, const struct mb_judge *judge,
                                 const struct mb_edit *record) {
     uint64_t left = record->replacements_size;
     if (left == 0)
@@ -141,35 +127,39 @@ static void gather_replacements(struct gathered *gathered, const struct mb_judge
     }
 }
 
-static void gather_record(struct gathered *gathered, const struct mb_judge *judge,
-                          const struct mb_pending *packet, const struct mb_edit *record) {
+bool mb_gate_left_edit(const struct mb_gate *gate, const uint64_t *named, unsigned index,
+                       uint64_t sequence) {
+    const uint64_t slot = sequence & gate->slot_mask;
+    return sequence < gate->config.log->page->gone_at[index] && named[slot] >> index & 1 &&
+           mb_load_byte_relaxed(&gate->judge[index].verdicts[slot]) & MB_LEFT_EDIT;
+}
+
+void mb_gate_gather_edits(const struct mb_gate *gate, unsigned index, uint64_t packet,
+                          uint64_t sequence, struct mb_gathered_edits *gathered) {
+    const struct mb_judge *judge = &gate->judge[index];
+    const struct mb_edit record = copy_of(&judge->edits[sequence & gate->slot_mask]);
     gathered->is_any = true;
-    if (record->packet != packet->number || !mb_edit_is_sound(record))
+    if (record.packet != packet || !mb_edit_is_sound(&record))
         gathered->reason = MB_REASON_EDIT_UNSOUND;
-    else if (!mb_edit_merge(&gathered->headers, record))
+    else if (!mb_edit_merge(&gathered->headers, &record))
         gathered->reason = MB_REASON_EDIT_TOO_MUCH;
     if (gathered->reason == MB_REASON_NONE)
-        gather_replacements(gathered, judge, record);
+        gather_replacements(gathered, judge, &record);
 }
 
 /* What NF `index` left with the packet's entries. Where the NF died, what it had not passed counts
  * for nothing. An event whose bytes came with other packets is told of the packet, and no part of
- * it: that is refused alone. */
+ * it: that is refused alone, but for bytes of streams (gate_stream_edits.c). */
 static void gather(struct mb_gate *gate, unsigned index, const struct mb_pending *packet,
-                   struct gathered *gathered) {
-    const struct mb_judge *judge = &gate->judge[index];
-    const uint64_t gone_at = gate->config.log->page->gone_at[index];
+                   struct mb_gathered_edits *gathered) {
     for (uint64_t sequence = packet->first; sequence < packet->end; sequence++) {
-        const uint64_t slot = sequence & gate->slot_mask;
-        if (sequence >= gone_at || !(gate->named[slot] >> index & 1) ||
-            !(mb_load_byte_relaxed(&judge->verdicts[slot]) & MB_LEFT_EDIT))
+        const uint8_t owner = gate->owns_frame[sequence & gate->slot_mask];
+        if (!mb_gate_left_edit(gate, gate->named, index, sequence))
             continue;
-        if (!gate->owns_frame[slot]) {
-            gathered->others++;
+        gathered->others += owner == MB_FRAME_OF_OTHERS;
+        if (owner != MB_FRAME_OF_PACKET)
             continue;
-        }
-        const struct mb_edit record = copy_of(&judge->edits[slot]);
-        gather_record(gathered, judge, packet, &record);
+        mb_gate_gather_edits(gate, index, packet->number, sequence, gathered);
         if (gathered->reason != MB_REASON_NONE)
             return;
     }
@@ -179,7 +169,7 @@ static void gather(struct mb_gate *gate, unsigned index, const struct mb_pending
 
 static void show(struct mb_gate *gate, uint32_t editor, const struct mb_pending *packet) {
     for (uint64_t sequence = packet->first; sequence < packet->end; sequence++)
-        if (gate->owns_frame[sequence & gate->slot_mask])
+        if (gate->owns_frame[sequence & gate->slot_mask] == MB_FRAME_OF_PACKET)
             mb_versions_show(gate->versions, editor, packet->version, sequence);
 }
 
@@ -188,7 +178,7 @@ bool mb_gate_make_version(struct mb_gate *gate, unsigned index, struct mb_pendin
     const uint32_t editor = gate->judge[index].editor;
     const struct mb_frame frame = mb_gate_frame_as_edited(packet);
     if (frame.length > MB_VERSION_FRAME_MAX) {
-        refuse(gate, index, MB_REASON_EDIT_TOO_MUCH);
+        mb_gate_refuse_edit(gate, index, MB_REASON_EDIT_TOO_MUCH);
         return true;
     }
     struct mb_version *version =
@@ -202,13 +192,13 @@ bool mb_gate_make_version(struct mb_gate *gate, unsigned index, struct mb_pendin
         mb_packet_edit(&gate->decoder, &frame, mb_gate_bytes_as_edited(gate, packet), edit,
                        (uint8_t *)(version + 1), &edited);
     if (reason != MB_REASON_NONE) {
-        refuse(gate, index, reason);
+        mb_gate_refuse_edit(gate, index, reason);
         return true;
     }
     const struct mb_version *before = packet->version;
     struct mb_edit said = before != NULL ? before->said : (struct mb_edit){0};
     if (edit->headers != NULL && !mb_edit_merge(&said, edit->headers)) {
-        refuse(gate, index, MB_REASON_EDIT_TOO_MUCH);
+        mb_gate_refuse_edit(gate, index, MB_REASON_EDIT_TOO_MUCH);
         return true;
     }
     *version = (struct mb_version){
@@ -257,13 +247,10 @@ static bool is_kept(const struct mb_gate *gate, const struct mb_pending *packet)
 /* False: there is no room. */
 static bool apply(struct mb_gate *gate, unsigned index, struct mb_pending *packet,
                   uint64_t number) {
-    struct gathered gathered;
-    gathered.headers = (struct mb_edit){0};
-    gathered.payload_count = 0;
-    gathered.payload_bytes = 0;
-    gathered.others = 0;
-    gathered.is_any = false;
-    gathered.reason = MB_REASON_NONE;
+    if (gate->streams != NULL && !mb_gate_edit_steps(gate, index, packet, number))
+        return false;
+    struct mb_gathered_edits gathered;
+    mb_gate_gather_nothing(&gathered);
     gather(gate, index, packet, &gathered);
     if (gathered.is_any && gathered.reason == MB_REASON_NONE && is_kept(gate, packet))
         gathered.reason = MB_REASON_EDIT_FRAGMENT;
@@ -278,10 +265,10 @@ static bool apply(struct mb_gate *gate, unsigned index, struct mb_pending *packe
         if (!mb_gate_make_version(gate, index, packet, number, &edit))
             return false;
     } else if (gathered.is_any) {
-        refuse(gate, index, gathered.reason);
+        mb_gate_refuse_edit(gate, index, gathered.reason);
     }
     for (; gathered.others != 0; gathered.others--)
-        refuse(gate, index, MB_REASON_EDIT_OTHER_FRAME);
+        mb_gate_refuse_edit(gate, index, MB_REASON_EDIT_OTHER_FRAME);
     return true;
 }
 
@@ -300,7 +287,7 @@ static uint64_t apply_up_to(struct mb_gate *gate, unsigned index, uint64_t limit
         judge->next = gate->oldest;
     for (; judge->next != gate->newest; judge->next++) {
         struct mb_pending *packet = waiting(gate, judge->next);
-        if (packet->end > limit)
+        if (packet->until > limit)
             return smaller(limit, packet->first);
         if (packet->judges >> index & 1 && !apply(gate, index, packet, judge->next))
             return packet->first;

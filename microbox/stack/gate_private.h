@@ -4,11 +4,13 @@
  * gate.c           making, packets that come, and what becomes of each
  * gate_verdicts.c  what NFs say of a packet    gate_output.c  what goes out: under its names, whole
  * gate_edits.c     packets that NFs edit
- * gate_streams.c   what waits for bytes before it, and what carries other bytes
+ * gate_streams.c   what streams say, and what carries other bytes    gate_held.c  what waits for
+ * them gate_stream_edits.c  streams that NFs edit
  */
 #ifndef MICROBOX_STACK_GATE_PRIVATE_H
 #define MICROBOX_STACK_GATE_PRIVATE_H
 
+#include "microbox/bus/edit.h"
 #include "microbox/events/event_types.h"
 #include "microbox/stack/edits/held_fragments.h"
 #include "microbox/stack/edits/judged_bytes.h"
@@ -25,6 +27,7 @@ struct mb_pending {
     struct mb_frame frame;
     uint64_t first; /* its entries: [first, end) */
     uint64_t end;
+    uint64_t until; /* where its judges have to have passed the log: at `end`, or behind */
     uint64_t flow;
     uint64_t judges; /* set of NFs that some entry names */
     uint64_t number;
@@ -102,6 +105,13 @@ struct mb_gate_carried {
 
 struct mb_gate_streams;
 
+/* Whose frame an entry shows. */
+enum mb_frame_owner {
+    MB_FRAME_OF_OTHERS,
+    MB_FRAME_OF_PACKET, /* the packet's own */
+    MB_FRAME_OF_STREAM  /* bytes of a stream that came with other packets, by a step */
+};
+
 struct mb_gate {
     struct mb_gate_config config;
     uint64_t slot_mask; /* of the log */
@@ -122,7 +132,8 @@ struct mb_gate {
      * themselves may have been claimed anew when their verdicts are read. */
     uint64_t *named; /* set of watched NFs */
 
-    bool *owns_frame; /* likewise: the entry's frame is its packet's; NULL: there is no editor */
+    /* Likewise: whose the entry's frame is (enum mb_frame_owner); NULL: there is no editor. */
+    uint8_t *owns_frame;
 
     struct mb_departure departure; /* of what leaves now */
 
@@ -184,6 +195,43 @@ struct mb_gate_judgement mb_gate_judge_range(struct mb_gate *gate, const uint64_
                                              uint64_t first, uint64_t end, uint64_t *unjudged);
 
 /* gate_edits.c */
+
+enum {
+    MB_GATHERED_REPLACEMENTS_MAX = 4 * MB_REPLACEMENTS_PER_ENTRY, /* of one packet */
+    /* Likewise: what an NF says must not buy time. */
+    MB_GATHERED_BYTES_MAX = 4 * MB_VERSION_FRAME_MAX
+};
+
+/* All that one NF left with one packet, or with bytes of a stream. */
+struct mb_gathered_edits {
+    struct mb_edit headers;
+    struct mb_new_bytes payload[MB_GATHERED_REPLACEMENTS_MAX];
+    uint32_t payload_count;
+    uint64_t payload_bytes;
+    uint64_t others;       /* records with entries of other frames */
+    bool is_any;           /* record of the packet's own frame */
+    enum mb_reason reason; /* to refuse all of it */
+};
+
+/* Leaves `payload` as it is, which is large. */
+static inline void mb_gate_gather_nothing(struct mb_gathered_edits *gathered) {
+    gathered->headers = (struct mb_edit){0};
+    gathered->payload_count = 0;
+    gathered->payload_bytes = 0;
+    gathered->others = 0;
+    gathered->is_any = false;
+    gathered->reason = MB_REASON_NONE;
+}
+
+/* NF `index`, which `named` says of entry `sequence`, was there for it, and left an edit. */
+bool mb_gate_left_edit(const struct mb_gate *gate, const uint64_t *named, unsigned index,
+                       uint64_t sequence);
+
+/* Adds what it left, said of packet `packet`. */
+void mb_gate_gather_edits(const struct mb_gate *gate, unsigned index, uint64_t packet,
+                          uint64_t sequence, struct mb_gathered_edits *gathered);
+
+void mb_gate_refuse_edit(struct mb_gate *gate, unsigned index, enum mb_reason reason);
 
 /* Applies what editors left with packets that they have passed, in the order of the chain, as far
  * as there is room, and says so in the log. */

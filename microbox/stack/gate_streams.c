@@ -91,69 +91,12 @@ struct mb_stream_steps *mb_gate_guard_streams(struct mb_gate *gate) {
     return &gate->streams->steps;
 }
 
-/* --- held packets --- */
-
-static uint32_t take_record(struct mb_gate_streams *streams) {
-    const uint32_t index = streams->held_free;
-    if (index != 0)
-        streams->held_free = streams->held[index].next;
-    else if (streams->held_unused <= streams->guard.held_max)
-        return streams->held_unused++;
-    return index;
-}
-
-/* Behind those that begin no later. */
-static void link_held(struct mb_gate_streams *streams, struct mb_gate_side *side, uint32_t index) {
-    struct mb_held_packet *held = &streams->held[index];
-    uint32_t before = side->last;
-    while (before != 0 && streams->held[before].position > held->position)
-        before = streams->held[before].previous;
-    held->previous = before;
-    held->next = before != 0 ? streams->held[before].next : side->first;
-    *(before != 0 ? &streams->held[before].next : &side->first) = index;
-    *(held->next != 0 ? &streams->held[held->next].previous : &side->last) = index;
-}
-
-static struct mb_held_packet take_first(struct mb_gate *gate, struct mb_gate_stream *stream,
-                                        struct mb_gate_side *side) {
-    struct mb_gate_streams *streams = gate->streams;
-    const uint32_t index = side->first;
-    const struct mb_held_packet taken = streams->held[index];
-    side->first = taken.next;
-    *(taken.next != 0 ? &streams->held[taken.next].previous : &side->last) = 0;
-    streams->held[index].next = streams->held_free;
-    streams->held_free = index;
-    stream->held--;
-    gate->counters.held--;
-    return taken;
-}
-
-void mb_gate_drop_held(struct mb_gate *gate, uint64_t flow, uint32_t flow_slot,
-                       struct mb_gate_judgement judgement) {
-    struct mb_gate_stream *stream = &gate->streams->of[flow_slot];
-    if (stream->flow != flow)
-        return;
-    for (unsigned direction = 0; direction < 2; direction++)
-        while (stream->side[direction].first != 0) {
-            const struct mb_held_packet held = take_first(gate, stream, &stream->side[direction]);
-            mb_gate_count_drop(gate, &held.packet, judgement);
-        }
-}
-
-static void drop_unseen(struct mb_gate *gate, struct mb_gate_stream *stream,
-                        struct mb_gate_side *side) {
-    while (side->first != 0) {
-        (void)take_first(gate, stream, side);
-        mb_gate_count_unseen(gate);
-    }
-}
-
 /* --- streams --- */
 
 static void forget(struct mb_gate *gate, struct mb_gate_stream *stream) {
     for (unsigned direction = 0; direction < 2; direction++) {
         struct mb_gate_side *side = &stream->side[direction];
-        drop_unseen(gate, stream, side);
+        mb_gate_drop_unseen(gate, stream, side);
         mb_judged_bytes_release(gate->streams->judged, &side->bytes);
     }
 }
@@ -188,10 +131,17 @@ static uint64_t position_of(struct mb_gate_side *side, uint32_t sequence) {
 
 /* --- what a packet carries --- */
 
-/* Of the packet's bytes, what was judged. False: it must not leave. */
-static bool look_up(struct mb_gate *gate, const struct mb_held_packet *held,
-                    const struct mb_gate_side *side, bool takes_unseen,
-                    struct mb_gate_carried *carried) {
+/* What the packet would leave with. */
+static const uint8_t *payload_of(const struct mb_gate *gate, const struct mb_held_packet *held) {
+    const struct mb_pending *packet = &held->packet;
+    const uint64_t at = held->note.position - packet->frame.offset;
+    const int32_t shift = packet->version != NULL ? packet->version->shift : 0;
+    return mb_gate_bytes_as_edited(gate, packet) + at + shift;
+}
+
+bool mb_gate_look_up(struct mb_gate *gate, const struct mb_held_packet *held,
+                     const struct mb_gate_side *side, bool takes_unseen,
+                     struct mb_gate_carried *carried) {
     const struct mb_segment_note *note = &held->note;
     const unsigned other = 1 - held->packet.direction;
     struct mb_judged_range range = {.position = held->position, .length = note->captured};
@@ -201,7 +151,7 @@ static bool look_up(struct mb_gate *gate, const struct mb_held_packet *held,
             held->position +
             (uint64_t)(int64_t)(int32_t)(note->acknowledged[other] - note->sequence);
     const uint32_t unknown = mb_judged_bytes_compare(gate->streams->judged, &side->bytes, &range,
-                                                     gate->config.pool + note->position, &differs);
+                                                     payload_of(gate, held), &differs);
     if (unknown != 0 && !takes_unseen)
         return false;
     if (differs)
@@ -213,71 +163,35 @@ static bool look_up(struct mb_gate *gate, const struct mb_held_packet *held,
     return true;
 }
 
-static bool is_fragmented(const struct mb_pending *packet) {
-    return packet->datagrams[0].slot != 0;
-}
-
-/* Whether what is not known of it may leave. */
-static bool takes_unseen(const struct mb_gate *gate, const struct mb_segment_note *note) {
-    return gate->streams->guard.lets_unseen_out || note->kind == MB_SEGMENT_FREE;
-}
-
-static void let_held_out(struct mb_gate *gate, const struct mb_gate_side *side,
-                         const struct mb_held_packet *held, bool is_free) {
-    struct mb_gate_carried carried = {0};
-    const bool unseen = is_free || takes_unseen(gate, &held->note);
-    const bool leaves =
-        is_fragmented(&held->packet) ? unseen : look_up(gate, held, side, unseen, &carried);
-    struct mb_pending packet = held->packet;
-    if (held->edited != 0)
-        packet.version =
-            mb_gate_remake_version(gate, &packet.frame, &gate->streams->said[held->edited]);
-    if (leaves)
-        mb_gate_let_out(gate, &packet, &carried);
-    else
-        mb_gate_count_unseen(gate);
-}
-
 /* --- what comes --- */
-
-static void let_held_out_until(struct mb_gate *gate, struct mb_gate_stream *stream,
-                               struct mb_gate_side *side, uint64_t end, bool is_free) {
-    while (side->first != 0) {
-        const struct mb_held_packet *first = &gate->streams->held[side->first];
-        if (first->position + first->note.length > end)
-            return;
-        const struct mb_held_packet held = take_first(gate, stream, side);
-        let_held_out(gate, side, &held, is_free);
-    }
-}
-
-/* Those whose bytes were given out. */
-static void release(struct mb_gate *gate, struct mb_gate_stream *stream,
-                    struct mb_gate_side *side) {
-    let_held_out_until(gate, stream, side, side->judged, false);
-}
-
-/* Nobody judges the direction any more. */
-static void release_all(struct mb_gate *gate, struct mb_gate_stream *stream,
-                        struct mb_gate_side *side) {
-    let_held_out_until(gate, stream, side, UINT64_MAX, true);
-}
 
 static void finish_stream(struct mb_gate *gate, struct mb_gate_stream *stream, bool is_guarded) {
     for (unsigned direction = 0; direction < 2; direction++) {
-        release(gate, stream, &stream->side[direction]);
+        mb_gate_release(gate, stream, &stream->side[direction]);
         if (!is_guarded)
-            release_all(gate, stream, &stream->side[direction]);
+            mb_gate_release_all(gate, stream, &stream->side[direction]);
     }
     forget(gate, stream);
 }
 
+/* As they are when all editors are done. `packet` NULL: they came with none of their flow. */
+static const uint8_t *bytes_as_edited(const struct mb_gate *gate, const struct mb_stream_step *step,
+                                      const struct mb_pending *packet) {
+    const uint64_t at = step->position - step->frame;
+    if (step->version != NULL)
+        return mb_version_bytes(step->version) + at;
+    if (packet != NULL && packet->version != NULL && step->frame == packet->frame.offset)
+        return mb_version_bytes(packet->version) + at + packet->version->shift;
+    return gate->config.pool + step->position;
+}
+
 static void take_bytes(struct mb_gate *gate, struct mb_gate_side *side,
-                       const struct mb_stream_step *step, bool is_passed) {
+                       const struct mb_stream_step *step, const struct mb_pending *packet,
+                       bool is_passed) {
     const uint64_t position = position_of(side, step->sequence);
     if (is_passed && !step->is_passing)
         mb_judged_bytes_put(gate->streams->judged, &side->bytes, position,
-                            gate->config.pool + step->position, step->captured);
+                            bytes_as_edited(gate, step, packet), step->captured);
     side->judged = position + step->length;
 }
 
@@ -287,8 +201,9 @@ static bool are_the_packets_own(const struct mb_stream_step *step,
            step->length == note->length;
 }
 
-static void follow_own(struct mb_gate *gate, const struct mb_stream_step *step,
-                       const struct mb_segment_note *note, struct mb_gate_news *news) {
+static void follow_own(struct mb_gate *gate, const struct mb_pending *packet,
+                       const struct mb_stream_step *step, const struct mb_segment_note *note,
+                       struct mb_gate_news *news) {
     struct mb_gate_stream *stream = stream_of(gate, step->flow, step->flow_slot);
     const unsigned direction = step->direction;
     switch (step->kind) {
@@ -296,7 +211,7 @@ static void follow_own(struct mb_gate *gate, const struct mb_stream_step *step,
         const struct mb_gate_judgement judgement =
             mb_gate_judge_range(gate, gate->named, step->first, step->end, NULL);
         const bool is_passed = judgement.reason == MB_REASON_NONE;
-        take_bytes(gate, &stream->side[direction], step, is_passed);
+        take_bytes(gate, &stream->side[direction], step, packet, is_passed);
         news->is_given[direction] = true;
         news->is_whole = is_passed && are_the_packets_own(step, note);
         return;
@@ -322,12 +237,13 @@ static void follow_apart(struct mb_gate *gate, const struct mb_stream_step *step
     if (step->kind == MB_STEP_END)
         return finish_stream(gate, stream, step->is_guarded);
     if (step->kind == MB_STEP_LEFT)
-        return drop_unseen(gate, stream, &stream->side[step->direction]);
+        return mb_gate_drop_unseen(gate, stream, &stream->side[step->direction]);
     const struct mb_gate_judgement judgement =
         mb_gate_judge_range(gate, gate->streams->named_apart, step->first, step->end, NULL);
-    take_bytes(gate, &stream->side[step->direction], step, judgement.reason == MB_REASON_NONE);
+    take_bytes(gate, &stream->side[step->direction], step, NULL,
+               judgement.reason == MB_REASON_NONE);
     mb_gate_drop_flow_apart(gate, step->flow, step->flow_slot, judgement);
-    release(gate, stream, &stream->side[step->direction]);
+    mb_gate_release(gate, stream, &stream->side[step->direction]);
 }
 
 static const struct mb_segment_note *note_at(const struct mb_gate_streams *streams,
@@ -335,22 +251,48 @@ static const struct mb_segment_note *note_at(const struct mb_gate_streams *strea
     return &streams->steps.notes[index & streams->steps.note_mask];
 }
 
-uint64_t mb_gate_add_steps(struct mb_gate *gate) {
+/* Whose frame the step's entries show. */
+static void note_owner(struct mb_gate *gate, const struct mb_stream_step *step,
+                       const struct mb_pending *packet) {
+    if (gate->owns_frame == NULL || (!step->is_apart && step->frame == packet->frame.offset))
+        return;
+    for (uint64_t entry = step->first; entry < step->end; entry++)
+        gate->owns_frame[entry & gate->slot_mask] = MB_FRAME_OF_STREAM;
+}
+
+static uint64_t name_apart(struct mb_gate *gate, const struct mb_stream_step *step) {
+    uint64_t judges = 0;
+    for (uint64_t entry = step->first; entry < step->end; entry++) {
+        const uint64_t slot = entry & gate->slot_mask;
+        gate->streams->named_apart[slot] =
+            mb_gate_watched(gate, gate->config.log->slots[slot].mask);
+        judges |= gate->streams->named_apart[slot];
+    }
+    return judges;
+}
+
+void mb_gate_add_steps(struct mb_gate *gate, struct mb_pending *packet) {
     struct mb_gate_streams *streams = gate->streams;
     const uint64_t end = note_at(streams, streams->notes_added++)->steps_end;
-    uint64_t judges = 0;
+    streams->link_type = packet->frame.link_type;
     for (; streams->steps_added != end; streams->steps_added++) {
         const struct mb_stream_step *step =
             mb_stream_steps_at(&streams->steps, streams->steps_added);
+        if (step->kind != MB_STEP_BYTES)
+            continue;
+        note_owner(gate, step, packet);
         if (!step->is_apart)
             continue;
-        for (uint64_t entry = step->first; entry < step->end; entry++) {
-            const uint64_t slot = entry & gate->slot_mask;
-            streams->named_apart[slot] = mb_gate_watched(gate, gate->config.log->slots[slot].mask);
-            judges |= streams->named_apart[slot];
-        }
+        packet->judges |= name_apart(gate, step);
+        packet->until = packet->until > step->end ? packet->until : step->end;
     }
-    return judges;
+}
+
+void mb_gate_steps_of(const struct mb_gate *gate, uint64_t number, uint64_t *first, uint64_t *end) {
+    const struct mb_gate_streams *streams = gate->streams;
+    const uint64_t note = streams->notes_left + (number - gate->oldest);
+    *first = number == gate->oldest ? streams->steps.oldest : note_at(streams, note - 1)->steps_end;
+    *end = note_at(streams, note)->steps_end;
 }
 
 bool mb_gate_has_steps_apart(const struct mb_gate *gate) {
@@ -361,18 +303,14 @@ bool mb_gate_has_steps_apart(const struct mb_gate *gate) {
 void mb_gate_add_steps_apart(struct mb_gate *gate) {
     struct mb_gate_streams *streams = gate->streams;
     const uint64_t end = gate->config.log->next;
-    uint64_t judges = 0;
-    if (streams != NULL) {
-        *mb_stream_steps_note(&streams->steps) = (struct mb_segment_note){0};
-        mb_stream_steps_end_packet(&streams->steps);
-        judges = mb_gate_add_steps(gate);
-    }
-    gate->pending[gate->newest++ & (gate->config.capacity - 1)] = (struct mb_pending){
-        .first = end,
-        .end = end,
-        .judges = judges,
-        .is_no_packet = true,
-    };
+    struct mb_pending *packet = &gate->pending[gate->newest++ & (gate->config.capacity - 1)];
+    *packet = (struct mb_pending){.first = end, .end = end, .until = end, .is_no_packet = true};
+    if (streams == NULL)
+        return;
+    packet->frame.link_type = streams->link_type;
+    *mb_stream_steps_note(&streams->steps) = (struct mb_segment_note){0};
+    mb_stream_steps_end_packet(&streams->steps);
+    mb_gate_add_steps(gate, packet);
 }
 
 struct mb_gate_news mb_gate_follow_steps(struct mb_gate *gate, const struct mb_pending *packet) {
@@ -385,7 +323,7 @@ struct mb_gate_news mb_gate_follow_steps(struct mb_gate *gate, const struct mb_p
         if (step->is_apart || packet->is_no_packet || step->flow != packet->flow)
             follow_apart(gate, step);
         else
-            follow_own(gate, step, note, &news);
+            follow_own(gate, packet, step, note, &news);
         streams->steps.oldest++;
     }
     return news;
@@ -398,25 +336,6 @@ bool mb_gate_segment_waits(const struct mb_gate *gate, uint64_t number) {
     return streams != NULL &&
            note_at(streams, streams->notes_left + (number - gate->oldest))->kind ==
                MB_SEGMENT_WAITS;
-}
-
-static enum mb_gate_admission hold(struct mb_gate *gate, struct mb_gate_stream *stream,
-                                   const struct mb_held_packet *packet) {
-    struct mb_gate_streams *streams = gate->streams;
-    const uint32_t index = stream->held < streams->guard.held_per_flow ? take_record(streams) : 0;
-    if (index == 0)
-        return MB_GATE_NO_ROOM;
-    struct mb_held_packet *held = &streams->held[index];
-    const struct mb_version *version = packet->packet.version;
-    *held = *packet;
-    held->packet.version = NULL; /* its memory is used again before the segment leaves */
-    held->edited = version != NULL ? index : 0;
-    if (version != NULL)
-        streams->said[index] = version->said;
-    link_held(streams, &stream->side[packet->packet.direction], index);
-    stream->held++;
-    gate->counters.held++;
-    return MB_GATE_HELD;
 }
 
 static struct mb_gate_stream *stream_of_segment(struct mb_gate *gate,
@@ -438,15 +357,15 @@ enum mb_gate_admission mb_gate_admit(struct mb_gate *gate, const struct mb_pendi
     if (stream == NULL)
         return MB_GATE_LEAVES;
     struct mb_gate_side *side = &stream->side[packet->direction];
-    const bool unseen = takes_unseen(gate, &it.note);
+    const bool unseen = mb_gate_takes_unseen(gate, &it.note);
     it.position = position_of(side, it.note.sequence);
     if (it.note.kind == MB_SEGMENT_WAITS)
-        return hold(gate, stream, &it);
+        return mb_gate_hold(gate, stream, &it);
     if (it.note.kind == MB_SEGMENT_UNSEEN && !unseen)
         return MB_GATE_UNSEEN;
-    if (is_fragmented(packet))
+    if (mb_gate_is_fragmented(packet))
         return unseen ? MB_GATE_LEAVES : MB_GATE_UNSEEN;
-    return look_up(gate, &it, side, unseen, carried) ? MB_GATE_LEAVES : MB_GATE_UNSEEN;
+    return mb_gate_look_up(gate, &it, side, unseen, carried) ? MB_GATE_LEAVES : MB_GATE_UNSEEN;
 }
 
 static void take_acknowledgment(struct mb_gate *gate, struct mb_gate_stream *stream,
@@ -465,12 +384,12 @@ void mb_gate_follow_packet(struct mb_gate *gate, const struct mb_pending *packet
     if (stream == NULL)
         return;
     if (note->kind == MB_SEGMENT_FREE)
-        release_all(gate, stream, &stream->side[packet->direction]);
+        mb_gate_release_all(gate, stream, &stream->side[packet->direction]);
     for (unsigned direction = 0; direction < 2; direction++) {
         if (news->is_left[direction])
-            drop_unseen(gate, stream, &stream->side[direction]);
+            mb_gate_drop_unseen(gate, stream, &stream->side[direction]);
         if (news->is_given[direction])
-            release(gate, stream, &stream->side[direction]);
+            mb_gate_release(gate, stream, &stream->side[direction]);
     }
     if (note->kind != MB_SEGMENT_NONE)
         take_acknowledgment(gate, stream, note, packet->direction);

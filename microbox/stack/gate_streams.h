@@ -59,6 +59,7 @@ struct mb_gate_streams {
     uint32_t held_unused;
     uint64_t *named_apart; /* by slot of the log, as mb_gate.named: of steps that are no packet's */
     struct mb_decoder decoder;
+    uint32_t link_type; /* of the last packet that was added */
 };
 
 /* What came with a packet for its own flow. */
@@ -70,18 +71,70 @@ struct mb_gate_news {
     bool is_guarded; /* where it is over */
 };
 
+static inline bool mb_gate_is_fragmented(const struct mb_pending *packet) {
+    return packet->datagrams[0].slot != 0;
+}
+
+/* gate_held.c */
+
+/* Whether what is not known of a segment may leave. */
+static inline bool mb_gate_takes_unseen(const struct mb_gate *gate,
+                                        const struct mb_segment_note *note) {
+    return gate->streams->guard.lets_unseen_out || note->kind == MB_SEGMENT_FREE;
+}
+
+enum mb_gate_admission { MB_GATE_LEAVES, MB_GATE_HELD, MB_GATE_UNSEEN, MB_GATE_NO_ROOM };
+
+/* Holds the packet, where there is room. */
+enum mb_gate_admission mb_gate_hold(struct mb_gate *gate, struct mb_gate_stream *stream,
+                                    const struct mb_held_packet *packet);
+
+/* Those whose bytes were given out leave. */
+void mb_gate_release(struct mb_gate *gate, struct mb_gate_stream *stream,
+                     struct mb_gate_side *side);
+
+/* Nobody judges the direction any more: all do. */
+void mb_gate_release_all(struct mb_gate *gate, struct mb_gate_stream *stream,
+                         struct mb_gate_side *side);
+
+/* Their bytes will not be given out. */
+void mb_gate_drop_unseen(struct mb_gate *gate, struct mb_gate_stream *stream,
+                         struct mb_gate_side *side);
+
+/* The flow is dropped, and what is held of it. */
+void mb_gate_drop_held(struct mb_gate *gate, uint64_t flow, uint32_t flow_slot,
+                       struct mb_gate_judgement judgement);
+
+/* gate_stream_edits.c */
+
+/* Applies what editor `index` left with the bytes that came with waiting packet `number` and are no
+ * part of its frame: as mb_gate_make_version, of the frames that they lie in. False: there is no
+ * room now. */
+bool mb_gate_edit_steps(struct mb_gate *gate, unsigned index, const struct mb_pending *packet,
+                        uint64_t number);
+
+/* gate_streams.c */
+
+/* Steps that came with waiting packet `number`: [*first, *end). */
+void mb_gate_steps_of(const struct mb_gate *gate, uint64_t number, uint64_t *first, uint64_t *end);
+
+/* Of the packet's bytes, what was judged: in `*carried`, where it is something else. False: the
+ * packet must not leave. */
+bool mb_gate_look_up(struct mb_gate *gate, const struct mb_held_packet *held,
+                     const struct mb_gate_side *side, bool takes_unseen,
+                     struct mb_gate_carried *carried);
+
 void mb_gate_streams_destroy(struct mb_gate_streams *streams);
 
-/* The packet is the last one that was added: NFs that judge steps which are no packet's. */
-uint64_t mb_gate_add_steps(struct mb_gate *gate);
+/* The packet is added: NFs that judge steps which are no packet's, and where the log has to be
+ * passed for their sake too. */
+void mb_gate_add_steps(struct mb_gate *gate, struct mb_pending *packet);
 
 /* The packet's turn has come: takes in what came with it. Flows that are not its own are done. */
 struct mb_gate_news mb_gate_follow_steps(struct mb_gate *gate, const struct mb_pending *packet);
 
-/* What becomes of a packet that NFs have passed. */
-enum mb_gate_admission { MB_GATE_LEAVES, MB_GATE_HELD, MB_GATE_UNSEEN, MB_GATE_NO_ROOM };
-
-/* `*carried`: what it leaves with, where that is not what it came with; else its length is 0. */
+/* What becomes of a packet that NFs have passed. `*carried`: what it leaves with, where that is not
+ * what it came with; else its length is 0. */
 enum mb_gate_admission mb_gate_admit(struct mb_gate *gate, const struct mb_pending *packet,
                                      const struct mb_gate_news *news,
                                      struct mb_gate_carried *carried);
@@ -89,10 +142,6 @@ enum mb_gate_admission mb_gate_admit(struct mb_gate *gate, const struct mb_pendi
 /* The packet has left, or was dropped: what waited for it follows. */
 void mb_gate_follow_packet(struct mb_gate *gate, const struct mb_pending *packet,
                            const struct mb_gate_news *news);
-
-/* The flow is dropped, and what is held of it. */
-void mb_gate_drop_held(struct mb_gate *gate, uint64_t flow, uint32_t flow_slot,
-                       struct mb_gate_judgement judgement);
 
 /* Writes what is carried into the sink's copy of a frame. */
 void mb_gate_carry(const struct mb_gate_streams *streams, const struct mb_frame *frame,

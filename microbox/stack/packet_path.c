@@ -2,7 +2,6 @@
  * What is done for each packet: decode, count, tell the time, find its place, publish. Nothing here
  * allocates, calls the system, locks or reads a clock. Read `mb_stack_handle` first.
  */
-#include "microbox/bus/version.h"
 #include "microbox/stack/core.h"
 #include "microbox/stack/flows/flow_lifecycle.h"
 #include "microbox/stack/icmp_error.h"
@@ -95,10 +94,9 @@ static void end_batch_of_datagrams(struct mb_stack *stack) {
 /* A reader of batches waits until all of a batch is applied, so the versions of all its frames have
  * to have room at once, each with a header and what it may grow by. */
 static void end_batch_of_versions(struct mb_stack *stack, const struct mb_decoded *packet) {
-    enum { BESIDE_FRAME = 2 * sizeof(struct mb_version) };
     if (stack->config.batch_bytes_max == 0)
         return;
-    stack->batch_bytes += packet->length + BESIDE_FRAME;
+    stack->batch_bytes += packet->length + MB_VERSION_BESIDE_FRAME;
     if (stack->batch_bytes <= stack->config.batch_bytes_max)
         return;
     stack->batch_bytes = 0;

@@ -39,6 +39,10 @@ void mb_versions_destroy(struct mb_versions *versions) {
     free(versions);
 }
 
+uint64_t mb_versions_ring_bytes(const struct mb_versions *versions) {
+    return versions->shape.ring_bytes;
+}
+
 static uint64_t size_of(uint32_t length) {
     return sizeof(struct mb_version) + ((uint64_t)length + MB_VERSION_ALIGNMENT - 1) /
                                            MB_VERSION_ALIGNMENT * MB_VERSION_ALIGNMENT;

@@ -37,6 +37,9 @@ void mb_versions_keep(struct mb_versions *versions, uint32_t editor,
 void mb_versions_show(struct mb_versions *versions, uint32_t editor,
                       const struct mb_version *version, uint64_t sequence);
 
+/* Of each editor's ring. */
+uint64_t mb_versions_ring_bytes(const struct mb_versions *versions);
+
 static inline const uint8_t *mb_version_bytes(const struct mb_version *version) {
     return (const uint8_t *)(version + 1);
 }

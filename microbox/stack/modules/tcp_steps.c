@@ -23,7 +23,10 @@ static struct mb_stream_step *add_step(struct mb_stack *stack, const struct mb_f
 void mb_tcp_step_bytes(struct mb_stack *stack, const struct mb_flow_entry *flow, unsigned direction,
                        const struct mb_segment *segment, uint64_t first) {
     mb_settle(stack);
+    stack->batch_bytes += segment->frame_length + MB_VERSION_BESIDE_FRAME;
     struct mb_stream_step *step = add_step(stack, flow, MB_STEP_BYTES);
+    step->frame = segment->frame;
+    step->frame_length = segment->frame_length;
     step->position = segment->frame + segment->data_offset;
     step->first = first;
     step->end = stack->log->next;

@@ -19,22 +19,30 @@ enum mb_stream_step_kind {
     MB_STEP_END    /* of the flow, of both directions */
 };
 
+struct mb_version;
+
 struct mb_stream_step {
     uint64_t flow;     /* its number */
     uint64_t packet;   /* number of the packet with which it came */
-    uint64_t position; /* of the first byte, in the frame pool */
+    uint64_t frame;    /* that has the bytes, in the frame pool */
+    uint64_t position; /* of the first byte, likewise */
     uint64_t first;    /* entries that show the bytes: [first, end) */
     uint64_t end;
     uint32_t flow_slot;
     uint32_t sequence; /* number of the first byte */
     uint32_t length;
     uint32_t captured;
+    uint32_t frame_length;
     uint8_t kind; /* enum mb_stream_step_kind */
     uint8_t direction;
     bool is_apart;   /* its entries are no packet's */
     bool is_at_end;  /* it came behind the last packet */
     bool is_passing; /* the bytes will not lie there when the packet leaves */
     bool is_guarded; /* an inline NF reads the stream, as of now; of an end: one of both */
+
+    /* The gate's. */
+    uint64_t edited_by;               /* set of NFs */
+    const struct mb_version *version; /* the last one of the frame; NULL: it is as received */
 };
 
 enum mb_segment_kind {

@@ -1,0 +1,30 @@
+"""redact: words in streams are written over, and nothing else is changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from microbox.testing import RunFailed, run_nf
+from tests.conftest import Tshark
+from tests.nf.conftest import MakeCapture, connection
+
+
+def test_words_are_written_over_also_behind_a_cut(capture: MakeCapture) -> None:
+    frames = connection([b"the password is secret", b" and sec", b"ret again"])
+    result = run_nf("redact", capture(frames), words=["secret", "password"])
+    texts = [one.data[54:] for one in result.output if one.data[54:]]
+    assert texts == [b"the ******** is ******", b" and sec", b"*** again"]
+
+
+def test_no_such_word_leaves(demo: Path, tshark: Tshark) -> None:
+    before = tshark(demo, 'tcp contains "curl/7"', "frame.number")
+    result = run_nf("redact", demo, words=["curl"])
+    assert result.summary["redacted"] >= len(before) > 0
+    assert not any(b"curl/7" in one.data for one in result.output)
+
+
+def test_a_mask_is_one_character(capture: MakeCapture) -> None:
+    with pytest.raises(RunFailed, match="expected one character"):
+        run_nf("redact", capture(connection([b"x"])), words=["a"], mask="ab")
