@@ -43,9 +43,10 @@ static bool is_zero(const struct mb_decoded *packet) {
     return true;
 }
 
-/* Ports may be ones that tunnels are known by; so may tags be that take the place of others. */
+/* Ports may be ones that tunnels are known by; so may tags be that take the place of others; and
+ * flags may be none that TCP has. */
 static bool may_look_otherwise(const struct mb_edit *headers) {
-    return headers->fields & (MB_EDIT_SOURCE_PORT | MB_EDIT_DESTINATION_PORT) ||
+    return headers->fields & (MB_EDIT_SOURCE_PORT | MB_EDIT_DESTINATION_PORT | MB_EDIT_TCP_FLAGS) ||
            headers->tags_pushed != 0 || headers->tags_popped != 0;
 }
 
