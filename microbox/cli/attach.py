@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -221,7 +223,11 @@ def _terminal(*, as_json: bool) -> Terminal:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """Past what is buffered: a signal may come while the NF prints."""
+    rest = f"{text}\n".encode(errors="backslashreplace")
+    with contextlib.suppress(OSError):  # nobody looks any more
+        while rest:
+            rest = rest[os.write(sys.stderr.fileno(), rest) :]
 
 
 def _document(results: Results) -> str:
