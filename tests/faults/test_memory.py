@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,10 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench
+
+pytestmark = pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""), reason="sanitizers end who gets no memory"
+)
 
 GREEDY = """
 class Greedy(NetworkFunction):
