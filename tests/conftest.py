@@ -26,6 +26,13 @@ Tshark = Callable[..., list[tuple[str, ...]]]
 OPTIONS = ["-n", "-o", "tcp.reassemble_out_of_order:TRUE", "-o", "tcp.check_checksum:FALSE"]
 
 
+def pytest_configure() -> None:
+    """Where the tests run in a shell's background, SIGINT is ignored, and so it would be in each
+    process that they start and interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def demo() -> Path:
     """Ten thousand packets of real programs: captures/README.md says which."""

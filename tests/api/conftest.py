@@ -60,7 +60,10 @@ def interrupted(tmp_path: Path) -> Interrupted:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        try:
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
         assert not list(with_mark(str(tmp_path)))
         assert not list(tmp_path.glob("microbox-*/*.jsonl"))
         return errors
