@@ -282,7 +282,8 @@ def test_parameters_that_nfs_refuse_are_said_where_the_chain_sets_them(
     result = workbench.run("run", "chain.yaml")
     assert (result.returncode, result.stdout) == (2, "")
     ids, firewall, count = result.stderr.splitlines()
-    missing = workbench.folder / "none.rules"
-    assert ids == f"chain.yaml:4:12: ids: rules: there is no file {missing}"
+    # An NF with a uid of its own may not even see that a file is missing in a folder of root's.
+    assert ids.startswith("chain.yaml:4:12: ids: rules: ")
+    assert str(workbench.folder / "none.rules") in ids
     assert firewall.startswith("chain.yaml:5:26: firewall: deny: rule 'tcp dst prot 23': 'prot' is")
     assert count == "2 errors"
