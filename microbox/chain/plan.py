@@ -116,6 +116,7 @@ class Plan:
                 bit.wanted,
                 bit.share,
                 sorted({*bit.types} & {*nf.loses}),
+                bit.guards,
             )
             for nf in self.nfs
             for bit in nf.bits

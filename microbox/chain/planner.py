@@ -53,7 +53,7 @@ from microbox.chain.order import (
     said_to_wait_for,
     side_by_side_errors,
 )
-from microbox.chain.plan import Plan, PlannedNF
+from microbox.chain.plan import STREAM_TYPES, Plan, PlannedNF
 from microbox.chain.plan_errors import check_plan_inputs, limit_errors
 from microbox.chain.protocols import protocols_of
 from microbox.chain.subscriptions import (
@@ -208,6 +208,12 @@ class _Planner:
         self._timer = catalog.resolve(TIMER)
         self._end = catalog.resolve(END_OF_INPUT)
         self._checkpoint = catalog.resolve(CHECKPOINT)
+        self._streams = {
+            one
+            for name in STREAM_TYPES
+            for one in catalog.descendants(catalog.resolve(name))
+            if one.is_by_stack
+        }
 
     def planned(self) -> list[PlannedNF]:
         """All NFs. Each builds on those in front of it."""
@@ -262,16 +268,7 @@ class _Planner:
             manifest=manifest,
             bits=list(self._bits[index].values()),
             periods=sorted(self._periods[index]),
-            shape=AreaShape(
-                log_slots=self._chain.log_slots,
-                own_slots=OWN_SLOTS if reader.publishes else 0,
-                ring_bytes=RING_BYTES if reader.publishes else 0,
-                is_inline=manifest.is_inline,
-                command_slots=_command_slots(self._chain) if manifest.commands else 0,
-                rewrites=manifest.rewrites_flows,
-                editor=_editor_number(manifest, front),
-                edit_bytes=EDIT_BYTES if manifest.edits == "payload" else 0,
-            ),
+            shape=self._shape(reader, front),
             barrier=sorted(because),
             barrier_because=because,
             reads=reads,
@@ -288,6 +285,19 @@ class _Planner:
             written=nf.written or nf.name,
             derives=list(reader.derives.values()),
             filters={key.filter: self._facts[key.filter] for key in drafts if key.filter},
+        )
+
+    def _shape(self, reader: Reader, front: list[PlannedNF]) -> AreaShape:
+        manifest = reader.manifest
+        return AreaShape(
+            log_slots=self._chain.log_slots,
+            own_slots=OWN_SLOTS if reader.publishes else 0,
+            ring_bytes=RING_BYTES if reader.publishes else 0,
+            is_inline=manifest.is_inline,
+            command_slots=_command_slots(self._chain) if manifest.commands else 0,
+            rewrites=manifest.rewrites_flows,
+            editor=_editor_number(manifest, front),
+            edit_bytes=EDIT_BYTES if manifest.edits == "payload" else 0,
         )
 
     def _drops_by_command(self, index: int) -> bool:
@@ -381,6 +391,9 @@ class _Planner:
             may_switch=manifest.commands and key.follows is None,
             follows=key.follows,
             share=share,
+            guards=key.follows is not None
+            or not self._is_switched[index]
+            or bool(draft.types & self._streams),
         )
 
     def _protocols_read(self, delivered: set[EventType], reads: list[int]) -> frozenset[str]:

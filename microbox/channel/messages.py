@@ -211,6 +211,8 @@ class Bit:
     follows: int | None = None  # the bit of the publisher that it follows, and is switched with;
     # -1: it follows several, and is never switched
     share: Share = ALL_FLOWS
+    guards: bool = True  # by it the NF reads streams, itself or by what it follows; not where it is
+    # set for a stream's bytes only to say which of its filters, or whose share, an event is in
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +350,7 @@ class WorkerSubscription:
     types: list[int]
     share: Share = ALL_FLOWS
     lost: list[int] = field(default_factory=list)  # of an NF that skips: those that it may lose
+    guards: bool = True  # as that of Bit
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,6 +279,7 @@ def _subscribe(worker: Any, message: Subscribe) -> None:
     for row, each, expression in zip(subscriptions, message.subscriptions, filters, strict=True):
         row.nf, row.bit, row.filter = each.nf, each.bit, expression
         row.share = dataclasses.asdict(each.share)
+        row.guards_nothing = not each.guards
         _set_bits(row.types, each.types)
         _set_bits(row.lost, each.lost)
     timers = ffi.new("struct mb_timer_subscription[]", len(message.timers))

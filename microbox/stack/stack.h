@@ -22,6 +22,7 @@ struct mb_subscription {
     const char *filter;    /* libpcap syntax; "" or NULL: everything */
     uint64_t types[8];     /* set of types, descendants included */
     struct mb_share share; /* of flows, and of packets without one */
+    bool guards_nothing;   /* where it is set for bytes of a stream, its NF does not read them */
     uint64_t lost[8];      /* of an NF that skips: those that its handlers get, by which its losses
                               are counted */
 };

@@ -236,9 +236,20 @@ static bool are_sound(const struct mb_worker *worker, const struct mb_subscripti
     return true;
 }
 
+static void note_guards(struct mb_worker *worker, const struct mb_subscription *subscriptions,
+                        uint32_t count) {
+    worker->no_guards[0] = 0;
+    worker->no_guards[1] = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (subscriptions[i].guards_nothing)
+            worker->no_guards[subscriptions[i].bit / 64] |= UINT64_C(1)
+                                                            << subscriptions[i].bit % 64;
+}
+
 /* Lets each NF that came hold the log, by the bits that name it. */
 static bool connect_to_log(struct mb_worker *worker, const struct mb_subscription *subscriptions,
                            uint32_t count, char error[MB_ERROR_SIZE]) {
+    note_guards(worker, subscriptions, count);
     for (uint32_t index = 0; index < worker->nfs; index++) {
         const struct mb_attached *nf = &worker->nf[index];
         if (worker->phase != PHASE_CONNECTING && !nf->is_new)

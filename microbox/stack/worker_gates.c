@@ -55,13 +55,13 @@ static bool make_for(struct mb_worker *worker, uint32_t index) {
     return !nf->parts.rewrites || mb_gate_translate(*gate, mb_stack_decoder(worker->stack));
 }
 
-/* Bits of inline NFs whose verdicts count. */
+/* Bits by which inline NFs whose verdicts count read streams. */
 static void collect_judges(const struct mb_worker *worker, uint64_t bits[2]) {
     for (uint32_t index = 0; index < worker->nfs; index++) {
         const struct mb_attached *nf = &worker->nf[index];
         const uint64_t *mask = worker->log.consumer[index].mask;
         for (unsigned half = 0; half < 2 && nf->is_inline && !nf->is_shadow; half++)
-            bits[half] |= mask[half];
+            bits[half] |= mask[half] & ~worker->no_guards[half];
     }
 }
 

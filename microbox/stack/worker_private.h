@@ -63,6 +63,7 @@ struct mb_worker {
     struct mb_gate *gate;               /* where there is a sink or an inline NF */
     struct mb_gate *shadow[MB_NFS_MAX]; /* of each NF in shadow, after `gate` */
     uint64_t shadows;                   /* set of these NFs */
+    uint64_t no_guards[2];              /* bits that guard nothing (mb_subscription) */
     struct mb_area counters;
     enum mb_worker_phase phase;
     bool stopped;

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from microbox.chain.plan import Plan
 from microbox.channel.messages import WorkerSwitch
+from microbox.events.catalog import built_in
 from tests.chain.conftest import HandMade
 
 Planner = Callable[..., Plan]
@@ -54,6 +55,26 @@ def test_who_reads_a_publisher_with_commands_is_switched_with_it(plan: Planner, 
     assert made.worker_switches() == [
         WorkerSwitch(0, 0, [parser[0].bit, follower.bit, after.bit], initially=True)
     ]
+
+
+def test_what_only_marks_whose_an_event_is_guards_no_stream(plan: Planner, nf: NF) -> None:
+    """Or a stream that its reader has left would be guarded on, since these bits stay."""
+    parser = nf("parser", on=["tcp.data"], publishes=["http.request"], commands=True)
+    judge = nf("judge", on=[("http.request", "port 80")], inline=True)
+    reads_too = nf("reads_too", on=[("tcp.data", "port 80"), "http.request"], inline=True)
+    _, judging, reading = plan(parser, judge, reads_too).nfs
+    stream = built_in().resolve("tcp.data").number
+    for bit in judging.bits:
+        assert bit.guards == (bit.follows is not None)
+    assert any(stream in bit.wanted and not bit.guards for bit in judging.bits)
+    (own,) = (bit for bit in reading.bits if bit.filter and bit.follows is None)
+    assert own.guards
+
+
+def test_where_nothing_is_switched_own_bits_guard(plan: Planner, nf: NF) -> None:
+    parser = nf("parser", on=["tcp.data"], publishes=["http.request"])
+    judging = plan(parser, nf("judge", on=["http.request"], inline=True)).nfs[1]
+    assert all(bit.guards for bit in judging.bits)
 
 
 def test_who_leaves_a_flow_goes_on_following_those_in_front(plan: Planner, nf: NF) -> None:
