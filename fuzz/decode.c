@@ -15,7 +15,6 @@
 enum { WORKERS = 7, CUTS = 8 };
 
 static const struct mb_decoder decoder = {.key = {1, 2}, .tunnels_max = 4, .verifies = true};
-static const struct mb_partition partition = {.key = {3, 4}, .workers = WORKERS};
 
 static void require(bool holds) {
     if (!holds)
@@ -45,7 +44,7 @@ static void decode(const uint8_t *bytes, uint32_t length, uint32_t wire_length,
     struct mb_decoded packet;
     mb_decode(&decoder, &packet, &frame, copy, 1);
     check(&packet, length);
-    require(mb_partition_worker(&partition, &frame, copy) < WORKERS);
+    require(mb_partition_worker(WORKERS, &frame, copy) < WORKERS);
     free(copy);
 }
 

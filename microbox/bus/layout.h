@@ -127,8 +127,11 @@ enum mb_entry_flag {
     MB_ENDS_BATCH = 16,    /* batches of NFs that take batches end with this entry's packet */
     MB_APART = 32,         /* not about the packet that it was published with: the end of another
                               flow, a timer */
-    MB_IN_SHADOW = 64      /* of an NF's event as a reader gets it: its publisher is in shadow. The
-                              reader sets it, whatever the publisher wrote */
+    /* When it was published, where not as a part of the packet (moment.h): one of these three. */
+    MB_AHEAD = 64,    /* before all of the packet, by every worker: a timer, a checkpoint */
+    MB_OVERDUE = 128, /* behind the packet, whose time ended what it is about */
+    MB_AT_END = 192,  /* when the input was over */
+    MB_WHEN = 192
 };
 
 /* One event. Three cache lines: header and mask; payload; snapshot. */
@@ -162,7 +165,9 @@ struct mb_provenance {
     uint16_t publisher;   /* NF index */
     uint8_t ends_part;    /* 1: this entry completes a quarter of its log or of its data ring */
     uint8_t from_batch;   /* 1: published about a batch, so `at` need not be the frame's packet */
-    uint8_t reserved[30];
+    uint8_t is_shadow;    /* as a reader gets it: its publisher is in shadow. The reader sets it,
+                             whatever the publisher wrote */
+    uint8_t reserved[29];
 };
 
 struct mb_nf_entry {

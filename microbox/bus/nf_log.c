@@ -146,8 +146,7 @@ const struct mb_nf_entry *mb_nf_log_take(struct mb_reader *reader, const struct 
         mb_nf_log_find_next(reader);
         return NULL;
     }
-    copy->entry.flags &= (uint8_t)~MB_IN_SHADOW;
-    copy->entry.flags |= peer->is_shadow ? MB_IN_SHADOW : 0;
+    copy->provenance.is_shadow = peer->is_shadow;
     reader->copies_used++;
     peer->taken++;
     peer->taken_at = peer->next_at;

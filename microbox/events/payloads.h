@@ -79,7 +79,7 @@ struct mb_incomplete_datagram {
     uint16_t fragments; /* that came, stays at 65535 */
     uint8_t has_first;
     uint8_t has_last;
-    uint8_t reserved[4];
+    uint32_t age; /* packets of the input since its first fragment came; modulo 2^32 */
 };
 
 /* A flow. `source` is the originator: who sent the flow's first packet (for TCP, where a

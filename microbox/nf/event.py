@@ -28,7 +28,6 @@ from microbox.ffi.layout import PAYLOAD_SIZE, Place, entry_place, payload_layout
 from microbox.nf.errors import KeptError, UsageError
 
 FROM_RESPONDER = 1  # enum mb_entry_flag
-IN_SHADOW = 64
 HAS_FLOW = 4
 
 IPV4_MAPPED = bytes(10) + b"\xff\xff"
@@ -474,7 +473,8 @@ class Event(View):
     @property
     def in_shadow(self) -> bool:
         """True for what an NF publishes while it is in shadow (`shadow: true` in the chain)."""
-        return bool(self._flags & IN_SHADOW)
+        nf_entry = self._deliveries.array[self._deliveries.index].nf_entry
+        return bool(nf_entry and nf_entry.provenance.is_shadow)
 
     @property
     def reason(self) -> Reason:

@@ -79,8 +79,9 @@ void mb_commands_renew_flow(struct mb_commands *commands, uint32_t flow_slot,
                             const uint64_t joined[2], uint8_t dropped_by);
 void mb_commands_destroy(struct mb_commands *commands);
 
-/* Looks at how far the NFs are, and what they have said. `handled`: the last packet that the stack
- * handled. Sets `allowed`. Returns the reader that holds it back most; NULL where nobody does. */
+/* Looks at how far the NFs are, and what they have said. `handled`: the last packet of which all
+ * entries are in the log. Sets `allowed`. Returns the reader that holds it back most; NULL where
+ * nobody does. */
 const struct mb_command_reader *mb_commands_learn(struct mb_commands *commands,
                                                   const struct mb_log *log, uint64_t handled);
 
@@ -89,6 +90,11 @@ static inline void mb_commands_note(struct mb_commands *commands,
                                     const struct mb_handled *handled) {
     commands->recent[handled->packet & commands->recent_mask] = (struct mb_handled_packet){
         .end = handled->end, .flow_slot = handled->flow != 0 ? handled->flow_slot : 0};
+}
+
+/* More entries of packet `packet` have come, up to `end`. */
+static inline void mb_commands_extend(struct mb_commands *commands, uint64_t packet, uint64_t end) {
+    commands->recent[packet & commands->recent_mask].end = end;
 }
 
 /* A direction's first packet: `mask` is whose filters it matches; leaves in it who wants it. */

@@ -11,6 +11,7 @@
 #include "microbox/stack/conditions/derived.h"
 #include "microbox/stack/counters.h"
 #include "microbox/stack/decode/decode.h"
+#include "microbox/stack/expiry.h"
 #include "microbox/stack/flows/flow_table.h"
 #include "microbox/stack/flows/refused_flows.h"
 #include "microbox/stack/fragments/assembled_frames.h"
@@ -34,7 +35,7 @@ enum { MB_VERSION_BESIDE_FRAME = 2 * sizeof(struct mb_version) };
  * timers that fire; what users' modules publish for the packet and for the flow's end; and the
  * rest: the packet, two fragments before it and six datagrams given up, three checkpoints, the
  * flow's start and end, four state changes, the handshake, four anomalies, the packet's own bytes
- * and gaps, with room to spare.
+ * and gaps, with room to spare. What the packet's time ends has room of its own (expiry.h).
  *
  * Where types are derived, their entries come on top. They get what is not kept for the above
  * (derived.c).
@@ -67,7 +68,7 @@ struct mb_cause {
     uint64_t packet;
     uint64_t frame; /* 0, and length 0, where no frame is concerned */
     uint32_t frame_length;
-    uint8_t flags;    /* MB_APART, or none */
+    uint8_t flags;    /* MB_APART, with when that was; or none */
     uint64_t bits[2]; /* per-packet filters that the packet matched */
 };
 
@@ -78,7 +79,8 @@ struct mb_stack {
     struct mb_derived *derived; /* NULL where no type is derived */
     struct mb_cause cause;
     struct mb_packet_clock clock;
-    uint64_t packets;         /* received so far */
+    uint64_t packets;         /* of the input so far, whoever handles them */
+    uint64_t foreign_bytes;   /* of those that other workers handle */
     uint64_t checkpoint;      /* packets from one system.checkpoint to the next */
     uint64_t next_checkpoint; /* number of the packet that it comes with */
     uint64_t batch_bytes; /* that versions of all frames since the last one for their sake take */
@@ -109,9 +111,8 @@ struct mb_stack {
     uint32_t timer_count;
     uint32_t next_timer; /* which one to look at first */
     struct mb_timer_state *timers;
-    uint32_t *ending; /* flows still to be ended by finish, in order of their number */
-    uint32_t ending_count;
-    uint32_t ending_next;
+    struct mb_expiry expiry;
+    struct mb_endings present; /* flows that who was welcomed last is still to be told of */
     bool is_finishing;
     bool is_finished;
     struct mb_stack_counters counters;

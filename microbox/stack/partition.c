@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* Not that of shares (share.c): instances of a worker's NF are to share out all its flows. */
+static const uint64_t partition_key[2] = {UINT64_C(0x6d6963726f626f78), UINT64_C(0x776f726b657273)};
+
 /* Enters no tunnel, so that the addresses are the outermost ones. */
 static const struct mb_decoder outermost = {.tunnels_max = 0};
 
@@ -21,9 +24,8 @@ uint64_t mb_partition_hash(const uint64_t key[2], const struct mb_five_tuple *tu
     return mb_flow_hash(key, &pair, 0);
 }
 
-uint32_t mb_partition_worker(const struct mb_partition *partition, const struct mb_frame *frame,
-                             const uint8_t *bytes) {
-    if (partition->workers == 1)
+uint32_t mb_partition_worker(uint32_t workers, const struct mb_frame *frame, const uint8_t *bytes) {
+    if (workers == 1)
         return 0;
     struct mb_decoded packet;
     mb_decode(&outermost, &packet, frame, bytes, 0);
@@ -31,5 +33,5 @@ uint32_t mb_partition_worker(const struct mb_partition *partition, const struct 
         return 0;
     struct mb_icmp_quote quote;
     const struct mb_five_tuple *whole = quotes(&packet, &quote) ? &quote.tuple : &packet.tuple;
-    return mb_partition_part(mb_partition_hash(partition->key, whole), partition->workers);
+    return mb_partition_part(mb_partition_hash(partition_key, whole), workers);
 }

@@ -125,6 +125,16 @@ static int take_caps(struct mb_stack *stack, char error[MB_ERROR_SIZE]) {
     return 0;
 }
 
+static int take_share(struct mb_stack *stack, char error[MB_ERROR_SIZE]) {
+    struct mb_stack_config *config = &stack->config;
+    config->workers = (uint32_t)or_default(config->workers, 1);
+    if (config->worker < config->workers && config->workers <= MB_WORKERS_MAX)
+        return 0;
+    snprintf(error, MB_ERROR_SIZE, "worker %u of %u: there may be %d, counted from 0",
+             config->worker, config->workers, MB_WORKERS_MAX);
+    return -EINVAL;
+}
+
 static struct mb_decoder decoder_of(const struct mb_stack_config *config) {
     return (struct mb_decoder){.key = {config->hash_key[0], config->hash_key[1]},
                                .tunnels_max = (uint8_t)config->tunnels_max,
@@ -143,10 +153,11 @@ static int create_tables(struct mb_stack *stack) {
         if (error != 0)
             return error;
     }
-    /* Not touched before the input ends, but made now: the end must not fail. */
-    stack->ending = calloc(config->flows_max, sizeof *stack->ending);
-    if (stack->ending == NULL)
-        return -ENOMEM;
+    error = mb_expiry_create(stack);
+    if (error == 0)
+        error = mb_endings_create(&stack->present, config->flows_max);
+    if (error != 0)
+        return error;
     error = mb_held_pool_create(&stack->held, config->held_segments_max, config->held_bytes_max,
                                 config->hash_key[0]);
     stack->held.assembled = &stack->assembled;
@@ -187,7 +198,7 @@ struct mb_stack *mb_stack_create(const struct mb_stack_config *config, struct mb
                                 config->derived, config->derived_count, stack->config.link_type,
                                 error) != 0 ||
         mb_take_timers(stack, timers, timer_count, error) != 0 || take_hosts(stack, error) != 0 ||
-        take_caps(stack, error) != 0) {
+        take_caps(stack, error) != 0 || take_share(stack, error) != 0) {
         mb_stack_destroy(stack);
         return NULL;
     }
@@ -219,76 +230,43 @@ void mb_stack_destroy(struct mb_stack *stack) {
     mb_refused_flows_destroy(&stack->refused);
     mb_defrag_destroy(stack);
     free(stack->timers);
-    free(stack->ending);
+    mb_expiry_destroy(stack);
+    mb_endings_destroy(&stack->present);
     free(stack);
 }
 
 /* --- the end --- */
 
-static int by_number(const void *a, const void *b, void *context) {
-    const struct mb_flow_entry *flows = context;
-    uint64_t x = flows[*(const uint32_t *)a].number;
-    uint64_t y = flows[*(const uint32_t *)b].number;
-    return x < y ? -1 : x > y;
-}
-
-/* Which flows there are, in order of their first packets: all, or those that `who` are to be told
- * of. */
-static void gather_flows(struct mb_stack *stack, const uint64_t who[2]) {
-    struct mb_flow_table *table = &stack->table;
-    stack->ending_count = 0;
-    stack->ending_next = 0;
-    for (uint32_t index = 1; index < table->unused; index++)
-        if (table->flows[index].number != 0 &&
-            (who == NULL || mb_flow_present_is_wanted(stack, &table->flows[index], who)))
-            stack->ending[stack->ending_count++] = index;
-    qsort_r(stack->ending, stack->ending_count, sizeof *stack->ending, by_number, table->flows);
-}
-
 static void publish_end_of_input(struct mb_stack *stack) {
     uint64_t first = stack->log->next;
+    mb_set_apart(stack, MB_AT_END);
     struct mb_entry *entry =
         mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_END_OF_INPUT],
                          MB_TYPE_SYSTEM_END_OF_INPUT);
     if (entry != NULL) {
         entry->flags |= MB_ENDS_BATCH;
-        entry->payload.end_of_input.packets = stack->counters.packets;
-        entry->payload.end_of_input.bytes = stack->counters.bytes;
+        entry->payload.end_of_input.packets =
+            stack->counters.packets + stack->counters.packets_foreign;
+        entry->payload.end_of_input.bytes = stack->counters.bytes + stack->foreign_bytes;
     }
     mb_end_packet(stack, first);
 }
 
-static bool give_up_datagrams(struct mb_stack *stack, uint8_t reason) {
-    while (stack->defrag.table.used != 0) {
-        if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
-            return false;
-        uint64_t first = stack->log->next;
-        mb_defrag_give_up_some(stack, reason);
-        mb_end_packet(stack, first);
-    }
-    return true;
+bool mb_stack_settle(struct mb_stack *stack) {
+    return mb_expiry_settle(stack);
 }
 
 bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
     if (stack->is_finished)
         return true;
+    if (!mb_expiry_settle(stack))
+        return false;
     if (!stack->is_finishing)
-        gather_flows(stack, NULL);
+        mb_expire_all(stack, reason);
     stack->is_finishing = true;
-    mb_set_apart(stack);
-    while (stack->ending_next < stack->ending_count) {
-        if (!mb_has_room_for_packet(stack))
-            return false;
-        struct mb_flow_entry *flow = &stack->table.flows[stack->ending[stack->ending_next++]];
-        uint64_t first = stack->log->next;
-        mb_flow_give_up(stack, flow, reason);
-        mb_end_packet(stack, first);
-    }
-    if (!give_up_datagrams(stack, reason))
+    if (!mb_expiry_settle(stack) || !mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
         return false;
     mb_stack_update_gauges(stack);
-    if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
-        return false;
     publish_end_of_input(stack);
     stack->is_finished = true;
     return true;
@@ -296,31 +274,41 @@ bool mb_stack_finish(struct mb_stack *stack, uint8_t reason) {
 
 /* --- NFs come and go --- */
 
+/* In the order of their first packets. */
+static void gather_present(struct mb_stack *stack, const uint64_t who[2]) {
+    struct mb_flow_table *table = &stack->table;
+    for (uint32_t index = 1; index < table->unused; index++)
+        if (table->flows[index].number != 0 &&
+            mb_flow_present_is_wanted(stack, &table->flows[index], who))
+            mb_endings_add(&stack->present,
+                           (struct mb_ending){table->flows[index].number, index, MB_ENDING_FLOW});
+}
+
 void mb_stack_welcome(struct mb_stack *stack, uint32_t nf, bool catches_up) {
-    mb_set_apart(stack);
-    stack->ending_count = 0;
-    stack->ending_next = 0;
+    stack->present.count = 0;
     if (catches_up)
-        gather_flows(stack, stack->subscriptions.nf_mask[nf]);
+        gather_present(stack, stack->subscriptions.nf_mask[nf]);
     const uint64_t first = stack->log->next;
+    mb_set_apart(stack, 0);
     struct mb_entry *entry =
         mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_NF_ATTACHED],
                          MB_TYPE_SYSTEM_NF_ATTACHED);
     if (entry != NULL) {
         entry->payload.nf_attached.nf = nf;
-        entry->payload.nf_attached.flows = stack->ending_count;
+        entry->payload.nf_attached.flows = stack->present.count;
     }
     mb_end_packet(stack, first);
 }
 
 bool mb_stack_tell_flows(struct mb_stack *stack, uint32_t nf) {
     const uint64_t *who = stack->subscriptions.nf_mask[nf];
-    mb_set_apart(stack);
-    while (stack->ending_next < stack->ending_count) {
+    mb_set_apart(stack, 0);
+    while (stack->present.count != 0) {
         if (!mb_log_has_room(stack->log, MB_ENTRIES_PER_PACKET))
             return false;
         const uint64_t first = stack->log->next;
-        mb_flow_present(stack, &stack->table.flows[stack->ending[stack->ending_next++]], who);
+        const struct mb_ending flow = mb_endings_take(&stack->present);
+        mb_flow_present(stack, &stack->table.flows[flow.index], who);
         mb_end_packet(stack, first);
     }
     return true;
@@ -341,7 +329,7 @@ void mb_stack_detach(struct mb_stack *stack, uint32_t nf, int32_t status, bool k
     mb_commands_close(stack, nf);
     if (!keeps_bits)
         forget_subscriptions(stack, nf);
-    mb_set_apart(stack);
+    mb_set_apart(stack, 0);
     uint64_t first = stack->log->next;
     struct mb_entry *entry = mb_publish_plain(
         stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_NF_EXITED], MB_TYPE_SYSTEM_NF_EXITED);
@@ -358,8 +346,9 @@ uint64_t mb_stack_room(struct mb_stack *stack, uint32_t *nf, uint64_t *position)
         return UINT64_MAX;
     if (commands->allowed >= stack->packets + MB_BATCH)
         return commands->allowed - stack->packets;
+    const bool is_settled = mb_expiry_is_settled(&stack->expiry);
     const struct mb_command_reader *slowest =
-        mb_commands_learn(commands, stack->log, stack->packets);
+        mb_commands_learn(commands, stack->log, stack->packets - !is_settled);
     if (slowest != NULL) {
         *nf = slowest->ring.nf;
         *position = commands->recent[(slowest->passed + 1) & commands->recent_mask].end;

@@ -157,6 +157,9 @@ struct mb_stack_config {
     uint32_t assembled_datagrams_max;
     uint8_t *assembled_bytes;
     uint64_t assembled_offset;
+    uint32_t workers; /* that share flows out among them (partition.h), each with a stack of its own
+                         that is given all frames; 0 or 1: this one alone; at most MB_WORKERS_MAX */
+    uint32_t worker;  /* which of them this one is, from 0 */
     uint64_t packets_before;  /* of the input, that another stack has handled: the next one's number
                                  is one more */
     uint64_t version_bytes;   /* of each editor's ring of edited frames (bus/version.h), a power of
@@ -170,7 +173,7 @@ struct mb_stack_config {
     uint32_t module_count;
 };
 
-enum { MB_DERIVED_MAX = 32, MB_VERSION_BYTES_USUALLY = 1 << 24 };
+enum { MB_DERIVED_MAX = 32, MB_WORKERS_MAX = 64, MB_VERSION_BYTES_USUALLY = 1 << 24 };
 
 struct mb_stack;
 
@@ -249,7 +252,7 @@ struct mb_handled_datagram {
 struct mb_handled {
     uint64_t first;
     uint64_t end;
-    uint64_t packet;
+    uint64_t packet;    /* 0: another worker handles it, and nothing else is set */
     uint64_t flow;      /* number of the flow's first packet, as in mb_entry; 0: none */
     uint32_t flow_slot; /* index in the flow table; meaningless where `flow` is 0 */
     uint8_t dropped;    /* enum mb_reason: the stack drops it, whatever NFs say; 0: it does not */
@@ -261,7 +264,9 @@ struct mb_handled {
 };
 
 /* Handles up to `count` frames (at most MB_BATCH), stops early when the log has no room for
- * another packet. Does not commit. Fills one `handled` a frame. Returns how many. */
+ * another packet, or for all that the last one's time ends. A frame that another worker handles is
+ * counted, and moves the clock, as all do. Does not commit. Fills one `handled` a frame. Returns
+ * how many. */
 enum {
     MB_BATCH = 256,
     /* Packets from one system.checkpoint to the next, where somebody subscribes to it. An NF that
@@ -271,6 +276,10 @@ enum {
 };
 size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
                        size_t count, struct mb_handled *handled);
+
+/* Ends what the time of the last packet has made overdue, as far as that is still to be done and
+ * the log has room. Call until true before a pause; commit between calls. */
+bool mb_stack_settle(struct mb_stack *stack);
 
 /* Ends flows as the input is over, at most as many as the log has room for, oldest first, then
  * publishes system.end_of_input. Call until true; commit between calls. */

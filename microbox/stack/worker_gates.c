@@ -139,7 +139,8 @@ size_t mb_worker_gates_room(const struct mb_worker *worker, size_t count) {
 static bool pass_through(struct mb_worker *worker, struct mb_gate *gate, size_t handled) {
     const bool left = mb_gate_run(gate) != 0;
     for (size_t i = 0; i < handled; i++)
-        mb_gate_add(gate, &worker->frames[worker->next_frame + i], &worker->handled[i]);
+        if (worker->handled[i].packet != 0) /* else another worker has it */
+            mb_gate_add(gate, &worker->frames[worker->next_frame + i], &worker->handled[i]);
     return left;
 }
 

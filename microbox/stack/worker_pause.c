@@ -56,7 +56,7 @@ bool mb_worker_is_drained(const struct mb_worker *worker) {
 
 /* Ends batches once, as room allows; then everybody has to come to the head. */
 void mb_worker_drain(struct mb_worker *worker) {
-    if (worker->pause != PAUSE_DRAINING)
+    if (worker->pause != PAUSE_DRAINING || !mb_stack_settle(worker->stack))
         return;
     if (worker->ends_batches) {
         if (!mb_log_has_room(&worker->log, 1))

@@ -245,9 +245,8 @@ int stack_driver_send(struct stack_driver *driver, const uint8_t *bytes,
 /* Which worker each frame is for. */
 void stack_driver_share_out(const uint8_t *bytes, const struct mb_frame *frames, size_t count,
                             uint32_t workers, uint32_t *worker) {
-    const struct mb_partition partition = {.key = {3, 4}, .workers = workers};
     for (size_t i = 0; i < count; i++)
-        worker[i] = mb_partition_worker(&partition, &frames[i], bytes + frames[i].offset);
+        worker[i] = mb_partition_worker(workers, &frames[i], bytes + frames[i].offset);
 }
 
 int stack_driver_finish(struct stack_driver *driver) {

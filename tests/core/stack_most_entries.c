@@ -35,8 +35,14 @@ static void hold_many(struct stack_fixture *stack, uint16_t port) {
     assert_int_equal(stack->handled.end - stack->handled.first, 2); /* the packet, out of order */
 }
 
+/* Without what its time has ended, which has room of its own. */
 static uint64_t entries_of_last(const struct stack_fixture *stack) {
-    return stack->handled.end - stack->handled.first;
+    uint64_t count = 0;
+    for (uint64_t sequence = stack->handled.first; sequence < stack->handled.end; sequence++) {
+        const struct mb_entry *entry = &stack->log.slots[sequence & stack->log.slot_mask];
+        count += (entry->flags & MB_WHEN) != MB_OVERDUE;
+    }
+    return count;
 }
 
 /* The flow that the packet belongs to is overdue, and a test has the cap on flows met at it. */
@@ -101,12 +107,21 @@ static void a_full_chain_besides_an_overdue_flow(void **state) {
 
 /* --- derived types --- */
 
-static void send_fragment(struct stack_fixture *stack, uint16_t identification) {
-    uint8_t frame[34 + 8] = {0};
-    stack_write_ipv4(frame, 0, 17, 8);
+/* Bytes [start, start + length) of a SYN's segment, or the first ones of one of many datagrams. */
+static void send_fragment(struct stack_fixture *stack, uint16_t identification, uint32_t start,
+                          uint32_t length, bool has_more) {
+    uint8_t frame[34 + 32] = {0};
+    stack_write_ipv4(frame, 0, 6, length);
     stack_put_16(frame + 18, identification);
-    stack_put_16(frame + 20, 0x2000);
-    stack_frame(stack, frame, sizeof frame, sizeof frame, 1);
+    stack_put_16(frame + 20, (has_more ? 0x2000 : 0) | start / 8);
+    uint8_t *tcp = frame + 34 - start;
+    if (start == 0)
+        stack_put_16(tcp + 2, 80);
+    if (start + length > 13 && start <= 12) {
+        tcp[12] = 5 << 4;
+        tcp[13] = SYN;
+    }
+    stack_frame(stack, frame, 34 + length, 34 + length, 1);
 }
 
 /* What is derived from datagrams that the packet gives up leaves room for the flow that it evicts.
@@ -125,13 +140,15 @@ static void what_is_derived_before_an_eviction(void **state) {
         derived[i].bases[base / 64] |= UINT64_C(1) << base % 64;
     }
     struct stack_fixture stack;
-    open_with(&stack, (struct mb_stack_config){
-                          .flows_max = 1, .derived = derived, .derived_count = MB_DERIVED_MAX});
+    open_with(&stack, (struct mb_stack_config){.flows_max = 1,
+                                               .derived = derived,
+                                               .derived_count = MB_DERIVED_MAX,
+                                               .fragment_bytes_max = 8 * DATAGRAMS + 16});
     for (uint16_t i = 0; i < DATAGRAMS; i++)
-        send_fragment(&stack, i);
+        send_fragment(&stack, i, 0, 8, true);
+    send_fragment(&stack, DATAGRAMS, 0, 16, true);
     hold_many(&stack, 1);
-    stack.time += 61 * SECONDS;
-    send_syn(&stack, 2);
+    send_fragment(&stack, DATAGRAMS, 16, 32, false); /* there is room for it alone */
     assert_int_equal(stack_count(&stack, MB_TYPE_INCOMPLETE_DATAGRAM), DATAGRAMS);
     assert_in_range(entries_of_last(&stack), 3 * HELD, MB_ENTRIES_PER_PACKET);
     assert_true(mb_stack_counters(stack.stack)->by_reason[MB_REASON_LIMIT_DERIVED] != 0);

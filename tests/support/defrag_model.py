@@ -5,7 +5,7 @@ Nothing here knows of frames, lists of pieces or hash tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -95,12 +95,13 @@ class Defragmentation:
         self.reasons: list[str] = []  # of each fragment
 
     def take(self, key: int, fragment: Fragment, now: int, *, is_ipv6: bool) -> None:
-        """A fragment comes."""
-        self._expire(now)
+        """A fragment comes. What is overdue goes behind it, but for what it would belong to."""
         reason = self._misfit(fragment, is_ipv6=is_ipv6)
         if reason == "none":
+            self._expire(now, [key])
             reason = self._add(key, self._trimmed(fragment, is_ipv6=is_ipv6), now, is_ipv6=is_ipv6)
         self.reasons.append(reason)
+        self._expire(now, self.datagrams)
 
     def end(self) -> None:
         """The input is over."""
@@ -121,9 +122,10 @@ class Defragmentation:
             return "fragment.length"
         return "none"
 
-    def _expire(self, now: int) -> None:
-        for key, datagram in list(self.datagrams.items()):
-            if now - datagram.began > self.timeout:
+    def _expire(self, now: int, keys: Iterable[int]) -> None:
+        for key in list(keys):
+            datagram = self.datagrams.get(key)
+            if datagram is not None and now - datagram.began > self.timeout:
                 self._forget(key, "fragment.timeout")
 
     def _forget(self, key: int, reason: str) -> None:

@@ -22,7 +22,6 @@ struct mb_derived {
     uint32_t count;
     uint32_t counters;         /* of all rules, for each flow */
     uint32_t on[MB_TYPES_MAX]; /* by type of an entry: bit i, rule i judges it */
-    uint32_t per_event;        /* most bits in any of `on` */
 
     /* The entry that is not judged yet; NULL: none. */
     const struct mb_entry *pending;
@@ -70,8 +69,6 @@ static void take_bases(struct mb_derived *derived, uint32_t index, const uint64_
         if (!(bases[type / 64] >> type % 64 & 1))
             continue;
         derived->on[type] |= 1u << index;
-        const uint32_t count = (uint32_t)__builtin_popcount(derived->on[type]);
-        derived->per_event = count > derived->per_event ? count : derived->per_event;
     }
 }
 
@@ -187,10 +184,6 @@ static bool has_room(const struct mb_stack *stack) {
     const struct mb_derived *derived = stack->derived;
     return stack->log->next - derived->packet_first + 1 + derived->entries_kept <=
            MB_ENTRIES_PER_PACKET;
-}
-
-uint32_t mb_derived_entries_wished(const struct mb_derived *derived, uint32_t events) {
-    return derived == NULL || events == 0 ? 0 : events * derived->per_event + entries_kept(0);
 }
 
 /* --- publishing --- */

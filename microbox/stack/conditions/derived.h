@@ -37,10 +37,6 @@ void mb_derived_destroy(struct mb_derived *derived);
  * apart. `derived` may be NULL. */
 bool mb_derived_needs_flows(const struct mb_derived *derived);
 
-/* Entries that may be derived from so many events, and what has to be free besides so that they are
- * published. `derived` may be NULL. */
-uint32_t mb_derived_entries_wished(const struct mb_derived *derived, uint32_t events);
-
 /* An entry for an event that the bits of a mask, `low` and `high`, want or want something derived
  * from, to be filled by the caller: in the log, or not. `flow` may be NULL. By value: an array
  * would have to be in memory wherever something is published, whether types are derived or not. */

@@ -114,10 +114,10 @@ void mb_flow_end(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t rea
     flow->modules = 0;
 }
 
-void mb_set_apart(struct mb_stack *stack) {
+void mb_set_apart(struct mb_stack *stack, uint8_t when) {
     stack->cause.frame = 0;
     stack->cause.frame_length = 0;
-    stack->cause.flags = MB_APART;
+    stack->cause.flags = MB_APART | when;
     stack->cause.bits[0] = 0;
     stack->cause.bits[1] = 0;
 }
@@ -132,7 +132,7 @@ void mb_flow_refuse(struct mb_stack *stack, struct mb_flow_entry *flow, enum mb_
 
 void mb_flow_give_up(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t reason) {
     const struct mb_cause packet = stack->cause;
-    mb_set_apart(stack);
+    mb_set_apart(stack, packet.flags & MB_WHEN);
     mb_flow_end(stack, flow, reason);
     stack->cause = packet;
     mb_flow_remove(&stack->table, flow);
@@ -143,7 +143,7 @@ void mb_flow_give_up(struct mb_stack *stack, struct mb_flow_entry *flow, uint8_t
  * late segments start no other. */
 static void retire(struct mb_stack *stack, struct mb_flow_entry *flow) {
     const struct mb_cause packet = stack->cause;
-    mb_set_apart(stack);
+    mb_set_apart(stack, packet.flags & MB_WHEN);
     mb_flow_end(stack, flow, MB_REASON_END_RST);
     stack->cause = packet;
     mb_flow_requeue(&stack->table, flow, MB_TIMEOUT_CLOSED);
@@ -157,43 +157,11 @@ static uint8_t timeout_reason(const struct mb_flow_entry *flow) {
                                                                      : MB_REASON_END_TIMEOUT;
 }
 
-uint32_t mb_flow_entries_to_end(const struct mb_stack *stack, const struct mb_flow_entry *flow) {
-    const uint32_t held = (uint32_t)flow->stream[0].held + flow->stream[1].held;
-    const uint32_t least = held * MB_ENTRIES_PER_HELD + MB_MODULE_ENTRIES + 3;
-    return least + mb_derived_entries_wished(stack->derived, held == 0 ? least : 0);
-}
-
-/* Flows that one packet may find silent for too long. A step in time makes all of them so: they go
- * little by little, and who is spoken to before is found to be overdue then. A packet begins one
- * flow at most, so that the rest does not grow. */
-enum { LOOKS_PER_PACKET = 16 };
-
-static bool expire_one(struct mb_stack *stack, enum mb_timeout_class timeout_class,
-                       uint64_t first_entry, uint32_t *looks) {
-    struct mb_flow_entry *flow = mb_flow_overdue(&stack->table, timeout_class, looks);
-    if (flow == NULL)
-        return false;
-    mb_settle(stack);
-    uint64_t used = stack->log->next - first_entry;
-    if (used + mb_flow_entries_to_end(stack, flow) > MB_ENTRIES_PER_PACKET) {
-        *looks = 0;
-        return false;
-    }
-    if (timeout_class == MB_TIMEOUT_RESET)
+void mb_flow_expire(struct mb_stack *stack, struct mb_flow_entry *flow) {
+    if (flow->timeout_class == MB_TIMEOUT_RESET)
         retire(stack, flow);
     else
         mb_flow_give_up(stack, flow, timeout_reason(flow));
-    --*looks;
-    return true;
-}
-
-void mb_flows_expire(struct mb_stack *stack, uint64_t first_entry) {
-    uint32_t looks = LOOKS_PER_PACKET;
-    for (unsigned each = 0; each < MB_TIMEOUT_CLASSES && looks != 0; each++)
-        while (looks != 0 && expire_one(stack, (enum mb_timeout_class)each, first_entry, &looks))
-            ;
-    if (looks != 0)
-        mb_flow_table_is_quiet(&stack->table);
 }
 
 /* --- finding a packet's flow --- */
@@ -283,7 +251,7 @@ static bool make_room(struct mb_stack *stack, const struct mb_decoded *packet) {
 /* One that is overdue keeps no other out, although the packet in hand is the one to find it so.
  * False: none is. */
 static bool give_up_overdue(struct mb_stack *stack) {
-    uint32_t looks = LOOKS_PER_PACKET;
+    uint32_t looks = 16;
     for (unsigned each = 0; each < MB_TIMEOUT_CLASSES; each++) {
         struct mb_flow_entry *flow =
             mb_flow_overdue(&stack->table, (enum mb_timeout_class)each, &looks);

@@ -50,14 +50,11 @@ static inline bool mb_flow_is_refused(const struct mb_flow_entry *flow) {
     return flow->marks & (MB_FLOW_DROPPED | MB_FLOW_BYPASSED);
 }
 
-/* Entries that the flow's end, or giving up all its holes, may cause. */
-uint32_t mb_flow_entries_to_end(const struct mb_stack *stack, const struct mb_flow_entry *flow);
+/* Ends a flow that was silent for too long, apart from the packet in hand. After a RST it stays in
+ * the table, as one that has ended. */
+void mb_flow_expire(struct mb_stack *stack, struct mb_flow_entry *flow);
 
-/* Gives up flows that were silent too long, as many as this packet, whose entries began at
- * `first_entry`, may still cause entries for. */
-void mb_flows_expire(struct mb_stack *stack, uint64_t first_entry);
-
-/* What is published from now on is not about the packet in hand. */
-void mb_set_apart(struct mb_stack *stack);
+/* What is published from now on is not about the packet in hand. `when`: of MB_WHEN. */
+void mb_set_apart(struct mb_stack *stack, uint8_t when);
 
 #endif

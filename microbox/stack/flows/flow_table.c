@@ -257,6 +257,21 @@ struct mb_flow_entry *mb_flow_overdue(struct mb_flow_table *table,
     return NULL;
 }
 
+struct mb_flow_entry *mb_flow_next_overdue(struct mb_flow_table *table,
+                                           enum mb_timeout_class timeout_class, uint32_t *at) {
+    const struct mb_timeout_list *list = &table->lists[timeout_class];
+    while (*at != 0) {
+        struct mb_flow_entry *flow = &table->flows[*at];
+        if (table->now <= quiet_from(list, flow->queued))
+            return NULL;
+        *at = flow->newer;
+        if (mb_flow_is_overdue(table, flow))
+            return flow;
+        mb_flow_requeue(table, flow, timeout_class);
+    }
+    return NULL;
+}
+
 /* --- eviction --- */
 
 /* Flows of a lower rank go first; of the same rank, the one that was queued first. */

@@ -106,6 +106,12 @@ void mb_flow_table_is_quiet(struct mb_flow_table *table);
 struct mb_flow_entry *mb_flow_overdue(struct mb_flow_table *table,
                                       enum mb_timeout_class timeout_class, uint32_t *looks);
 
+/* The flows of the class that are overdue, one a call, as they were queued; NULL: there is none
+ * left. *at: the index of the one to look at next, the list's oldest at first. What was found is to
+ * stay in the list until the last call. */
+struct mb_flow_entry *mb_flow_next_overdue(struct mb_flow_table *table,
+                                           enum mb_timeout_class timeout_class, uint32_t *at);
+
 /* Which flow to give up where mb_flow_table_is_full said so: one that has ended; then, oldest
  * first, one that has not opened or that nobody answers; then the one that was silent longest. Of
  * the whole table, or of the chain of `hash` where that is what is full. NULL: there is none. */

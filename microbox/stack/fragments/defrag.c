@@ -42,7 +42,7 @@ static void publish_incomplete(struct mb_stack *stack, const struct mb_datagram 
     if ((wanted[0] | wanted[1]) == 0)
         return;
     const struct mb_cause packet = stack->cause;
-    mb_set_apart(stack);
+    mb_set_apart(stack, packet.flags & MB_WHEN);
     struct mb_entry *entry = mb_publish_plain(stack, wanted, MB_TYPE_INCOMPLETE_DATAGRAM);
     stack->cause = packet;
     if (entry == NULL)
@@ -60,6 +60,7 @@ static void publish_incomplete(struct mb_stack *stack, const struct mb_datagram 
     payload->fragments = datagram->fragments;
     payload->has_first = datagram->has_header;
     payload->has_last = datagram->has_end;
+    payload->age = (uint32_t)stack->packets - datagram->began_with;
 }
 
 /* Says that the datagram will not become whole, and lets go of its fragments. */
@@ -85,7 +86,7 @@ static void refuse_at_cap(struct mb_stack *stack, struct mb_datagram *datagram,
     datagram->at_cap = (uint8_t)policy;
 }
 
-static void remove_datagram(struct mb_stack *stack, struct mb_datagram *datagram, uint8_t reason) {
+void mb_defrag_remove(struct mb_stack *stack, struct mb_datagram *datagram, uint8_t reason) {
     if (datagram->state == MB_DATAGRAM_COLLECTING)
         give_up(stack, datagram, reason);
     mb_datagram_remove(&stack->defrag.table, datagram);
@@ -100,24 +101,37 @@ static bool remove_oldest(struct mb_stack *stack, uint8_t reason) {
     if (oldest == NULL || stack->defrag.budget == 0)
         return false;
     stack->defrag.budget--;
-    remove_datagram(stack, oldest, reason);
+    mb_defrag_remove(stack, oldest, reason);
     return true;
 }
 
-void mb_defrag_expire(struct mb_stack *stack) {
-    stack->defrag.budget = MB_DEFRAG_GIVEN_UP_PER_PACKET;
-    struct mb_datagram *oldest = mb_datagram_oldest(&stack->defrag.table);
-    while (oldest != NULL && is_overdue(stack, oldest)) {
-        if (!remove_oldest(stack, MB_REASON_FRAGMENT_TIMEOUT))
-            return;
-        oldest = mb_datagram_oldest(&stack->defrag.table);
-    }
+/* One that is overdue keeps no other out, although the packet in hand is the one to find it so.
+ * False: none is. */
+static bool remove_overdue(struct mb_stack *stack) {
+    const struct mb_datagram *oldest = mb_datagram_oldest(&stack->defrag.table);
+    return oldest != NULL && is_overdue(stack, oldest) &&
+           remove_oldest(stack, MB_REASON_FRAGMENT_TIMEOUT);
 }
 
-void mb_defrag_give_up_some(struct mb_stack *stack, uint8_t reason) {
-    stack->defrag.budget = MB_DEFRAG_GIVEN_UP_PER_PACKET;
-    while (remove_oldest(stack, reason))
-        ;
+static void add_ending(struct mb_stack *stack, uint32_t index) {
+    const struct mb_datagram *datagram = &stack->defrag.table.datagrams[index];
+    mb_endings_add(&stack->expiry.endings,
+                   (struct mb_ending){.number = mb_datagram_number(datagram, stack->packets),
+                                      .index = index,
+                                      .kind = MB_ENDING_DATAGRAM});
+}
+
+void mb_defrag_gather_overdue(struct mb_stack *stack) {
+    const struct mb_datagram *datagrams = stack->defrag.table.datagrams;
+    uint32_t index = stack->defrag.table.oldest;
+    for (; index != 0 && is_overdue(stack, &datagrams[index]); index = datagrams[index].newer)
+        add_ending(stack, index);
+}
+
+void mb_defrag_gather_all(struct mb_stack *stack) {
+    const struct mb_datagram *datagrams = stack->defrag.table.datagrams;
+    for (uint32_t index = stack->defrag.table.oldest; index != 0; index = datagrams[index].newer)
+        add_ending(stack, index);
 }
 
 /* --- a fragment by itself --- */
@@ -159,6 +173,7 @@ static uint8_t check(const struct mb_decoded *fragment, uint32_t length) {
  * now are another datagram's, as for the receiver. */
 static void begin_anew(struct mb_stack *stack, struct mb_datagram *datagram) {
     datagram->state = MB_DATAGRAM_COLLECTING;
+    datagram->began_with = (uint32_t)stack->packets;
     datagram->has_end = false;
     datagram->covered = 0;
     datagram->length = 0;
@@ -188,16 +203,18 @@ static bool make_room(struct mb_stack *stack, const struct mb_decoded *fragment)
     if (mb_cap_is_forced(stack, MB_CAP_FRAGMENTS) && !make_way(stack))
         return false;
     while (stack->defrag.held + fragment->payload_captured > stack->config.fragment_bytes_max)
-        if (!make_way(stack))
+        if (!remove_overdue(stack) && !make_way(stack))
             return false;
     return true;
 }
 
 static struct mb_datagram *begin(struct mb_stack *stack, const struct mb_decoded *fragment) {
     struct mb_fragment_table *table = &stack->defrag.table;
-    if (table->used == table->capacity && !make_way(stack))
+    if (table->used == table->capacity && !remove_overdue(stack) && !make_way(stack))
         return NULL;
-    return mb_datagram_insert(table, fragment, stack->clock.now);
+    struct mb_datagram *datagram = mb_datagram_insert(table, fragment, stack->clock.now);
+    datagram->began_with = (uint32_t)fragment->number;
+    return datagram;
 }
 
 static enum mb_overlap_policy policy_for(const struct mb_stack *stack,
@@ -216,7 +233,7 @@ static struct mb_datagram *datagram_of(struct mb_stack *stack, const struct mb_d
         return NULL;
     }
     if (datagram != NULL && is_overdue(stack, datagram)) {
-        remove_datagram(stack, datagram, MB_REASON_FRAGMENT_TIMEOUT);
+        mb_defrag_remove(stack, datagram, MB_REASON_FRAGMENT_TIMEOUT);
         datagram = NULL;
     }
     if (datagram == NULL)

@@ -10,10 +10,10 @@
  * (fragment_list.h).
  *
  * Limits: datagrams, fragments a datagram (and as many pieces that later ones come to lie over),
- * bytes held. Where the first or the last is met the oldest datagram is given up; so it is after
- * the timeout, which counts from a datagram's first fragment. A packet gives up at most
- * MB_DEFRAG_GIVEN_UP_PER_PACKET; where that is not enough its fragment is let go. Each datagram
- * given up is an incomplete_datagram event.
+ * bytes held. Where the first or the last is met the oldest datagram is given up. For that a packet
+ * gives up at most MB_DEFRAG_GIVEN_UP_PER_PACKET; where that is not enough its fragment is let go.
+ * After the timeout, which counts from a datagram's first fragment, it is given up too (expiry.h).
+ * Each datagram given up is an incomplete_datagram event.
  *
  * A whole datagram is remembered until the timeout: what comes of it later belongs to the packet
  * that completed it, so that a verdict on that packet is one on those (gate.h).
@@ -48,10 +48,11 @@ uint8_t mb_defrag_add(struct mb_stack *stack, const struct mb_decoded *fragment,
 bool mb_defrag_assemble(struct mb_stack *stack, struct mb_datagram *datagram,
                         const struct mb_decoded *fragment, struct mb_decoded *whole);
 
-/* Gives up datagrams that began too long ago. Called for each packet. */
-void mb_defrag_expire(struct mb_stack *stack);
+/* Adds the datagrams that began too long ago, or all, to what is to end. */
+void mb_defrag_gather_overdue(struct mb_stack *stack);
+void mb_defrag_gather_all(struct mb_stack *stack);
 
-/* The input is over: gives up the oldest ones, MB_DEFRAG_GIVEN_UP_PER_PACKET at most. */
-void mb_defrag_give_up_some(struct mb_stack *stack, uint8_t reason);
+/* Takes a datagram out of the table. One of which fragments are missing is given up. */
+void mb_defrag_remove(struct mb_stack *stack, struct mb_datagram *datagram, uint8_t reason);
 
 #endif

@@ -64,6 +64,7 @@ struct mb_datagram {
     uint8_t at_cap;          /* refused at a cap: enum mb_cap_policy, for its later fragments */
     bool has_header;
     bool has_end;
+    uint32_t began_with; /* low half of the number of the packet that it began with */
 
     uint64_t completed; /* number of the packet that completed the last one of this key; 0: none */
     uint64_t header;    /* frame of the fragment with offset 0, where `has_header` */
@@ -121,6 +122,11 @@ MB_PREFETCHES void mb_datagram_prefetch(const struct mb_fragment_table *table, u
         &table->datagrams[table->buckets[hash & table->bucket_mask]];
     __builtin_prefetch(&datagram->key);
     __builtin_prefetch(&datagram->began, 1);
+}
+
+/* The number of the packet that it began with, seen from packet `now`. */
+static inline uint64_t mb_datagram_number(const struct mb_datagram *datagram, uint64_t now) {
+    return now - (uint32_t)((uint32_t)now - datagram->began_with);
 }
 
 /* NULL: the table is empty. */

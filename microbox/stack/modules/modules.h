@@ -33,9 +33,12 @@ bool mb_tcp_icmp_error_is_credible(const struct mb_flow_entry *flow, unsigned di
 /* Lets go of what tcp.stream holds for one side, without publishing it. */
 void mb_tcp_stream_release(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction);
 
-/* Gives up holes at which streams of any flow have waited too long, a few at most, and no more than
- * this packet, whose entries began at `first_entry`, may still cause entries for. */
-void mb_tcp_stream_expire(struct mb_stack *stack, uint64_t first_entry);
+/* Adds the holes at which streams of any flow have waited for too long to what is to end. */
+void mb_tcp_stream_gather_overdue(struct mb_stack *stack);
+
+/* Gives up the hole that the flow's stream waits at, where that is overdue. */
+void mb_tcp_stream_give_up_overdue(struct mb_stack *stack, struct mb_flow_entry *flow,
+                                   unsigned direction);
 
 /* tcp_pick_up.c: a connection that is followed, or whose bytes are read, from its middle on. */
 

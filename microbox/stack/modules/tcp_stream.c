@@ -19,10 +19,7 @@
 #include "microbox/stack/sequence_number.h"
 #include "microbox/stack/wire/tcp.h"
 
-enum {
-    DISTANCE_MAX = 1 << 30, /* a segment further ahead than this belongs to no stream */
-    EXPIRED_PER_PACKET = 4  /* holes; each took a packet to open, so this keeps up */
-};
+enum { DISTANCE_MAX = 1 << 30 /* a segment further ahead than this belongs to no stream */ };
 
 static void publish_gap(struct mb_stack *stack, struct mb_flow_entry *flow, unsigned direction,
                         uint32_t length, uint8_t reason) {
@@ -455,39 +452,35 @@ void mb_tcp_stream_release(struct mb_stack *stack, struct mb_flow_entry *flow, u
     mb_delivered_release(&stack->delivered, &flow->stream[direction]);
 }
 
+/* What began in a step in time that was not confirmed (packet_clock.h) began before it. */
+static uint64_t waits_since(const struct mb_stack *stack, const struct mb_held_wait *wait) {
+    return wait->since > stack->table.now ? wait->since - MB_CLOCK_STEP_MAX : wait->since;
+}
+
 static bool is_overdue(const struct mb_stack *stack, const struct mb_held_wait *wait) {
-    uint64_t now = stack->table.now;
-    return now > wait->since && now - wait->since >= stack->config.gap_timeout;
+    const uint64_t since = waits_since(stack, wait);
+    const uint64_t now = stack->table.now;
+    return now > since && now - since >= stack->config.gap_timeout;
 }
 
-/* It began in a step in time that was not confirmed (packet_clock.h). It begins anew, or those who
- * began behind it would wait for as long as it does. */
-static bool waits_since_a_broken_time(const struct mb_stack *stack,
-                                      const struct mb_held_wait *wait) {
-    return wait->since > stack->table.now;
-}
-
-void mb_tcp_stream_expire(struct mb_stack *stack, uint64_t first_entry) {
-    for (unsigned expired = 0; expired < EXPIRED_PER_PACKET; expired++) {
-        const struct mb_held_wait *wait = mb_held_longest_wait(&stack->held);
-        if (wait == NULL)
-            return;
-        struct mb_flow_entry *flow = &stack->table.flows[wait->flow];
-        if (waits_since_a_broken_time(stack, wait)) {
-            mb_held_come_on(&stack->held, &flow->stream[wait->direction], stack->table.seen);
-            continue;
-        }
+void mb_tcp_stream_gather_overdue(struct mb_stack *stack) {
+    const struct mb_held_record *records = stack->held.records;
+    for (uint32_t head = stack->held.longest; head != 0; head = records[head].shorter) {
+        const struct mb_held_wait *wait = &records[head].wait;
         if (!is_overdue(stack, wait))
             return;
-        mb_settle(stack);
-        uint64_t used = stack->log->next - first_entry;
-        if (used + mb_flow_entries_to_end(stack, flow) > MB_ENTRIES_PER_PACKET)
-            return;
-        const struct mb_cause packet = stack->cause;
-        mb_set_apart(stack);
-        give_up_hole(stack, flow, wait->direction, MB_REASON_GAP_TIMEOUT);
-        stack->cause = packet;
+        mb_endings_add(&stack->expiry.endings,
+                       (struct mb_ending){.number = stack->table.flows[wait->flow].number,
+                                          .index = wait->flow,
+                                          .kind = MB_ENDING_HOLE_OF_ORIGINATOR + wait->direction});
     }
+}
+
+void mb_tcp_stream_give_up_overdue(struct mb_stack *stack, struct mb_flow_entry *flow,
+                                   unsigned direction) {
+    const uint32_t list = flow->stream[direction].list;
+    if (list != 0 && is_overdue(stack, &stack->held.records[list].wait))
+        give_up_hole(stack, flow, direction, MB_REASON_GAP_TIMEOUT);
 }
 
 const struct mb_module mb_module_tcp_stream = {
