@@ -543,6 +543,13 @@ struct mb_nf_counters *mb_reader_counters(struct mb_reader *reader) {
     return reader->own.counters;
 }
 
+const struct mb_entry *mb_reader_origin(const struct mb_reader *reader,
+                                        const struct mb_delivery *delivery) {
+    if (delivery->nf_entry == NULL)
+        return delivery->entry;
+    return mb_reader_entry(reader, delivery->position);
+}
+
 uint64_t mb_reader_position(const struct mb_reader *reader) {
     return reader->cursor;
 }

@@ -170,6 +170,10 @@ int mb_reader_copy_frames(struct mb_reader *reader, const struct mb_frame_pool *
 int mb_reader_poll(struct mb_reader *reader, struct mb_delivery *deliveries, uint32_t capacity,
                    uint64_t timeout_ns, uint32_t *broken_nf);
 
+/* The worker's entry that a delivery of the last poll is, or was published from. */
+const struct mb_entry *mb_reader_origin(const struct mb_reader *reader,
+                                        const struct mb_delivery *delivery);
+
 /* The NF handles delivery `sequence` of the worker's log from now on (of an NF's event: its `at`):
  * what it publishes is `at` there. Never goes back. All before that entry's packet is done for:
  * when a publication has to wait, the cursor moves up to there. */

@@ -1,5 +1,6 @@
 #include "microbox/c_nf/record_log.h"
 
+#include "microbox/bus/moment.h"
 #include "microbox/c_nf/json.h"
 
 #include <arpa/inet.h>
@@ -101,24 +102,46 @@ static bool is_taken(const struct mb_field *fields, size_t count) {
     return false;
 }
 
+/* --- places --- */
+
 static void append_place(struct mb_json *line, const struct mb_record_place *place) {
-    char text[34];
-    snprintf(text, sizeof text, "%016" PRIx64 "%016" PRIx64 " ", place->position, place->among);
+    char text[66];
+    snprintf(text, sizeof text, "%016" PRIx64 "%016" PRIx64 "%016" PRIx64 "%016" PRIx64 " ",
+             place->packet, place->order, place->position, place->among);
     mb_json_raw(line, text);
 }
 
-void mb_record_log_come_to(struct mb_record_log *log, const struct mb_delivery *delivery) {
-    struct mb_record_place place = {.position = delivery->position};
+struct mb_record_place mb_record_place_of(const struct mb_reader *reader,
+                                          const struct mb_delivery *delivery) {
+    const struct mb_moment moment = mb_moment_of(mb_reader_origin(reader, delivery));
+    struct mb_record_place place = {
+        .packet = moment.packet,
+        .order = moment.order,
+        .position = delivery->position,
+    };
     const struct mb_nf_entry *by_nf = delivery->nf_entry;
     if (by_nf != NULL)
         place.among = (1 + (uint64_t)by_nf->provenance.publisher) << MB_RECORD_SEQUENCE_BITS |
                       (by_nf->entry.sequence & MB_RECORD_SEQUENCE_MAX);
-    const bool goes_back =
-        place.position < log->place.position ||
-        (place.position == log->place.position && place.among < log->place.among);
-    if (!goes_back)
+    return place;
+}
+
+static bool is_before(const struct mb_record_place *one, const struct mb_record_place *other) {
+    if (one->packet != other->packet)
+        return one->packet < other->packet;
+    if (one->order != other->order)
+        return one->order < other->order;
+    if (one->position != other->position)
+        return one->position < other->position;
+    return one->among < other->among;
+}
+
+void mb_record_log_come_to(struct mb_record_log *log, struct mb_record_place place) {
+    if (!is_before(&place, &log->place))
         log->place = place;
 }
+
+/* --- lines --- */
 
 const char *mb_record_log_write(struct mb_record_log *log, uint64_t time,
                                 const struct mb_entry *entry, enum mb_tuple_kind kind,

@@ -10,10 +10,12 @@
 #include "microbox/bus/reader.h"
 #include "microbox/c_nf/abi.h"
 
-/* Where a line was caused, as one process would come to it: at an entry of the worker's log, or at
- * what an NF published there (layout.h, "NF logs"). */
+/* Where a line was caused, as one process would come to it, and with one worker: at an entry of the
+ * worker's log, or at what an NF published there (layout.h, "NF logs"). */
 struct mb_record_place {
-    uint64_t position;
+    uint64_t packet; /* when the worker published that: bus/moment.h */
+    uint64_t order;
+    uint64_t position; /* in its log */
     uint64_t among; /* 0: the worker's; else the NF, from 1, and the sequence number in its log */
 };
 
@@ -25,7 +27,7 @@ struct mb_record_log {
     bool utc;         /* times as text instead of numbers */
     int fd;           /* of the file; -1: not made yet */
     bool begun;       /* what was in the file is gone */
-    bool is_part;     /* of a log that several instances write: each line has its place in front */
+    bool is_part;     /* of a log that several processes write: each line has its place in front */
     struct mb_record_place place; /* of the next line: never less than of the one before */
     int error;                    /* first errno of opening or writing; 0: none */
     uint64_t written;             /* lines in the file */
@@ -47,9 +49,12 @@ enum mb_tuple_kind {
  * -ENOMEM. */
 int mb_record_log_open(struct mb_record_log *log, const char *path, int fd, bool utc);
 
-/* Lines from now on are caused by this delivery. A place before that of the last one is not taken.
- */
-void mb_record_log_come_to(struct mb_record_log *log, const struct mb_delivery *delivery);
+/* Of what a delivery of the last poll causes. */
+struct mb_record_place mb_record_place_of(const struct mb_reader *reader,
+                                          const struct mb_delivery *delivery);
+
+/* Lines from now on are caused at `place`. One before that of the last line is not taken. */
+void mb_record_log_come_to(struct mb_record_log *log, struct mb_record_place place);
 
 /* Adds a line. `entry`: the event it is about, whose payload begins as `kind` says; NULL: none.
  * Returns what is wrong with the fields (a sentence), NULL: nothing; `*field`: with which. */

@@ -48,7 +48,7 @@ struct mb_c_nf_config {
     const char *log_path; /* of the records' file; NULL: it is made, or records are not kept */
     int log_fd;           /* of it, where it is made; taken. -1: it is not */
     bool utc;
-    bool is_part_of_log; /* one of several instances (record_log.h) */
+    bool is_part_of_log; /* others write to the same (record_log.h) */
     bool stops;          /* at the first handler that fails */
 };
 

@@ -128,8 +128,9 @@ static int record(struct mb_nf *nf, const struct mb_event *event, const struct m
     const struct mb_entry *entry = event != NULL ? event->entry : NULL;
     const uint8_t kind =
         entry != NULL ? runner->config.tuple_kind[entry->type % MB_TYPES_MAX] : MB_TUPLE_NONE;
-    if (runner->delivery != NULL)
-        mb_record_log_come_to(&runner->records, runner->delivery);
+    if (runner->records.is_part && runner->delivery != NULL)
+        mb_record_log_come_to(&runner->records,
+                              mb_record_place_of(runner->config.reader, runner->delivery));
     const char *wrong = mb_record_log_write(&runner->records, runner->time, entry,
                                             (enum mb_tuple_kind)kind, fields, count);
     if (wrong != NULL) {

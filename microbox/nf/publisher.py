@@ -63,7 +63,9 @@ class Publisher:
     def _place(self) -> int:
         """Of the event that is being handled; 0 before the first one."""
         deliveries = self._deliveries
-        return place_of(deliveries.array[deliveries.index]) if deliveries.entry else 0
+        if not deliveries.entry:
+            return 0
+        return place_of(self._reader.handle, deliveries.array + deliveries.index)
 
     def publish(self, type_name: str, cause: Event | None, fields: Mapping[str, Any]) -> None:
         """See NetworkFunction.publish."""

@@ -23,12 +23,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from microbox._core import lib
 from microbox.nf.errors import UsageError
 from microbox.nf.event import PROTOCOLS, Event, address_text, text_of
 from microbox.nf.publication import turn_round
 
 NANOSECONDS = 1_000_000_000
-SEQUENCE_BITS = 48  # MB_RECORD_SEQUENCE_BITS
 BUFFER_SIZE = 1 << 18  # bytes that are written at once
 HEADER_NAMES = frozenset("timestamp flow_id src_ip src_port dest_ip dest_port proto".split())
 
@@ -78,7 +78,7 @@ class RecordLog:
         line = f'{{"timestamp": {stamp}{flow_header(event)}{encoded(fields)}}}\n'
         if self.is_part:
             self._place = max(self._place, place)  # a batch is gone through in any order
-            line = f"{self._place:032x} {line}"
+            line = f"{self._place:064x} {line}"
         octets = line.encode("utf-8", "backslashreplace")
         self._lines.append(octets)
         self._size += len(octets)
@@ -144,15 +144,13 @@ class RecordLog:
         self._fd = self._made = -1
 
 
-def place_of(delivery: Any) -> int:
-    """Where one process would come to a delivery (struct mb_delivery): at an entry of the worker's
-    log, or at what an NF published there, by the NF's index and then its sequence."""
-    place = int(delivery.position) << 64
-    by_nf = delivery.nf_entry
-    if by_nf:
-        publisher, sequence = by_nf.provenance.publisher, by_nf.entry.sequence
-        place |= (1 + publisher) << SEQUENCE_BITS | sequence & ((1 << SEQUENCE_BITS) - 1)
-    return place
+def place_of(reader: Any, delivery: Any) -> int:
+    """Where one process with one worker would come to a delivery (struct mb_record_place): a number
+    of 256 bits."""
+    place = lib.mb_record_place_of(reader, delivery)
+    return (int(place.packet) << 192 | int(place.order) << 128 | int(place.position) << 64) | int(
+        place.among
+    )
 
 
 def epoch_time(time: int) -> str:

@@ -1,11 +1,12 @@
 """The log of an NF that is several processes: each writes a part, which are one file at the end.
 
-A line of a part begins with its place (32 digits in hexadecimal, a space): the position in the
-worker's log that caused it, then who published what caused it. Places never go back. So what is
-merged is in the order in which one instance would have written it. Where a run was cut off before
-that, `sort` does the same:
+A line of a part begins with its place (64 digits in hexadecimal, a space): the packet that caused
+it and the order among what comes with that packet, as one worker has it; then the position in its
+worker's log, and who published there what caused it. Places never go back. So what is merged is in
+the order in which one process would have written it. Where a run was cut off before that, `sort`
+does the same:
 
-    LC_ALL=C sort -m -s -k1,1 ids.*.part | cut -c 34- > ids.jsonl
+    LC_ALL=C sort -m -s -k1,1 ids.*.part | cut -c 66- > ids.jsonl
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import BinaryIO
 from microbox.chain.model import ChainNF
 from microbox.runtime.partition import WHOLE, Partition
 
-PLACE_SIZE = 32
+PLACE_SIZE = 64
 LINE_MAX = 1 << 24  # bytes; who writes a longer line breaks it here
 
 

@@ -45,7 +45,7 @@ def test_lines_are_in_the_order_of_their_places(parts: Path) -> None:
 
 def test_sort_does_the_same(parts: Path) -> None:
     """As docs/guide/chains.md says, where the run did not get so far."""
-    command = "LC_ALL=C sort -m -s -k1,1 ids.*.part | cut -c 34- > by_hand.jsonl"
+    command = "LC_ALL=C sort -m -s -k1,1 ids.*.part | cut -c 66- > by_hand.jsonl"
     subprocess.run(command, shell=True, cwd=parts, check=True)
     merge_parts(parts, IDS)
     assert (parts / "by_hand.jsonl").read_text().splitlines() == merged(parts)
@@ -58,7 +58,7 @@ def test_the_place_of_a_line_never_goes_back(tmp_path: Path) -> None:
     for place in (7, 3, 9):
         log.write(0, None, {}, place)
     log.close()
-    assert [int(line[:32], 16) for line in path.read_text().splitlines()] == [7, 7, 9]
+    assert [int(line[:64], 16) for line in path.read_text().splitlines()] == [7, 7, 9]
 
 
 def test_parts_stay_where_they_cannot_be_merged(parts: Path) -> None:
