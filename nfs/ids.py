@@ -178,7 +178,7 @@ class Ids(NetworkFunction):
         """Say what was found, and how much was searched."""
         ordered = sorted(self.counts.items(), key=lambda one: (-one[1], one[0]))
         return {
-            "rules": len(self.compiled),
+            "rules": str(len(self.compiled)),  # no number: each instance has them all
             "bytes": self.bytes,
             "matches": dict(ordered),
             "connections_let_pass": self.refused,

@@ -29,6 +29,7 @@ from microbox.chain.errors import (
 from microbox.chain.model import (
     ENTRY_KEYS,
     PARALLEL_ENTRY,
+    WORKERS_MAX,
     Chain,
     ChainEvent,
     ChainModule,
@@ -165,7 +166,7 @@ class _Loader:
         logs = _sound(LogsSettings, value.get("logs"))
         utc = logs.utc if self._overrides.utc is None else self._overrides.utc
         stack = _sound(StackSettings, value.get("stack"))
-        return Chain(
+        made = Chain(
             file=self._document.file,
             input=capture or Path(),
             output=output,
@@ -178,9 +179,34 @@ class _Loader:
             or (Path(logs.directory) if logs.directory else None),
             utc=utc,
             input_position=self._input_position(),
+            workers=self._workers(value.get("workers")),
+            workers_position=self._workers_position(),
             modules=self._modules(value.get("stack")),
             worker_restart=worker_restart_of(value.get("on_worker_failure")),
         )
+        self._check_worker_restart(made)
+        return made
+
+    def _workers(self, written: object) -> int:
+        if self._overrides.workers is not None:
+            return self._overrides.workers
+        is_sound = type(written) is int and 1 <= written <= WORKERS_MAX
+        return written if isinstance(written, int) and is_sound else 1
+
+    def _check_worker_restart(self, chain: Chain) -> None:
+        """What several write is put together from one part of each."""
+        if chain.workers == 1 or chain.worker_restart is None:
+            return
+        self._document.complain(
+            self._document.value_position(("on_worker_failure",)),
+            f"one of {chain.workers} workers cannot be replaced; expected `on_worker_failure: "
+            "end`, or one worker",
+        )
+
+    def _workers_position(self) -> Position:
+        if self._overrides.workers is not None:
+            return NOWHERE
+        return self._document.value_position(("workers",))
 
     def _from_base(self, written: str) -> Path:
         return Path(os.path.normpath(self._base / written))

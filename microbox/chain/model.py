@@ -39,6 +39,7 @@ LOG_SLOTS_DEFAULT = 65_536
 LOG_SLOTS_MIN = 4096  # MB_LOG_SLOTS_MIN
 LOG_SLOTS_MAX = 1 << 24
 INSTANCES_MAX = 64  # MB_NFS_MAX
+WORKERS_MAX = 64  # MB_WORKERS_MAX
 _INSTANCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
@@ -198,6 +199,10 @@ class ChainFile(Section):
         default=StackSettings(),
         description="a mapping of limits and timeouts",
     )
+    workers: Annotated[int, Field(ge=1, le=WORKERS_MAX)] = Field(
+        default=1,
+        description=f"how many workers share out the packets, 1 to {WORKERS_MAX}",
+    )
     log: LogSettings = Field(default=LogSettings(), description="a mapping such as {slots: 65536}")
     logs: LogsSettings = Field(
         default=LogsSettings(),
@@ -315,6 +320,7 @@ class Chain:
     modules: tuple[ChainModule, ...] = ()  # in the order in which they run
     worker_restart: Restart | None = None  # on_worker_failure; None: the run ends
     workers: int = 1  # each handles a part of the packets, with processes of all NFs of its own
+    workers_position: Position = NOWHERE
 
     @property
     def base(self) -> Path:
@@ -334,3 +340,4 @@ class Overrides:
     output: Path | None = None
     log_directory: Path | None = None
     utc: bool | None = None
+    workers: int | None = None

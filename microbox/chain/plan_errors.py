@@ -41,6 +41,7 @@ def check_plan_inputs(
         errors += check.parameters()
         errors += check.settings()
         errors += check.instances()
+        errors += check.workers()
         errors += check.names()
         errors += check.publications()
         errors += check.filters(facts)
@@ -180,6 +181,19 @@ class _Check:
             *position,
             f"'{self._nf.name}' keeps what it knows of all flows together (`per_flow = False` in "
             "its class), so they cannot be shared out; expected no `instances`",
+        )
+
+    def workers(self) -> Iterator[ChainError]:
+        """Likewise where each worker has some of them."""
+        if self._chain.workers == 1 or self._reader.manifest.per_flow:
+            return
+        position = self._chain.workers_position
+        yield ChainError(
+            self._chain.file if position.line else "--workers",
+            *position,
+            f"'{self._nf.name}' keeps what it knows of all flows together (`per_flow = False` in "
+            f"its class), so {self._chain.workers} workers cannot share them out; expected 1",
+            "`instances` of other NFs spread the work as well",
         )
 
     def names(self) -> Iterator[ChainError]:

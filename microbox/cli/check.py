@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
+
+from microbox.chain.model import WORKERS_MAX
 
 TRANSPORTS = {"tcp": "TCP", "udp": "UDP", "icmp": "ICMP", "other": "other protocols"}
 
@@ -24,6 +26,9 @@ def check(
     /,
     *,
     read: Annotated[Path | None, Parameter(name=["--read", "-r"])] = None,
+    workers: Annotated[
+        int | None, Parameter(validator=validators.Number(gte=1, lte=WORKERS_MAX))
+    ] = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Check a chain and show its plan; nothing runs but the NFs' own start-up.
@@ -37,6 +42,8 @@ def check(
         The chain file (YAML).
     read
         Check it with this capture in place of its `input`.
+    workers
+        Check it with so many workers in place of what its `workers` says.
     json
         Print the plan, or the errors, as one JSON document.
     """
@@ -51,7 +58,7 @@ def check(
 
     describe = partial(describe_all, decode=from_child)
     try:
-        plan = prepare(chain, describe, Overrides(input=read))
+        plan = prepare(chain, describe, Overrides(input=read, workers=workers))
         _check_capture(plan)
     except ChainErrors as errors:
         if not json:
@@ -91,6 +98,8 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "errors": [],
         "input": str(plan.chain.input),
         "output": str(plan.chain.output) if plan.chain.output else None,
+        "workers": plan.chain.workers,
+        "workers_notes": _notes_on_workers(plan),
         "nfs": [_nf_as_json(plan, nf) for nf in plan.nfs],
         "stages": [[nf.name for nf in stage] for stage in plan.stages()],
         "modules": [
@@ -190,6 +199,7 @@ def _print_plan(plan: Plan) -> None:
     out.print(_headline(plan), soft_wrap=True)
     sections: list[tuple[str, RenderableType | None]] = [
         ("Plan", draw(plan, out.width - 4)),
+        ("Workers", _workers(plan)),
         ("Who waits for whom", _waits(plan)),
         ("Network functions", _nfs(plan)),
         ("Events with conditions", _derived(plan)),
@@ -219,6 +229,37 @@ def _grid(*widths: int | None) -> Table:
     for width in widths:
         table.add_column(min_width=width, overflow="fold")
     return table
+
+
+def _workers(plan: Plan) -> Table | None:
+    """How several share out the packets, and what is otherwise than with one."""
+    count = plan.chain.workers
+    if count == 1:
+        return None
+    table = _grid(None)
+    table.add_row(
+        f"{count} share out the packets by their pairs of hosts; each has a log of its own and a "
+        f"process of each NF, {len(plan.nfs) * count} in all"
+    )
+    for note in _notes_on_workers(plan):
+        table.add_row(note)
+    return table
+
+
+def _notes_on_workers(plan: Plan) -> list[str]:
+    from microbox.runtime.machine import (
+        available_memory,
+        processors,
+        warnings_about_workers,
+    )
+
+    if plan.chain.workers == 1:
+        return []
+    first = [nf for nf in plan.nfs if nf.is_first]
+    notes = [f"{nf.entry}: its timers fire once a worker" for nf in first if nf.manifest.timers]
+    notes += [f"{nf.entry}: its batches are each worker's own" for nf in first if nf.cut]
+    machine = {"processors": processors(), "available": available_memory()}
+    return notes + [f"warning: {one}" for one in warnings_about_workers(plan, **machine)]
 
 
 def _waits(plan: Plan) -> Table | None:
@@ -402,5 +443,7 @@ def _memory(plan: Plan) -> Table:
     table.add_row("log", format_size(sizes.pop("log")), f"{plan.log_slots:,} events of 192 bytes")
     for name, size in sizes.items():
         table.add_row(name, format_size(size), "")
-    table.add_row("[bold]in all[/bold]", format_size(sum(plan.memory().values())), "")
+    total, workers = sum(plan.memory().values()), plan.chain.workers
+    each = f"{format_size(total)} for each worker" if workers > 1 else ""
+    table.add_row("[bold]in all[/bold]", format_size(workers * total), each)
     return table

@@ -34,11 +34,12 @@ Part = str | tuple[str, list[str]]
 
 
 def _parts(plan: Plan) -> Iterator[Part]:
-    yield "stack"
+    workers = f" x {plan.chain.workers}" if plan.chain.workers > 1 else ""
+    yield f"stack{workers}"
     for number, stage in enumerate(plan.stages(), 1):
         yield f"stage {number}", [_label(nf) for nf in stage if nf.is_first]
     if plan.chain.output:
-        yield "gate"
+        yield f"gate{workers}"
         yield plan.chain.output.name
 
 

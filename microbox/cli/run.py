@@ -13,7 +13,7 @@ from cyclopts import Parameter, validators
 
 from microbox.chain.errors import ChainErrors
 from microbox.chain.load import load_chain
-from microbox.chain.model import Chain, Overrides
+from microbox.chain.model import WORKERS_MAX, Chain, Overrides
 from microbox.runtime.report import RunReport
 
 
@@ -46,6 +46,11 @@ class Changing:
     """Replay at this multiple of the speed at which the packets were captured, such as 1 or 10,
     instead of as fast as can be."""
 
+    workers: Annotated[
+        int | None, Parameter(validator=validators.Number(gte=1, lte=WORKERS_MAX))
+    ] = None
+    """Share the packets out among so many workers."""
+
     write: Annotated[Path | None, Parameter(name=["--write", "-w"])] = None
     """Write the logs into this directory. One that has files in it is kept, and a new one made
     beside it."""
@@ -71,7 +76,10 @@ def run(
     from microbox.runtime.errors import RunError
 
     overrides = Overrides(
-        input=changing.read, log_directory=changing.write, utc=changing.utc or None
+        input=changing.read,
+        log_directory=changing.write,
+        utc=changing.utc or None,
+        workers=changing.workers,
     )
     try:
         return _run(load_chain(chain, overrides), changing, showing)
@@ -118,7 +126,7 @@ def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
     from microbox.runtime.running import RunOptions
 
     lib.mb_become_undumpable()  # an NF of the same user must not reach the controller
-    provide_descriptors(len(chain.nfs))
+    provide_descriptors(len(chain.nfs), chain.workers)
     capture = open_capture(chain.input)
     try:
         directory = _log_directory(chain, changing)

@@ -136,7 +136,7 @@ class WorkerPages:
         values = self._values
         rows = _scalars(values)
         uncounted = self._uncounted(rows["entries"])
-        packets = self.last_packet - self.packets_before
+        packets = self.last_packet - self.packets_before - rows["packets_foreign"]
         return WorkerCounters(
             values={**rows, "entries": rows["entries"] + uncounted.total(), "packets": packets},
             published=_sums(_not_zero(values.published_by_type), uncounted),
@@ -160,7 +160,12 @@ class WorkerPages:
         events of those up to it, and of none behind it."""
         head = self.head
         told = int(self._entry(head - 1).packet) if head else 0
-        return max(told, self.packets_before + self.value("packets"))
+        return max(told, self.packets_before + self.packets_passed)
+
+    @property
+    def packets_passed(self) -> int:
+        """Of the input, those of other workers included."""
+        return self.value("packets") + self.value("packets_foreign")
 
     def shadow(self, index: int) -> dict[str, int]:
         """What NF `index` would have done while it was in shadow, as of now."""

@@ -142,12 +142,29 @@ def shadow_of_all(shadows: Sequence[ShadowReport]) -> ShadowReport | None:
 def merged(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What finish() said in all processes: whole numbers are added, mappings merged, lists put one
     behind the other. What is equal everywhere stays; anything else is left out. Names that were in
-    alphabetical order stay so."""
+    alphabetical order, or in that of their counts, stay so."""
     names = list(dict.fromkeys(name for one in summaries for name in one))
     if all([*one] == sorted(one) for one in summaries):
         names.sort()
     values = {name: _merged([one[name] for one in summaries if name in one]) for name in names}
-    return {name: value for name, value in values.items() if value is not _MISSING}
+    values = {name: value for name, value in values.items() if value is not _MISSING}
+    if all(map(_is_ranked, summaries)) and _has_counts_alone(values):
+        return dict(sorted(values.items(), key=_rank))
+    return values
+
+
+def _has_counts_alone(summary: Mapping[str, Any]) -> bool:
+    return all(type(value) is int for value in summary.values())
+
+
+def _is_ranked(summary: Mapping[str, Any]) -> bool:
+    """The largest count first, equal ones by name."""
+    rows = list(summary.items())
+    return _has_counts_alone(summary) and rows == sorted(rows, key=_rank)
+
+
+def _rank(row: tuple[str, int]) -> tuple[int, str]:
+    return -row[1], row[0]
 
 
 def _merged(values: list[Any]) -> Any:

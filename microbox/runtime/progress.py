@@ -80,7 +80,7 @@ def nf_status(lane: Lane, nf: RunningNF) -> dict[str, Any]:
 def signature(lane: Lane) -> tuple[int, ...]:
     """Numbers of which one changes whenever anybody gets anywhere."""
     nfs = [number for nf in lane.nfs for number in (*nf.progress, nf.child.is_alive)]
-    return (lane.pages.value("packets"), lane.pages.head, lane.worker.is_alive, *nfs)
+    return (lane.pages.packets_passed, lane.pages.head, lane.worker.is_alive, *nfs)
 
 
 def held_up_by(lane: Lane) -> list[RunningNF | Child]:

@@ -271,7 +271,19 @@ class RunReport:
         """What is kept beside the logs: without what differs from replay to replay."""
         report = dataclasses.asdict(self)
         del report["timing"], report["directory"], report["workers"]
+        for nf in report["nfs"]:
+            for one in (nf, *nf["instances"]):
+                one["summary"] = _by_name(one["summary"])
         return _json({**report, "lost": self.lost})
+
+
+def _by_name(value: Any) -> Any:
+    """Mappings in the order of their names: which process said something first does not show."""
+    if isinstance(value, list):
+        return [_by_name(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _by_name(value[name]) for name in sorted(value)}
+    return value
 
 
 def _json(report: dict[str, Any]) -> str:

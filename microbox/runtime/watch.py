@@ -63,7 +63,7 @@ class Watch:
     def _input_is_over(self) -> bool:
         pages, limit = self._lane.pages, self._options.packet_limit
         is_read = pages.value("input_bytes") >= self._lane.areas.file_size
-        is_enough = 0 < limit <= pages.packets_before + pages.value("packets")
+        is_enough = 0 < limit <= pages.packets_before + pages.packets_passed
         is_said = pages.published(END_OF_INPUT) > 0 or self._lane.done is not None
         return is_read or is_enough or is_said
 

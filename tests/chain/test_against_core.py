@@ -54,6 +54,8 @@ def test_settings_are_the_fields_of_the_stacks_configuration() -> None:
         "assembled_offset",
         "batch_bytes_max",
         "packets_before",
+        "worker",
+        "workers",
     }
     assert {f"MB_OVERLAP_{name.upper()}": value for name, value in OVERLAP_POLICIES.items()} == {
         name: value

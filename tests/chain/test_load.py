@@ -167,7 +167,8 @@ MISTAKES = {
     "an unknown key": (
         "imput: capture.pcap\ninput: capture.pcap\nchain: [flow_log]\n",
         "chain.yaml:1:1: unknown key 'imput'; expected 'input', 'output', 'chain', 'events', "
-        "'stack', 'log', 'logs', 'sandbox' or 'on_worker_failure'; did you mean 'input'?",
+        "'stack', 'workers', 'log', 'logs', 'sandbox' or 'on_worker_failure'; did you mean "
+        "'input'?",
     ),
     "an unknown key in a section": (
         "input: capture.pcap\nchain: [flow_log]\nlog: {slot: 4096}\n",

@@ -53,6 +53,20 @@ def test_the_plan_for_people(microbox: Microbox, write: Write) -> None:
         assert line in lines
 
 
+def test_workers_are_drawn_and_what_is_otherwise_is_said(microbox: Microbox, write: Write) -> None:
+    write("chain.yaml", CHAIN + "  - packet_sizes\nworkers: 2\noutput: out.pcap\n")
+    ran = microbox("check", "chain.yaml")
+    assert (ran.status, ran.err) == (0, "")
+    shown = " ".join(ran.out.split())
+    assert "stack x 2 ─▶" in shown
+    assert "gate x 2 ─▶ out.pcap" in shown
+    assert "2 share out the packets by their pairs of hosts; each has a log of its own" in shown
+    assert "packet_sizes: its batches are each worker's own" in shown
+    plan = microbox("check", "chain.yaml", "--workers", "3", "--json").json
+    assert plan["workers"] == 3
+    assert "packet_sizes: its batches are each worker's own" in plan["workers_notes"]
+
+
 def test_the_plan_for_programs(microbox: Microbox, write: Write) -> None:
     write("chain.yaml", CHAIN)
     ran = microbox("check", "chain.yaml", "--json")

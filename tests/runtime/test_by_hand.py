@@ -127,6 +127,24 @@ def test_what_does_not_load_or_fit_changes_nothing(
     assert nfs["one"]["summary"] == {"1": [1, nfs[""]], "count": nfs[""]}
 
 
+def test_all_workers_processes_go_and_come(workbench: "Workbench", demo: Path) -> None:
+    write(workbench, "one", "1")
+    write(workbench, "two", "1")
+    chain = workbench.chain("./one.py", "./two.py", capture=demo, workers=2)
+    process = workbench.start("run", chain, "--pace", "0.5")
+    workbench.until(lambda: "packets" in workbench.run("ps").stdout)
+    assert workbench.run("detach", "two").returncode == 0
+    write(workbench, "one", "2")
+    result = workbench.run("reload", "one")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "of the workers" in result.stdout
+    nfs = summaries(workbench, process)
+    assert nfs["two"]["outcome"] == "left"
+    summary = nfs["one"]["summary"]
+    assert (len(summary["1"]), len(summary["2"]), summary["count"]) == (4, 4, nfs[""])
+    assert [line["number"] for line in workbench.log("one")] == list(range(1, nfs[""] + 1))
+
+
 def test_there_has_to_be_such_an_nf(workbench: "Workbench", run: "subprocess.Popen[str]") -> None:
     result = workbench.run("detach", "three")
     assert result.returncode == 1

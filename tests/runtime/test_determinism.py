@@ -1,6 +1,7 @@
 """The same capture and chain give the same outputs, byte for byte, however the processes are
 scheduled: on which processors, with what nice values, standing still at any moment; with large
-logs and small; and whatever the number of instances that share out the flows of an NF."""
+logs and small; and whatever the number of instances that share out the flows of an NF, and of
+workers that share out the packets."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     import subprocess
@@ -163,3 +166,76 @@ def test_outputs_do_not_depend_on_scheduling(workbench: Workbench, demo: Path) -
         assert seen.setdefault((slots, room), counted) == counted
     nat = next(one for one in workbench.summary()["nfs"] if one["name"] == "nat")
     assert nat["summary"]["flows"] > 0  # rewrites are in play
+
+
+# A client has another address from each flow on, as the flow's number says.
+RENAMES = """
+class Renames(NetworkFunction):
+    edits = "headers"
+    @on("udp.start", "tcp.start")
+    def rename(self, event):
+        if event.flow.ip_version == 4:
+            event.flow.rewrite(source=f"100.64.{event.flow.id % 250}.1")
+"""
+
+SPEAKS = """
+class Speaks(NetworkFunction):
+    declares = {"tcp.data.heard": {"word": "text"}}
+    publishes = ["tcp.data.heard", "alert"]
+    @on("tcp.data")
+    def see(self, event):
+        self.publish("tcp.data.heard", event, word=bytes(event.data[:100]))
+        if event.flow.id % 11 == 0:
+            event.flow.unsubscribe()
+    @on("retransmission", "out_of_order")
+    def warn(self, event):
+        self.alert(event, event.type.name)
+"""
+
+HEARS = """
+class Hears(NetworkFunction):
+    declares = {"tcp.data.heard": {"word": "text"}}
+    @on("tcp.data.heard", "flow", "packet.malformed")
+    def see(self, event):
+        self.record(event, name=event.type.name, packet=event.packet)
+"""
+
+COUNTS = str(ROOT / "examples" / "c" / "count.c")
+
+
+def test_workers_do_not_show(workbench: Workbench, demo: Path) -> None:
+    """Logs, alerts, output and summary, while processes are disturbed."""
+    chance = random.Random(7)
+    entries: list[dict[str, object]] = [
+        {"nf": workbench.nf("renames", RENAMES)},
+        {"nf": workbench.nf("drops", DROPS)},
+        {"nf": "firewall", "deny": ["tcp dst port 443"], "action": "reset"},
+        {"nf": workbench.nf("speaks", SPEAKS)},
+        {"nf": workbench.nf("hears", HEARS)},
+        {"nf": "flow_log", "instances": 2},
+        {"nf": "dns_log", "top": 1000},  # of ten, each process would say its own
+        {"nf": "http_log"},
+        {"nf": "tls_log"},
+        {"nf": "ids", "rules": str(ROOT / "configs" / "web.rules")},
+        {"nf": COUNTS},
+    ]
+    written: dict[str, bytes] = {}
+    for number in range(max(RUNS, 3)):
+        chain = workbench.chain(
+            *entries,
+            capture=demo,
+            workers=number + 1 if number < 3 else chance.randint(1, 3),
+            log={"slots": LOG_SLOTS[0] if number < 2 else chance.choice(LOG_SLOTS)},
+            output=str(workbench.folder / "out.pcap"),
+        )
+        run = workbench.start("run", chain, "--overwrite")
+        if number:
+            disturb(workbench, run, chance)
+        ended = workbench.end(run)
+        assert ended.returncode == 0, ended.stderr
+        logs = sorted((workbench.folder / "microbox-logs").iterdir())
+        files = {one.name: one.read_bytes() for one in (workbench.folder / "out.pcap", *logs)}
+        written = written or files
+        assert files.keys() == written.keys()
+        assert [name for name in files if files[name] != written[name]] == []
+    assert {"alert_log.jsonl", "flow_log.jsonl", "hears.jsonl", "count.jsonl"} < written.keys()
