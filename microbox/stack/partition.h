@@ -17,7 +17,7 @@
 
 #include <stdint.h>
 
-/* Of the pair of addresses, the same in both directions. */
+/* Of the pair of addresses, which are all that is read, the same in both directions. */
 uint64_t mb_partition_hash(const uint64_t key[2], const struct mb_five_tuple *tuple);
 
 /* Which of `parts` equal parts of all hashes this one is in. */
