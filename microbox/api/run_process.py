@@ -18,12 +18,12 @@ import uvloop
 from microbox._core import lib
 from microbox.chain.errors import ChainErrors
 from microbox.chain.load import read_chain, read_chain_text
-from microbox.chain.model import Chain, Overrides
+from microbox.chain.model import STANDARD_INPUT, Chain, Overrides
 from microbox.channel.messages import Problem
 from microbox.runtime.capture import open_capture
 from microbox.runtime.controller import run_chain
 from microbox.runtime.descriptors import provide_descriptors
-from microbox.runtime.errors import USAGE, RunError
+from microbox.runtime.errors import USAGE, InputError, RunError
 from microbox.runtime.log_directory import make_log_directory
 from microbox.runtime.observer import Reading
 from microbox.runtime.report import RunReport
@@ -82,7 +82,9 @@ def main() -> int:
 def _run(request: dict[str, Any], relay: Relay) -> dict[str, Any]:
     chain = _chain(request)
     provide_descriptors(len(chain.nfs))
-    capture = open_capture(chain.input)
+    if chain.input == STANDARD_INPUT:
+        raise InputError("microbox.run reads files: standard input is the caller's")
+    capture = open_capture(chain.input, chain.input_bytes_max)
     try:
         directory = make_log_directory(Path(request["logs"]), overwrite=False)
     except OSError as error:

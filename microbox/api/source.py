@@ -59,9 +59,9 @@ class Source:
         try:
             units = [unit_of(nf, {}) for nf in self.nfs]
             led = _led(groups, takes, self.filter, units)
-            yield self._planned([*units, led], led, capture)
+            yield self._planned([*units, led], led, capture.fd)
         finally:
-            os.close(capture)
+            os.close(capture.fd)
 
     def _planned(self, units: list[Unit], led: Unit, capture: int) -> InProcess:
         try:

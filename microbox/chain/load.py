@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from microbox.chain.conditions.rule import WHEN, Rule
 from microbox.chain.document import Document, Location, read_document
@@ -28,7 +28,9 @@ from microbox.chain.errors import (
 )
 from microbox.chain.model import (
     ENTRY_KEYS,
+    INPUT_BYTES_MAX_DEFAULT,
     PARALLEL_ENTRY,
+    STANDARD_INPUT,
     WORKERS_MAX,
     Chain,
     ChainEvent,
@@ -50,7 +52,7 @@ from microbox.chain.sources import (
     is_path,
     syntax_error_of,
 )
-from microbox.chain.stack_settings import StackSettings
+from microbox.chain.stack_settings import Size, StackSettings
 from microbox.chain.supervision import supervision_of, worker_restart_of
 from microbox.chain.validate import validate
 from microbox.channel.messages import Sandbox
@@ -179,6 +181,7 @@ class _Loader:
             or (Path(logs.directory) if logs.directory else None),
             utc=utc,
             input_position=self._input_position(),
+            input_bytes_max=self._input_bytes_max(value.get("input_bytes_max")),
             workers=self._workers(value.get("workers")),
             workers_position=self._workers_position(),
             modules=self._modules(value.get("stack")),
@@ -212,11 +215,20 @@ class _Loader:
         return Path(os.path.normpath(self._base / written))
 
     def _input(self, written: object) -> Path | None:
+        if self._overrides.input == STANDARD_INPUT:
+            return STANDARD_INPUT
         if self._overrides.input is not None:
             return self._existing_file(self._overrides.input, "-r", NOWHERE)
         if not isinstance(written, str) or not written:
             return None
         return self._existing_file(self._from_base(written), "", self._input_position())
+
+    @staticmethod
+    def _input_bytes_max(written: object) -> int:
+        try:
+            return TypeAdapter[int](Size).validate_python(written)
+        except ValidationError:  # which was said already, where it is written at all
+            return INPUT_BYTES_MAX_DEFAULT
 
     def _input_position(self) -> Position:
         if self._overrides.input is not None:
@@ -485,6 +497,7 @@ def _unwritable(path: Path, capture: Path | None) -> str:
         return f"'{path}' is a directory; expected a capture file to write"
     if not path.parent.is_dir():
         return f"'{path.parent}' is no directory; expected a capture file to write in one"
-    if capture is not None and path.exists() and path.samefile(capture):
+    is_file = capture is not None and capture != STANDARD_INPUT
+    if capture is not None and is_file and path.exists() and path.samefile(capture):
         return f"'{path}' is the input; expected another file to write"
     return ""

@@ -24,7 +24,7 @@ from pydantic import (
 
 from microbox.chain.conditions.rule import Rule
 from microbox.chain.errors import NOWHERE, Position
-from microbox.chain.stack_settings import U32_MAX, Duration, Section, StackSettings
+from microbox.chain.stack_settings import U32_MAX, Duration, Section, Size, StackSettings
 from microbox.chain.supervision import (
     NO_SUPERVISION,
     MemorySize,
@@ -40,6 +40,9 @@ LOG_SLOTS_MIN = 4096  # MB_LOG_SLOTS_MIN
 LOG_SLOTS_MAX = 1 << 24
 INSTANCES_MAX = 64  # MB_NFS_MAX
 WORKERS_MAX = 64  # MB_WORKERS_MAX
+INPUT_BYTES_MAX_DEFAULT = 2 << 30
+STANDARD_INPUT = Path("-")
+"""As `-r` names it."""
 _INSTANCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
@@ -185,6 +188,11 @@ class ChainFile(Section):
     input: Annotated[str, Field(min_length=1)] = Field(
         description="the path of a capture file (pcap or pcapng)"
     )
+    input_bytes_max: Size = Field(
+        default=INPUT_BYTES_MAX_DEFAULT,
+        description="a size such as 2GiB: the most that a packed input or standard input may "
+        "take in memory",
+    )
     output: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="the path of a capture file to write"
     )
@@ -317,6 +325,7 @@ class Chain:
     log_directory: Path | None = None  # None: the file does not say
     utc: bool = False
     input_position: Position = NOWHERE
+    input_bytes_max: int = INPUT_BYTES_MAX_DEFAULT  # of what cannot be mapped as it is
     modules: tuple[ChainModule, ...] = ()  # in the order in which they run
     worker_restart: Restart | None = None  # on_worker_failure; None: the run ends
     workers: int = 1  # each handles a part of the packets, with processes of all NFs of its own

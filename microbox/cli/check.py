@@ -25,7 +25,9 @@ def check(
     chain: Path,
     /,
     *,
-    read: Annotated[Path | None, Parameter(name=["--read", "-r"])] = None,
+    read: Annotated[
+        Path | None, Parameter(name=["--read", "-r"], allow_leading_hyphen=True)
+    ] = None,
     workers: Annotated[
         int | None, Parameter(validator=validators.Number(gte=1, lte=WORKERS_MAX))
     ] = None,
@@ -41,7 +43,7 @@ def check(
     chain
         The chain file (YAML).
     read
-        Check it with this capture in place of its `input`.
+        Check it with this capture in place of its `input`; - is standard input.
     workers
         Check it with so many workers in place of what its `workers` says.
     json
@@ -83,7 +85,7 @@ def _check_capture(plan: Plan) -> None:
     position = plan.chain.input_position
     file = plan.chain.file if position.line else "-r"
     try:
-        os.close(open_capture(plan.chain.input))
+        os.close(open_capture(plan.chain.input, plan.chain.input_bytes_max).fd)
     except InputError as error:
         raise ChainErrors([ChainError(file, *position, str(error))]) from None
 

@@ -34,8 +34,11 @@ class Showing:
 class Changing:
     """What the command line says instead of the chain file."""
 
-    read: Annotated[Path | None, Parameter(name=["--read", "-r"])] = None
-    """Read this capture."""
+    read: Annotated[
+        Path | None,
+        Parameter(name=["--read", "-r"], allow_leading_hyphen=True),  # "-" is one
+    ] = None
+    """Read this capture; - is standard input, which is read to its end first."""
 
     count: Annotated[
         int | None, Parameter(name=["--count", "-c"], validator=validators.Number(gte=1))
@@ -127,7 +130,7 @@ def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
 
     lib.mb_become_undumpable()  # an NF of the same user must not reach the controller
     provide_descriptors(len(chain.nfs), chain.workers)
-    capture = open_capture(chain.input)
+    capture = open_capture(chain.input, chain.input_bytes_max)
     try:
         directory = _log_directory(chain, changing)
         options = RunOptions(
@@ -140,7 +143,7 @@ def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
             remove_if_empty(directory)
             raise
     finally:
-        os.close(capture)
+        os.close(capture.fd)
     return _show(report, directory, showing)
 
 

@@ -4,38 +4,77 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from microbox._core import ffi, lib
+from microbox.chain.model import INPUT_BYTES_MAX_DEFAULT, STANDARD_INPUT
 from microbox.runtime.errors import InputError
+from microbox.runtime.unpack import is_packed, unpack
 
 
-def open_capture(path: Path) -> int:
-    """A descriptor of a file that is a capture, for the caller to close. Raises InputError."""
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """An input that can be mapped."""
+
+    fd: int  # for whoever opened it to close
+    warning: str = ""  # why it is not all of the input; "" where it is
+
+
+def open_capture(path: Path, most: int = INPUT_BYTES_MAX_DEFAULT) -> Capture:
+    """A file that is a capture, or standard input; packed or not. What cannot be mapped as it is
+    is read to its end into memory, at most `most` bytes. Raises InputError."""
+    is_piped = path == STANDARD_INPUT
+    capture = _standard_input(most) if is_piped else _file(path, most)
+    try:
+        _check("standard input" if is_piped else str(path), capture)
+    except InputError:
+        os.close(capture.fd)
+        raise
+    return capture
+
+
+def _standard_input(most: int) -> Capture:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError("standard input: expected a capture from a pipe, found none")
+    unpacked = unpack(sys.stdin.fileno(), "standard input", most)
+    return Capture(unpacked.fd, unpacked.warning)
+
+
+def _file(path: Path, most: int) -> Capture:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     try:
-        _check(path, fd)
-    except InputError:
+        _check_kind(path, fd)
+        if not is_packed(fd):
+            return Capture(os.dup(fd))
+        unpacked = unpack(fd, str(path), most)
+        return Capture(unpacked.fd, unpacked.warning)
+    finally:
         os.close(fd)
-        raise
-    return fd
 
 
-def _check(path: Path, fd: int) -> None:
+def _check_kind(path: Path, fd: int) -> None:
     mode = os.fstat(fd).st_mode
     if stat.S_ISDIR(mode):
         raise InputError(f"{path}: is a directory; expected a capture file")
     if not stat.S_ISREG(mode):
-        raise InputError(f"{path}: is no regular file; a capture is mapped, not read as a stream")
+        raise InputError(
+            f"{path}: is no regular file; a capture is mapped, not read as a stream. `-r -` reads "
+            "standard input"
+        )
+
+
+def _check(name: str, capture: Capture) -> None:
     complaint = ffi.new("char[]", lib.MB_ERROR_SIZE)
-    source = lib.mb_source_open(fd, os.fsencode(path), complaint)
+    source = lib.mb_source_open(capture.fd, os.fsencode(name), complaint)
     if source == ffi.NULL:
         words: str = ffi.string(complaint).decode(errors="replace")
-        raise InputError(words if words.startswith(str(path)) else f"{path}: {words}")
+        words = words if words.startswith(name) else f"{name}: {words}"
+        raise InputError(f"{words} ({capture.warning})" if capture.warning else words)
     lib.mb_source_close(source)
 
 

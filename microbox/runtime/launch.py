@@ -133,7 +133,7 @@ class Launcher:
         """A descriptor of the output, empty; [] where there is to be none."""
         if self._chain.output is None:
             return []
-        fd = open_output(self._chain.output, self._options.capture)
+        fd = open_output(self._chain.output, self._options.capture.fd)
         self._descriptors.append(fd)
         return [fd]
 
@@ -246,7 +246,7 @@ class Launcher:
                 packets_before=crew.packets_before or 0,
                 editors=plan.editors,
             ),
-            [self._options.capture, *crew.output],
+            [self._options.capture.fd, *crew.output],
         )
         areas, fds = await crew.worker.expect(
             WorkerAreas, self._options.patience.start, "opening the capture"

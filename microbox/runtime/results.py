@@ -164,6 +164,7 @@ def _judge(report: RunReport, running: Running, ending: Ending) -> None:
 def _input_report(running: Running, worker: WorkerCounters) -> InputReport:
     values, areas = worker.values, running.lanes[0].areas
     warnings = [lane.done.warning for lane in running.lanes if lane.done]
+    about_all = [next(filter(None, warnings), ""), running.options.capture.warning]
     return InputReport(
         file=str(running.chain.input),
         format=areas.format,
@@ -171,7 +172,7 @@ def _input_report(running: Running, worker: WorkerCounters) -> InputReport:
         packets=values["packets"],
         bytes=values["bytes"],
         flows={kind: values[f"flows_{kind}"] for kind in FLOW_KINDS},
-        warning=next(filter(None, warnings), ""),
+        warning="; ".join(filter(None, about_all)),
     )
 
 

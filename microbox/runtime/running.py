@@ -8,6 +8,7 @@ from pathlib import Path
 
 from microbox.chain.model import Chain
 from microbox.chain.plan import Plan
+from microbox.runtime.capture import Capture
 from microbox.runtime.lane import Lane, RunningNF
 
 
@@ -27,7 +28,7 @@ class Patience:
 class RunOptions:
     """How to run a chain, beside what the chain says."""
 
-    capture: int  # descriptor, the caller's
+    capture: Capture  # the caller's
     log_directory: Path  # exists
     packet_limit: int = 0  # 0: all
     pace: int = 0  # thousandths of the speed of the capture; 0: as fast as can be

@@ -166,9 +166,9 @@ def test_an_alias_repeats_what_it_names(load: Load) -> None:
 MISTAKES = {
     "an unknown key": (
         "imput: capture.pcap\ninput: capture.pcap\nchain: [flow_log]\n",
-        "chain.yaml:1:1: unknown key 'imput'; expected 'input', 'output', 'chain', 'events', "
-        "'stack', 'workers', 'log', 'logs', 'sandbox' or 'on_worker_failure'; did you mean "
-        "'input'?",
+        "chain.yaml:1:1: unknown key 'imput'; expected 'input', 'input_bytes_max', 'output', "
+        "'chain', 'events', 'stack', 'workers', 'log', 'logs', 'sandbox' or 'on_worker_failure'; "
+        "did you mean 'input'?",
     ),
     "an unknown key in a section": (
         "input: capture.pcap\nchain: [flow_log]\nlog: {slot: 4096}\n",

@@ -11,9 +11,10 @@ from microbox.runtime.errors import USAGE, InputError
 
 
 def test_a_capture_is_opened(sample: Path) -> None:
-    fd = open_capture(sample)
-    assert os.fstat(fd).st_size == sample.stat().st_size
-    os.close(fd)
+    capture = open_capture(sample)
+    assert os.fstat(capture.fd).st_size == sample.stat().st_size
+    assert capture.warning == ""
+    os.close(capture.fd)
 
 
 def test_each_file_that_is_none_is_named(tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ def test_the_output_is_emptied_but_never_the_input(tmp_path: Path, sample: Path)
     shutil.copy(sample, tmp_path / "in.pcap")
     (tmp_path / "link.pcap").symlink_to(tmp_path / "in.pcap")
     (tmp_path / "out.pcap").write_text("old")
-    capture = open_capture(tmp_path / "in.pcap")
+    capture = open_capture(tmp_path / "in.pcap").fd
     with pytest.raises(InputError, match="is the input"):
         open_output(tmp_path / "link.pcap", capture)
     assert (tmp_path / "in.pcap").stat().st_size == sample.stat().st_size
@@ -41,7 +42,7 @@ def test_the_output_is_emptied_but_never_the_input(tmp_path: Path, sample: Path)
 
 
 def test_an_output_that_cannot_be_written_is_named(tmp_path: Path, sample: Path) -> None:
-    capture = open_capture(sample)
+    capture = open_capture(sample).fd
     with pytest.raises(InputError, match="cannot be written"):
         open_output(tmp_path / "no" / "such" / "folder.pcap", capture)
     os.close(capture)
