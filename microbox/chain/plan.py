@@ -210,13 +210,18 @@ class Plan:
     def memory(self) -> dict[str, int]:
         """Bytes of shared memory by holder: the log, versions of edited frames, then each NF's
         area."""
-        sizes = {"log": _PAGE + self.log_slots * _ENTRY_SIZE}
+        sizes = {"log": log_size(self.log_slots)}
         if self.editors:
             one = self.log_slots * _VERSION_WORD + self.settings["version_bytes"]
             sizes["edited frames"] = self.editors * one
         for nf in self.nfs:
             sizes[nf.name] = area_size(nf.shape)
         return sizes
+
+
+def log_size(slots: int) -> int:
+    """Bytes of an event log."""
+    return _PAGE + slots * _ENTRY_SIZE
 
 
 def area_size(shape: AreaShape) -> int:

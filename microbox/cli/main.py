@@ -30,6 +30,7 @@ VERBS = {
     "check": ("microbox.cli.check:check", "Check a chain; show its plan."),
     "events": ("microbox.cli.events:events", "Show the event types."),
     "nfs": ("microbox.cli.nfs:nfs", "Show the built-in NFs."),
+    "doctor": ("microbox.cli.doctor:doctor", "Say what works on this machine, and what does not."),
     "include": ("microbox.cli.include:include", "Say where the C headers are."),
     "ps": ("microbox.cli.ps:ps", "List the chains that run."),
     "attach": ("microbox.cli.attach:attach", "Run an NF here, in a chain that runs."),

@@ -60,7 +60,7 @@ def _in_memory(file: Path, name: str) -> int:
 
 
 def _compile(source: Path, made: Path, *, is_confined: bool) -> None:
-    command = [*_compiler(), *OPTIONS, f"-I{include_directory()}", "-o", str(made), str(source)]
+    command = [*compiler(), *OPTIONS, f"-I{include_directory()}", "-o", str(made), str(source)]
     found = shutil.which(command[0])
     enter = None
     if is_confined and found is not None:
@@ -98,8 +98,8 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**kept, "TMPDIR": str(folder)}
 
 
-def _compiler() -> list[str]:
-    """$CC, which may have arguments, else the first one that there is."""
+def compiler() -> list[str]:
+    """$CC, which may have arguments, else the first one that there is. Raises LoadError."""
     chosen = shlex.split(os.environ.get("CC", ""))
     if chosen:
         return chosen

@@ -64,7 +64,7 @@ def socket_directory() -> Path:
     return Path(runtime) / "microbox" if runtime else Path(f"/tmp/microbox-{os.getuid()}")
 
 
-def _own_directory() -> Path:
+def own_directory() -> Path:
     """The directory, made if need be. Raises ControlError where others could reach into it."""
     directory = socket_directory()
     try:
@@ -140,7 +140,7 @@ class ControlServer:
         self._handlers = handlers
         self._changes = changes or {}
         self._answering: set[asyncio.Task[None]] = set()
-        self.path = _own_directory() / f"{name}{SUFFIX}"
+        self.path = own_directory() / f"{name}{SUFFIX}"
         _check_threads()
         self._context = zmq.asyncio.Context(io_threads=1)
         self._socket = self._context.socket(zmq.ROUTER)

@@ -34,5 +34,12 @@ def provide_descriptors(nfs: int, workers: int = 1) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
+def nfs_within(limit: int) -> int | None:
+    """How many NFs one worker's chain may have with so many open files; None: any number."""
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return max(limit - ALWAYS, 0) // OF_ONE_PROCESS
+
+
 def _is_within(needed: int, limit: int) -> bool:
     return limit == resource.RLIM_INFINITY or needed <= limit
