@@ -31,6 +31,7 @@ VERBS = {
     "events": ("microbox.cli.events:events", "Show the event types."),
     "nfs": ("microbox.cli.nfs:nfs", "Show the built-in NFs."),
     "doctor": ("microbox.cli.doctor:doctor", "Say what works on this machine, and what does not."),
+    "completion": ("microbox.cli.completion:completion", "Print what completes verbs in a shell."),
     "include": ("microbox.cli.include:include", "Say where the C headers are."),
     "ps": ("microbox.cli.ps:ps", "List the chains that run."),
     "attach": ("microbox.cli.attach:attach", "Run an NF here, in a chain that runs."),
