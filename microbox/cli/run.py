@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from cyclopts import Parameter, validators
 
 from microbox.chain.errors import ChainErrors
 from microbox.chain.load import load_chain
-from microbox.chain.model import WORKERS_MAX, Chain, Overrides
+from microbox.chain.model import STANDARD_INPUT, WORKERS_MAX, Chain, Overrides
 from microbox.runtime.report import RunReport
 
 
@@ -122,6 +123,7 @@ def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
 
     from microbox._core import lib
     from microbox.cli.progress import Display
+    from microbox.cli.reading import reading_to_the_end
     from microbox.runtime.capture import open_capture
     from microbox.runtime.controller import run_chain
     from microbox.runtime.descriptors import provide_descriptors
@@ -130,7 +132,9 @@ def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
 
     lib.mb_become_undumpable()  # an NF of the same user must not reach the controller
     provide_descriptors(len(chain.nfs), chain.workers)
-    capture = open_capture(chain.input, chain.input_bytes_max)
+    is_piped = chain.input == STANDARD_INPUT
+    with reading_to_the_end() if is_piped else nullcontext():
+        capture = open_capture(chain.input, chain.input_bytes_max)
     try:
         directory = _log_directory(chain, changing)
         options = RunOptions(
