@@ -213,14 +213,11 @@ def huge_pages() -> Finding:
     try:
         chosen = HUGE_PAGES.read_text()
     except OSError:
-        chosen = "[never]"
-    if "[never]" in chosen:
-        return Finding(
-            "huge pages",
-            State.WARNING,
-            "never: large tables of flows are slower",
-            f"echo madvise > {HUGE_PAGES}",
-        )
+        chosen = ""
+    if not chosen or "[never]" in chosen:
+        found = "never: large tables of flows are slower"
+        remedy = f"echo madvise > {HUGE_PAGES}" if chosen else "CONFIG_TRANSPARENT_HUGEPAGE=y"
+        return Finding("huge pages", State.WARNING, found, remedy)
     return Finding("huge pages", State.OK, chosen.partition("[")[2].partition("]")[0])
 
 
