@@ -35,6 +35,11 @@ def open_capture(path: Path, most: int = INPUT_BYTES_MAX_DEFAULT) -> Capture:
     return capture
 
 
+def about_input(read: str, capture: Capture) -> str:
+    """All that is to be said of an input, where `read` is what its reader said."""
+    return "; ".join(filter(None, (read, capture.warning)))
+
+
 def _standard_input(most: int) -> Capture:
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("standard input: expected a capture from a pipe, found none")
@@ -53,6 +58,8 @@ def _file(path: Path, most: int) -> Capture:
             return Capture(os.dup(fd))
         unpacked = unpack(fd, str(path), most)
         return Capture(unpacked.fd, unpacked.warning)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     finally:
         os.close(fd)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from microbox.events.catalog import Catalog
+from microbox.runtime.capture import about_input
 from microbox.runtime.counters import NFCounters, WorkerCounters
 from microbox.runtime.errors import FAILED
 from microbox.runtime.instances import by_nf, of_all_lanes, with_past
@@ -164,7 +165,7 @@ def _judge(report: RunReport, running: Running, ending: Ending) -> None:
 def _input_report(running: Running, worker: WorkerCounters) -> InputReport:
     values, areas = worker.values, running.lanes[0].areas
     warnings = [lane.done.warning for lane in running.lanes if lane.done]
-    about_all = [next(filter(None, warnings), ""), running.options.capture.warning]
+    first = next(filter(None, warnings), "")
     return InputReport(
         file=str(running.chain.input),
         format=areas.format,
@@ -172,7 +173,7 @@ def _input_report(running: Running, worker: WorkerCounters) -> InputReport:
         packets=values["packets"],
         bytes=values["bytes"],
         flows={kind: values[f"flows_{kind}"] for kind in FLOW_KINDS},
-        warning="; ".join(filter(None, about_all)),
+        warning=about_input(first, running.options.capture),
     )
 
 

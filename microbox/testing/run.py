@@ -27,14 +27,15 @@ from microbox.api.in_process import AnyNF, InProcess, Options, Unit, unit_of
 from microbox.api.kept_events import Copier
 from microbox.chain.model import ChainNF
 from microbox.chain.stack_settings import StackSettings
-from microbox.channel.messages import Done, Problem
+from microbox.channel.messages import Problem
 from microbox.nf.batch import Batch
 from microbox.nf.decorators import on, on_batch
 from microbox.nf.event import Event
 from microbox.nf.function import NetworkFunction
 from microbox.nf.manifest import manifest_of
 from microbox.nf.verdict import Verdict
-from microbox.runtime.errors import RunError
+from microbox.runtime.capture import Capture, about_input, open_capture
+from microbox.runtime.errors import InputError, RunError
 from microbox.testing.flows import Flow
 from microbox.testing.traffic import Packet, Traffic, merged
 
@@ -113,11 +114,13 @@ def run_nf(
         logs = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="microbox-")))
         options = Options(on_error, settings, output=output, logs=logs)
         try:
-            run = InProcess(units, tested, source, _name(capture), options)
+            run = InProcess(units, tested, source.fd, _name(capture), options)
             observer.watch(run)
             opened.enter_context(run)
             run.lead()
-            return _result(run, run.finish(), output, observer)
+            done = run.finish()
+            warning = about_input(done.warning, source)
+            return _result(run, warning, output, observer)
         except RunError as error:
             raise RunFailed(str(error)) from error
 
@@ -141,18 +144,18 @@ def _name(capture: Input) -> str:
     return str(capture) if isinstance(capture, str | Path) else "(traffic)"
 
 
-def _opened(capture: Input, opened: ExitStack) -> int:
+def _opened(capture: Input, opened: ExitStack) -> Capture:
     if not isinstance(capture, str | Path):
         fd = _memory("traffic", opened)
         with os.fdopen(os.dup(fd), "wb") as file:
             file.write(traffic_of(capture).capture())
-        return fd
+        return Capture(fd)
     try:
-        fd = os.open(capture, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise RunFailed(f"{capture}: {error.strerror}") from None
-    opened.callback(os.close, fd)
-    return fd
+        source = open_capture(Path(capture))
+    except InputError as error:
+        raise RunFailed(str(error)) from None
+    opened.callback(os.close, source.fd)
+    return source
 
 
 def _memory(name: str, opened: ExitStack) -> int:
@@ -208,7 +211,7 @@ class _Observer:
         self.observed += self._copier.copies(batch)
 
 
-def _result(run: InProcess, done: Done, output: int, observer: _Observer) -> Result:
+def _result(run: InProcess, warning: str, output: int, observer: _Observer) -> Result:
     runner, function = run.led.runner, run.led.function
     assert runner is not None and function is not None and runner.records is not None
     return Result(
@@ -222,7 +225,7 @@ def _result(run: InProcess, done: Done, output: int, observer: _Observer) -> Res
         observed=observer.observed,
         problems=run.problems,
         counters=run.counters(),
-        warning=done.warning,
+        warning=warning,
     )
 
 

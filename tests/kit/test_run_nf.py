@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,6 +50,18 @@ def test_all_kinds_of_input_are_taken(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="no.pcap: No such file"):
         run_nf(NoTelnet, "no.pcap")
     assert run_nf(NoTelnet, Traffic()).output == []
+
+
+def test_a_packed_capture_is_taken_and_one_that_was_cut_says_so(tmp_path: Path) -> None:
+    flow = udp().send(b"a").reply(b"b")
+    packed = gzip.compress(flow.traffic.capture())
+    (tmp_path / "a.pcap.gz").write_bytes(packed)
+    result = run_nf(NoTelnet, tmp_path / "a.pcap.gz")
+    assert (result.output, result.warning) == (flow.traffic, "")
+    (tmp_path / "a.pcap.gz").write_bytes(packed[:-1])
+    result = run_nf(NoTelnet, tmp_path / "a.pcap.gz")
+    assert result.output == flow.traffic
+    assert f"the gzip data end at byte {len(packed) - 1}" in result.warning
 
 
 def test_the_same_traffic_gives_the_same_output() -> None:
