@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import pytest
 from attacks import ATTACKS, LIST, Attack, Pieces, Right, Scene, listing
 from stack_driver import Entry, Packed, Stack, Subscription
@@ -33,9 +32,9 @@ class Played:
     innocent: set[int] = field(default_factory=set)  # numbers of the flows that are no attack's
     workers: int = 0
 
-    def add(self, stack: Stack, numbers: list[int]) -> None:
-        """What one worker said; its n-th packet was the input's `numbers[n - 1]`."""
-        self.entries += [one.renumbered(numbers) for one in stack.entries]
+    def add(self, stack: Stack) -> None:
+        """What one worker said."""
+        self.entries += stack.entries
         self.workers += 1
         self.reasons += Counter(stack.reasons)
         self.published += Counter(stack.published)
@@ -85,14 +84,13 @@ def staged(attack: Attack) -> tuple[Packed, Right]:
 def play(attack: Attack, workers: int, batch: int) -> Played:
     """Runs it with each worker a stack of its own, and their events merged by packet."""
     frames, _ = staged(attack)
-    shares = frames.workers(workers)
     played = Played()
     for worker in range(workers):
-        chosen = shares == worker
-        with Stack([Subscription(filter=attack.wants)], batch=batch, **attack.config) as stack:
-            stack.send_packed(frames.only(chosen))
+        config = {**attack.config, "worker": worker, "workers": workers}
+        with Stack([Subscription(filter=attack.wants)], batch=batch, **config) as stack:
+            stack.send_packed(frames)
             stack.finish()
-        played.add(stack, [int(number) + 1 for number in np.flatnonzero(chosen)])
+        played.add(stack)
     played.entries.sort(key=lambda one: one.packet)
     starts = (one for one in played.entries if one.type == "flow.tcp.start")
     played.innocent = {one.flow for one in starts if one.source in INNOCENT}
@@ -100,17 +98,8 @@ def play(attack: Attack, workers: int, batch: int) -> Played:
 
 
 def said(played: Played) -> list[str]:
-    """The events, without what another worker's packets may change: when silence is noticed."""
-    told = []
-    for one in played.entries:
-        kind, packet, flow, direction, reason, is_apart, time, *rest = one.key()
-        if is_apart and kind in NOT_ABOUT_PACKETS:
-            continue
-        if is_apart:
-            packet = time = 0
-            reason = "silence" if reason in ("timeout", "shutdown") else reason
-        told.append(repr((kind, packet, flow, direction, reason, time, rest)))
-    return sorted(told)
+    """The events, but for those that each worker has of its own."""
+    return sorted(repr(one.key()) for one in played.entries if one.type not in NOT_ABOUT_PACKETS)
 
 
 def assert_right(right: Right, played: Played) -> None:

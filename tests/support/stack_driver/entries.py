@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -203,14 +203,6 @@ class Entry:
             self._raw, self._at + _OFFSETS["payload"] + place.offset
         )
         return address_text(value) if place.is_address else value
-
-    def renumbered(self, numbers: Sequence[int]) -> Entry:
-        """The same with other numbers of packets: the n-th is `numbers[n - 1]`."""
-        values = list(self._values)
-        for name in ("packet", "flow"):
-            old = values[_INDEX[name]]
-            values[_INDEX[name]] = numbers[old - 1] if old else 0
-        return Entry(self._decoder, tuple(values), self._raw, self._at, self._data, self._start)
 
     def key(self) -> tuple[Any, ...]:
         """All that the event says, without where it lies: equal for equal events."""

@@ -147,10 +147,6 @@ class Packed:
         )
         return worker
 
-    def only(self, chosen: np.ndarray[Any, Any]) -> Packed:
-        """The frames for which `chosen` is true."""
-        return Packed(self.data, self.records[chosen])
-
 
 class Stack:
     """One C stack. Keywords beside the named ones are fields of struct mb_stack_config; enums by
