@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from tests.conftest import Workbench
 
 RUNS = 30 if os.environ.get("MICROBOX_NIGHTLY") else 4
+pytestmark = pytest.mark.timeout(60 * RUNS)
 SHARED_OUT = ("flow_log", "./drops.py", "firewall", "http_log")
 LOG_SLOTS = (4096, 8192, 65_536)
 
