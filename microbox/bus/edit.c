@@ -73,13 +73,18 @@ bool mb_edit_merge(struct mb_edit *kept, const struct mb_edit *more) {
 
 /* --- own edits --- */
 
+/* What comes apart is about no packet, but may bear bytes that waited and have not left. */
+static bool bears_bytes(const struct mb_entry *entry) {
+    return entry->frame_length != 0 && (!(entry->flags & MB_APART) || entry->data_length != 0);
+}
+
 static int check(const struct mb_reader *reader, const struct mb_delivery *cause) {
     if (reader->own.edits == NULL)
         return -EPERM;
     if (cause->position < reader->cursor || cause->position >= reader->next)
         return -EINVAL;
     const struct mb_entry *at = mb_reader_entry(reader, cause->position);
-    if ((at->flags | cause->entry->flags) & MB_APART || cause->entry->frame_length == 0)
+    if (!bears_bytes(at) || !bears_bytes(cause->entry))
         return -ENOENT;
     return cause->entry->packet != at->packet ? -EXDEV : 0;
 }

@@ -215,8 +215,8 @@ int mb_reader_rewrite(struct mb_reader *reader, const struct mb_delivery *cause,
  * fields and tags; later NFs see it so. What was said before with the same event stays where this
  * says nothing. `packet` and replacements are set here. Returns 0; -EPERM: this NF declared no
  * edits; -EINVAL: a field that there is not, or a value out of range; -ENOENT: the event is not
- * about a packet; -EXDEV: it was published with another packet than its own; -E2BIG: more tags than
- * one event can push, or replacements than it can have. */
+ * about a packet, and bears no bytes that waited; -EXDEV: it was published with another packet than
+ * its own; -E2BIG: more tags than one event can push, or replacements than it can have. */
 int mb_reader_edit(struct mb_reader *reader, const struct mb_delivery *cause,
                    const struct mb_edit *edit);
 

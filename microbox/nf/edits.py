@@ -156,11 +156,16 @@ class Edits:
             raise UsageError(
                 f"edit: payload of {len(data)} bytes at {offset!r:.20} takes the place of as many "
                 f"of the event's {available} (event.data): its length stays what it is"
+                + (_OF_A_STREAM if event.type.name == "flow.tcp.data" else "")
             )
         return data
 
 
 _EMPTY = ffi.new("struct mb_edit *")[0]
+
+_OF_A_STREAM = (
+    "; a stream that grows or shrinks takes tcp.splice or tcp.proxy, which are not built yet"
+)
 
 
 @functools.cache

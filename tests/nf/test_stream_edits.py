@@ -4,17 +4,21 @@ edited stream."""
 from __future__ import annotations
 
 import random
+import shutil
 import struct
+import subprocess
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from microbox import DROP_FLOW, Event, NetworkFunction, Verdict, on
-from microbox.testing import Result, run_nf
-from tests.nf.conftest import MakeCapture
+from microbox.testing import Result, RunFailed, run_nf
+from tests.nf.conftest import MakeCapture, udp
 from tests.nf.lossy_tcp import ACK, connection, frame
 
 SIZE = 20_000
+SECOND = 1_000_000_000
 
 
 def stream_of(seed: int) -> bytes:
@@ -112,6 +116,68 @@ def test_the_receiver_gets_the_edited_stream_and_nothing_else(
         begin = (at - first) % 2**32
         assert data == expected[begin : begin + len(data)]
     assert len(result.output) == len(frames)
+
+
+def followed(capture: Path) -> bytes:
+    """What tshark puts together of the server's stream, in which it indents each line."""
+    command = ["tshark", "-n", "-r", str(capture), "-q", "-z", "follow,tcp,raw,0"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return b"".join(bytes.fromhex(line) for line in lines if line.startswith("\t"))
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@pytest.mark.parametrize("seed", range(4))
+def test_tshark_puts_the_edited_stream_together(capture: MakeCapture, seed: int) -> None:
+    frames = connection(stream_of(seed), seed)
+    assert followed(capture(frames)) == stream_of(seed)
+    result = run_nf(Digits, capture(frames))
+    assert followed(capture([one.data for one in result.output])) == masked(stream_of(seed))
+
+
+class Longer(NetworkFunction):
+    """Wants to say more than there is room for."""
+
+    @on("tcp.data")
+    def add(self, event: Event) -> None:
+        """At once."""
+        event.edit(payload=bytes(event.data) + b"!")
+
+
+def test_a_stream_that_would_grow_is_refused_with_what_it_takes(capture: MakeCapture) -> None:
+    with pytest.raises(RunFailed, match=r"tcp\.splice or tcp\.proxy, which are not built yet"):
+        run_nf(Longer, capture(connection(b"text", 1)))
+
+
+class Shouter(NetworkFunction):
+    """Edits all that it sees, and counts it."""
+
+    edits = "payload"
+
+    @on("tcp.data")
+    def shout(self, event: Event) -> None:
+        """Whenever it is given out."""
+        event.edit(payload=bytes(event.data).upper())
+
+    @on("tcp.gap")
+    def miss(self, event: Event) -> None:
+        """The stream goes on behind a hole."""
+
+
+def behind_a_hole(first: int) -> list[bytes]:
+    """A connection in which the segment before `first` was never seen."""
+    return [*connection(b"", 1)[:3], frame(ACK, first, 101, b"behind", 1234, back=True)]
+
+
+@pytest.mark.parametrize("ends", ["by time", "with the input"])
+def test_bytes_behind_a_hole_are_edited_when_they_are_given_out(
+    capture: MakeCapture, ends: str
+) -> None:
+    """Which is before they leave: when the hole's time is over, or the input is."""
+    frames = behind_a_hole(510)
+    later = [udp(b"much later")] if ends == "by time" else []
+    result = run_nf(Shouter, capture([*frames, *later], spacing=20 * SECOND))
+    assert [one.data[54:] for one in result.output if b"BEHIND" in one.data] == [b"BEHIND"]
+    assert len(result.output) == len(frames) + len(later)
 
 
 @pytest.mark.parametrize("seed", range(3))

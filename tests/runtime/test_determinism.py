@@ -43,7 +43,7 @@ class Drops(NetworkFunction):
         return DROP if event.packet % 5 == 0 else None
 """
 
-# Edits headers, tags and payloads; what is behind sees what it left, and drops by it.
+# Edits headers, tags, payloads and streams; what is behind sees what it left, and drops by it.
 EDITS = """
 class Edits(NetworkFunction):
     @on("packet")
@@ -56,6 +56,10 @@ class Edits(NetworkFunction):
     def turn_round(self, event):
         if event.packet % 7 == 0:
             event.edit(payload=bytes(event.data)[::-1])
+    @on("tcp.data")
+    def shout(self, event):
+        if event.flow.id % 4 == 1:
+            event.edit(payload=bytes(event.data).swapcase())
 """
 
 DIGEST = """
