@@ -48,13 +48,14 @@ class Redact(NetworkFunction):
         tails = event.flow.state.tails
         tail = tails[event.direction]
         stream = tail + bytes(event.data)
+        masked = bytearray(stream)
+        before = self.found
         for match in self.pattern.finditer(stream):
-            if match.end() <= len(tail):
-                continue
-            begin = max(match.start(), len(tail))
-            masked = self.mask.encode() * (match.end() - begin)
-            event.edit(payload=masked, payload_offset=begin - len(tail))
-            self.found += 1
+            if match.end() > len(tail):
+                masked[slice(*match.span())] = self.mask.encode() * len(match[0])
+                self.found += 1
+        if self.found > before:  # one edit of them all: an event has room for 64
+            event.edit(payload=masked[len(tail) :])
         tails[event.direction] = stream[len(stream) - self.kept :] if self.kept else b""
 
     @on("tcp.gap")

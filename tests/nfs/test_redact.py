@@ -25,6 +25,12 @@ def test_no_such_word_leaves(demo: Path, tshark: Tshark) -> None:
     assert not any(b"curl/7" in one.data for one in result.output)
 
 
+def test_there_may_be_many_words_in_a_segment(capture: MakeCapture) -> None:
+    result = run_nf("redact", capture(connection([b"no " * 400])), words=["no"])
+    assert result.summary["redacted"] == 400
+    assert b"** " * 400 in [one.data[54:] for one in result.output]
+
+
 def test_a_mask_is_one_character(capture: MakeCapture) -> None:
     with pytest.raises(RunFailed, match="expected one character"):
         run_nf("redact", capture(connection([b"x"])), words=["a"], mask="ab")
