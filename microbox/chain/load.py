@@ -497,7 +497,8 @@ def _unwritable(path: Path, capture: Path | None) -> str:
         return f"'{path}' is a directory; expected a capture file to write"
     if not path.parent.is_dir():
         return f"'{path.parent}' is no directory; expected a capture file to write in one"
-    is_file = capture is not None and capture != STANDARD_INPUT
-    if capture is not None and is_file and path.exists() and path.samefile(capture):
-        return f"'{path}' is the input; expected another file to write"
-    return ""
+    if capture is None or capture == STANDARD_INPUT or not path.exists():
+        return ""
+    if not path.samefile(capture):
+        return ""
+    return f"'{path}' is the input; expected another file to write"

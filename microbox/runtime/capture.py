@@ -43,8 +43,7 @@ def about_input(read: str, capture: Capture) -> str:
 def _standard_input(most: int) -> Capture:
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("standard input: expected a capture from a pipe, found none")
-    unpacked = unpack(sys.stdin.fileno(), "standard input", most)
-    return Capture(unpacked.fd, unpacked.warning)
+    return Capture(*unpack(sys.stdin.fileno(), "standard input", most))
 
 
 def _file(path: Path, most: int) -> Capture:
@@ -56,8 +55,7 @@ def _file(path: Path, most: int) -> Capture:
         _check_kind(path, fd)
         if not is_packed(fd):
             return Capture(os.dup(fd))
-        unpacked = unpack(fd, str(path), most)
-        return Capture(unpacked.fd, unpacked.warning)
+        return Capture(*unpack(fd, str(path), most))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     finally:

@@ -11,7 +11,6 @@ import fcntl
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from microbox.chain.units import format_size
@@ -31,14 +30,6 @@ ZSTD_WINDOW_MAX = 1 << 27
 
 class Broken(Exception):
     """The packed data make no sense from here on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unpacked:
-    """A whole input in memory."""
-
-    fd: int  # sealed; the caller's
-    warning: str  # why it is not all of the input; "" where it is
 
 
 class Format(Protocol):
@@ -140,8 +131,9 @@ def is_packed(fd: int) -> bool:
     return not isinstance(format_of(os.pread(fd, MAGIC_SIZE, 0)), Plain)
 
 
-def unpack(fd: int, name: str, most: int) -> Unpacked:
-    """Reads `fd` to its end; at most `most` bytes may come of it. Raises InputError."""
+def unpack(fd: int, name: str, most: int) -> tuple[int, str]:
+    """Reads `fd` to its end; at most `most` bytes may come of it. Returns sealed memory, the
+    caller's to close, and why it is not all of the input, "" where it is. Raises InputError."""
     memory = os.memfd_create("microbox input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         warning = _fill(memory, fd, name, most)
@@ -153,7 +145,7 @@ def unpack(fd: int, name: str, most: int) -> Unpacked:
     except BaseException:
         os.close(memory)
         raise
-    return Unpacked(memory, warning)
+    return memory, warning
 
 
 def _fill(memory: int, fd: int, name: str, most: int) -> str:

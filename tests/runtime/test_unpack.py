@@ -13,7 +13,7 @@ import zstandard
 
 from microbox.runtime.capture import open_capture
 from microbox.runtime.errors import InputError
-from microbox.runtime.unpack import READ_SIZE, Unpacked, unpack
+from microbox.runtime.unpack import READ_SIZE, unpack
 
 MOST = 64 << 20
 Pack = Callable[[bytes], bytes]
@@ -26,14 +26,14 @@ def unpacked(folder: Path, packed: bytes, most: int = MOST) -> tuple[bytes, str]
     (folder / "packed").write_bytes(packed)
     fd = os.open(folder / "packed", os.O_RDONLY)
     try:
-        return contents(unpack(fd, "packed", most))
+        return contents(*unpack(fd, "packed", most))
     finally:
         os.close(fd)
 
 
-def contents(result: Unpacked) -> tuple[bytes, str]:
-    with os.fdopen(result.fd, "rb") as memory:
-        return os.pread(memory.fileno(), MOST, 0), result.warning
+def contents(fd: int, warning: str) -> tuple[bytes, str]:
+    with os.fdopen(fd, "rb") as memory:
+        return os.pread(memory.fileno(), MOST, 0), warning
 
 
 @packings
@@ -122,7 +122,7 @@ def test_a_pipe_may_bring_single_bytes(demo: Path) -> None:
     result = unpack(reading, "standard input", MOST)
     thread.join()
     os.close(reading)
-    assert contents(result) == (demo.read_bytes(), "")
+    assert contents(*result) == (demo.read_bytes(), "")
 
 
 def test_what_a_pipe_brings_is_limited(tmp_path: Path) -> None:
