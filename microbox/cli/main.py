@@ -1,6 +1,7 @@
 """`microbox`: finds the verb, turns its errors into sentences and exit statuses.
 
-0: fine. 1: the run failed. 2: usage, configuration or input is wrong. 130: interrupted.
+0: fine. 1: the run failed. 2: usage, configuration or input is wrong. 128 + the
+number of a signal: ended by it.
 """
 
 from __future__ import annotations
