@@ -6,8 +6,10 @@ nodes know where they stand, and all duplicate keys are to be found, not just th
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -86,7 +88,18 @@ class Document:
 
     def complain(self, position: Position, message: str, hint: str = "") -> None:
         """Adds an error."""
-        self.errors.append(ChainError(self.file, *position, message, hint))
+        self.errors.append(ChainError.at(self.file, position, message, hint))
+
+    def path(self, location: Location, written: str) -> Path:
+        """The file that a text at `location` names: it counts from the directory of the file that
+        the text stands in."""
+        position = self.value_position(location)
+        file = position.file if position.line else ""
+        return Path(os.path.normpath(Path(file or self.file).parent / written))
+
+    def pattern(self, location: Location, written: str) -> str:
+        """As `path`, absolute. A "/" at the end says that it is a directory, and stays."""
+        return f"{self.path(location, written).absolute()}{'/' if written.endswith('/') else ''}"
 
 
 def read_document(text: str, file: str) -> Document:
@@ -125,7 +138,7 @@ def _syntax_error(error: MarkedYAMLError, file: str) -> ChainError:
     position = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
     message = f"{context}: {problem}" if context else problem
     hint = next((hint for part, hint in _SYNTAX_HINTS.items() if part in problem), "")
-    return ChainError(file, *position, message, hint)
+    return ChainError.at(file, position, message, hint)
 
 
 def _sentence(text: str) -> str:
@@ -143,7 +156,7 @@ class _Reader:
         self._document.values_at[location] = position
         self._nodes += 1
         if self._nodes > NODES_MAX or depth > DEPTH_MAX:
-            raise ChainErrors([ChainError(self._document.file, *position, _TOO_MUCH)])
+            raise ChainErrors([ChainError.at(self._document.file, position, _TOO_MUCH)])
         if isinstance(node, MappingNode):
             return self._mapping(node, location, depth)
         if isinstance(node, SequenceNode):

@@ -13,10 +13,21 @@ from typing import NamedTuple
 
 
 class Position(NamedTuple):
-    """A place in a text file, both counted from 1; line 0: no place in particular."""
+    """A place in a text file, both counted from 1; line 0: no place in particular.
+
+    `file`: where that is not the chain file itself; an option of the command line has no lines.
+    """
 
     line: int = 0
     column: int = 0
+    file: str = ""
+
+    @property
+    def spelled(self) -> str:
+        """In words, as another error may mention it: line 3."""
+        if self.line == 0:
+            return self.file
+        return f"line {self.line} of {self.file}" if self.file else f"line {self.line}"
 
 
 NOWHERE = Position()
@@ -32,6 +43,14 @@ class ChainError:
     message: str
     hint: str = ""
     detail: str = ""
+
+    @classmethod
+    def at(
+        cls, file: str, position: Position, message: str, hint: str = "", detail: str = ""
+    ) -> ChainError:
+        """An error of the chain in `file`, at a position that may name another one."""
+        where = position.file or file
+        return cls(where, position.line, position.column, message, hint, detail)
 
     def __str__(self) -> str:
         place = self.file if self.line == 0 else f"{self.file}:{self.line}:{self.column}"

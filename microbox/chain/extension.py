@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from microbox.chain.additions import Addition, missing_alert_log, missing_parser
-from microbox.chain.errors import ChainError, ChainErrors, Position
+from microbox.chain.errors import NOWHERE, ChainError, ChainErrors
 from microbox.chain.filters import FilterJudge, judge_filter
 from microbox.chain.model import Chain, ChainNF
 from microbox.chain.plan import Plan, PlannedNF
@@ -183,4 +183,4 @@ def _silent(manifest: Manifest) -> Manifest:
 
 
 def _about(nf: ChainNF, message: str, hint: str = "") -> ChainError:
-    return ChainError(str(nf.source), *Position(), message, hint)
+    return ChainError.at(str(nf.source), NOWHERE, message, hint)

@@ -58,7 +58,7 @@ def with_modules(chain: Chain) -> Chain:
             _check_types([*described, one])
         except (_NotDescribed, DeclarationError) as error:
             message = f"module '{module.source}' cannot be used: {error}"
-            errors.append(ChainError(chain.file, *module.position, message))
+            errors.append(ChainError.at(chain.file, module.position, message))
         else:
             described.append(one)
     if errors:

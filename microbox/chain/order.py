@@ -68,10 +68,10 @@ def side_by_side_errors(
             here, first = chain.nfs[later.index], chain.nfs[earlier.index]
             position = here.value_positions.get("after", here.position)
             message = (
-                f"'{later.name}' and '{earlier.name}' (line {first.position.line}) both edit "
+                f"'{later.name}' and '{earlier.name}' ({first.position.spelled}) both edit "
                 f"{', '.join(sorted(common))}, side by side; expected one behind the other"
             )
-            errors.append(ChainError(chain.file, *position, message))
+            errors.append(ChainError.at(chain.file, position, message))
     return errors
 
 
@@ -93,14 +93,14 @@ def _wrong_names(chain: Chain, index: int, nf: ChainNF) -> Iterator[ChainError]:
         elif places[name] == index:
             message = f"'{name}' cannot wait for itself"
         elif places[name] > index:
-            line = chain.nfs[places[name]].position.line
-            message = f"'{name}' (line {line}) stands behind '{nf.entry}'"
+            where = chain.nfs[places[name]].position.spelled
+            message = f"'{name}' ({where}) stands behind '{nf.entry}'"
         elif are_parallel(chain.nfs[places[name]], nf):
             message = f"'{name}' runs beside '{nf.entry}', as `parallel` says"
         else:
             continue
-        yield ChainError(
-            chain.file, *position, f"after: {message}; expected names of NFs in front of it", hint
+        yield ChainError.at(
+            chain.file, position, f"after: {message}; expected names of NFs in front of it", hint
         )
 
 
@@ -120,9 +120,9 @@ def _read_beside(
         }
         if read:
             names = ", ".join(sorted(one.name.removeprefix("flow.") for one in read))
-            yield ChainError(
+            yield ChainError.at(
                 chain.file,
-                *nf.position,
-                f"'{nf.entry}' reads {names} of '{other.entry}' (line {other.position.line}), so "
+                nf.position,
+                f"'{nf.entry}' reads {names} of '{other.entry}' ({other.position.spelled}), so "
                 "they cannot be parallel; expected it behind that `parallel`",
             )

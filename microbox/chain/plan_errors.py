@@ -63,14 +63,14 @@ def limit_errors(chain: Chain, bits: Sequence[int]) -> list[ChainError]:
     if len(chain.nfs) > NFS_MAX:
         nf = chain.nfs[NFS_MAX]
         message = f"the chain has {len(chain.nfs)} NFs; expected at most {NFS_MAX}"
-        errors.append(ChainError(chain.file, *nf.position, message))
+        errors.append(ChainError.at(chain.file, nf.position, message))
     return errors
 
 
 def _limit(chain: Chain, nf: ChainNF, count: int, limit: str) -> ChainError:
-    return ChainError(
+    return ChainError.at(
         chain.file,
-        *nf.position,
+        nf.position,
         f"with '{nf.name}' that makes {count} pairs of NF and filter; expected {limit}",
         "handlers that share a filter share a place; so do NFs that read what it publishes",
     )
@@ -85,7 +85,7 @@ class _Check:
         self._nf = nf
 
     def _here(self, message: str, hint: str = "") -> ChainError:
-        return ChainError(self._chain.file, *self._nf.position, message, hint)
+        return ChainError.at(self._chain.file, self._nf.position, message, hint)
 
     def _at_handler(
         self, handler: HandlerDeclaration, text: str, message: str, hint: str = ""
@@ -108,7 +108,7 @@ class _Check:
                 hint = did_you_mean(wrong.name, [*known, *ENTRY_KEYS]) or hint
             position = positions.get(wrong.name, self._nf.position)
             message = f"{self._nf.name}: {wrong.message}"
-            yield ChainError(self._chain.file, *position, message, hint)
+            yield ChainError.at(self._chain.file, position, message, hint)
 
     def settings(self) -> Iterator[ChainError]:
         """What the chain says about an NF, and the NF cannot keep."""
@@ -140,9 +140,9 @@ class _Check:
 
     def _cannot_skip(self, because: str, hint: str = "") -> ChainError:
         position = self._nf.value_positions.get("on_lag", self._nf.position)
-        return ChainError(
+        return ChainError.at(
             self._chain.file,
-            *position,
+            position,
             f"'{self._nf.name}' {because}; expected `on_lag: block` (the default)",
             hint,
         )
@@ -152,9 +152,9 @@ class _Check:
         if self._nf.on_failure != "closed" or self._reader.manifest.is_inline:
             return
         position = self._nf.key_positions.get("on_failure", self._nf.position)
-        yield ChainError(
+        yield ChainError.at(
             self._chain.file,
-            *position,
+            position,
             f"'{self._nf.name}' never drops a packet, so it cannot fail closed; expected an NF "
             "that returns DROP, or has `inline = True`",
         )
@@ -164,9 +164,9 @@ class _Check:
         if not self._nf.is_shadow or self._reader.manifest.is_inline:
             return
         position = self._nf.key_positions.get("shadow", self._nf.position)
-        yield ChainError(
+        yield ChainError.at(
             self._chain.file,
-            *position,
+            position,
             f"'{self._nf.name}' never drops a packet, so there is nothing to count in shadow; "
             "expected an NF that returns DROP, or has `inline = True`",
         )
@@ -176,9 +176,9 @@ class _Check:
         if self._nf.spread is None or self._reader.manifest.per_flow:
             return
         position = self._nf.key_positions.get("instances", self._nf.position)
-        yield ChainError(
+        yield ChainError.at(
             self._chain.file,
-            *position,
+            position,
             f"'{self._nf.name}' keeps what it knows of all flows together (`per_flow = False` in "
             "its class), so they cannot be shared out; expected no `instances`",
         )
@@ -187,10 +187,9 @@ class _Check:
         """Likewise where each worker has some of them."""
         if self._chain.workers == 1 or self._reader.manifest.per_flow:
             return
-        position = self._chain.workers_position
-        yield ChainError(
-            self._chain.file if position.line else "--workers",
-            *position,
+        yield ChainError.at(
+            self._chain.file,
+            self._chain.workers_position,
             f"'{self._nf.name}' keeps what it knows of all flows together (`per_flow = False` in "
             f"its class), so {self._chain.workers} workers cannot share them out; expected 1",
             "`instances` of other NFs spread the work as well",
@@ -254,8 +253,8 @@ class _Check:
         unheard = self._publisher_in_shadow(wish)
         if unheard is not None:
             return self._here(
-                f"'{self._nf.name}' subscribes to '{wish.written}', which '{unheard.entry}' (line "
-                f"{unheard.position.line}) publishes in shadow: only NFs that neither drop nor "
+                f"'{self._nf.name}' subscribes to '{wish.written}', which '{unheard.entry}' ("
+                f"{unheard.position.spelled}) publishes in shadow: only NFs that neither drop nor "
                 f"publish hear of it; expected `shadow: true` for '{self._nf.name}' too, or for "
                 "neither"
             )
@@ -263,7 +262,7 @@ class _Check:
         if later is not None:
             return self._here(
                 f"'{self._nf.name}' subscribes to '{wish.written}', which '{later.name}' "
-                f"(line {later.position.line}) publishes behind it; expected '{later.name}' "
+                f"({later.position.spelled}) publishes behind it; expected '{later.name}' "
                 f"in front of '{self._nf.name}'"
             )
         return self._at_handler(handler, wish.written, *self._unpublished(wish))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from microbox.chain.additions import next_addition
 from microbox.chain.describe import Answer, NotDescribed
-from microbox.chain.errors import ChainError, ChainErrors
+from microbox.chain.errors import ChainError, ChainErrors, Position
 from microbox.chain.filters import FilterJudge, judge_filter
 from microbox.chain.load import read_chain
 from microbox.chain.model import Chain, ChainNF, Overrides
@@ -79,9 +79,9 @@ def _describe(chain: Chain, nfs: Sequence[ChainNF], describe: Describe) -> _Desc
 
 
 def _failure(chain: Chain, nf: ChainNF, failure: NotDescribed) -> ChainError:
-    place = (str(nf.source), failure.line, 1) if failure.line else (chain.file, *nf.position)
+    position = Position(failure.line, 1, str(nf.source)) if failure.line else nf.position
     message = f"'{nf.entry}' cannot be loaded: {failure.error}"
-    return ChainError(*place, message, failure.hint, failure.traceback)
+    return ChainError.at(chain.file, position, message, failure.hint, failure.traceback)
 
 
 def _completed(

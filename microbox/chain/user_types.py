@@ -40,7 +40,7 @@ class DeclaredRule:
     def error(self, position: Position, message: str, hint: str = "") -> ChainError:
         """In the words of who declared it."""
         who = f"{self.by}: " if self.by else ""
-        return ChainError(self.file, *position, f"{who}event '{self.name}': {message}", hint)
+        return ChainError.at(self.file, position, f"{who}event '{self.name}': {message}", hint)
 
     def text(self, part: str) -> str:
         """The condition, or what a counter counts."""
@@ -113,7 +113,7 @@ def user_catalog(
                 extended = catalog.with_user_types([*declarations, declaration])
             except DeclarationError as error:
                 message = f"{nf.name} ({manifest.class_name}) declares: {error}"
-                errors.append(ChainError(chain.file, *nf.position, message))
+                errors.append(ChainError.at(chain.file, nf.position, message))
                 continue
             if len(extended.types) > len(catalog.types) + len(declarations):
                 declarations.append(declaration)

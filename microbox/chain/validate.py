@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -44,6 +44,7 @@ _ENTRIES = {
 """What an entry of a list is."""
 
 
+Settings = TypeVar("Settings", bound=BaseModel)
 _NAMED = 2  # labels of an entry of `events`
 _KINDS_OF_ENTRY = (NF_ENTRY, PARALLEL_ENTRY)
 
@@ -56,6 +57,23 @@ def validate(given: Mapping[str, Any], document: Document) -> None:
     except ValidationError as error:
         for fault in error.errors(include_url=False):
             _complain_of(fault, given, document)
+
+
+def sound(model: type[Settings], value: object) -> Settings:
+    """The section's settings, or its defaults where it is wrong (which was said already)."""
+    try:
+        return model.model_validate(value if value is not None else {})
+    except ValidationError:
+        return model()
+
+
+def is_sound(model: type[BaseModel], value: object) -> bool:
+    """True where nothing is wrong with the value."""
+    try:
+        model.model_validate(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _complain_of(fault: Mapping[str, Any], given: Mapping[str, Any], document: Document) -> None:

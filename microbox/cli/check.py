@@ -82,12 +82,11 @@ def _check_capture(plan: Plan) -> None:
     from microbox.runtime.capture import open_capture
     from microbox.runtime.errors import InputError
 
-    position = plan.chain.input_position
-    file = plan.chain.file if position.line else "-r"
     try:
         os.close(open_capture(plan.chain.input, plan.chain.input_bytes_max).fd)
     except InputError as error:
-        raise ChainErrors([ChainError(file, *position, str(error))]) from None
+        position = plan.chain.input_position
+        raise ChainErrors([ChainError.at(plan.chain.file, position, str(error))]) from None
 
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:

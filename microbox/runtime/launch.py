@@ -183,8 +183,8 @@ class Launcher:
     def _error_of(self, nf: ChainNF, failed: Failed) -> ChainError:
         message = f"{nf.name}: {failed.error}"
         position = nf.value_positions.get(failed.parameter, nf.position)
-        place = (self._chain.file, *position)
-        return ChainError(*place, message, failed.hint, failed.traceback)
+        file = self._chain.file
+        return ChainError.at(file, position, message, failed.hint, failed.traceback)
 
     async def _load(self, nf: ChainNF, parts: list[Partition]) -> Loaded:
         processes = await _all(self._starter.load(self._chain, nf, part) for part in parts)

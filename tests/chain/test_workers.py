@@ -68,13 +68,16 @@ def test_what_is_no_number_of_workers(write: Write, written: str, came: str) -> 
     )
 
 
-@pytest.mark.parametrize(("position", "place"), [((2, 10), "chain.yaml:2:10"), ((), "--workers")])
+@pytest.mark.parametrize(
+    ("position", "place"),
+    [(Position(2, 10), "chain.yaml:2:10"), (Position(file="--workers"), "--workers")],
+)
 def test_an_nf_that_keeps_state_over_flows_is_refused(
-    nf: NF, plan: MakePlan, position: tuple[int, ...], place: str
+    nf: NF, plan: MakePlan, position: Position, place: str
 ) -> None:
     scan = nf("scan", on=["tcp.start"], per_flow=False)
     with pytest.raises(ChainErrors) as raised:
-        plan(nf("log", on=["tcp"]), scan, workers=3, workers_position=Position(*position))
+        plan(nf("log", on=["tcp"]), scan, workers=3, workers_position=position)
     assert str(raised.value) == f"{place}: {REFUSED}"
 
 

@@ -1,0 +1,47 @@
+"""Files that a chain names: whether they are there, and fit for what they are named for."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from microbox.chain.model import STANDARD_INPUT
+
+
+def near_file(path: Path) -> str:
+    """The hint that names the file beside it whose name is nearest, "" where none is near."""
+    try:
+        names = {entry.name: entry for entry in path.parent.iterdir()}
+    except OSError:
+        return ""
+    nearest = difflib.get_close_matches(path.name, names, n=1)
+    return f"did you mean '{path.with_name(nearest[0])}'?" if nearest else ""
+
+
+def missing_file(path: Path, expected: str) -> tuple[str, str]:
+    """Message and hint for what is no file but was to be one."""
+    kind = "is a directory" if path.is_dir() else "does not exist"
+    return f"'{path}' {kind}; expected {expected}", near_file(path)
+
+
+def missing_capture(path: Path) -> tuple[str, str]:
+    """Message and hint where there is no capture to read; "", "" where there may be one."""
+    expected = "expected a capture file (pcap or pcapng)"
+    if path.is_dir():
+        return f"'{path}' is a directory; {expected}", ""
+    if not path.exists():
+        return f"no such file '{path}'; {expected}", near_file(path)
+    return "", ""
+
+
+def unwritable(path: Path, capture: Path | None) -> str:
+    """Why the output cannot be written there; "" where it can. `capture`: the input."""
+    if path.is_dir():
+        return f"'{path}' is a directory; expected a capture file to write"
+    if not path.parent.is_dir():
+        return f"'{path.parent}' is no directory; expected a capture file to write in one"
+    if capture is None or capture == STANDARD_INPUT or not path.exists():
+        return ""
+    if not path.samefile(capture):
+        return ""
+    return f"'{path}' is the input; expected another file to write"
