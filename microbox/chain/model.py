@@ -19,6 +19,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    WithJsonSchema,
     field_validator,
 )
 
@@ -33,17 +34,19 @@ from microbox.chain.supervision import (
     Supervision,
     WorkerFailureEntry,
 )
+from microbox.chain.written_forms import AlsoNamesNF, AlsoWritten, NamesNF, one_of_numbers
 from microbox.channel.messages import HostNetwork, Sandbox, TypeDeclaration
 
 LOG_SLOTS_DEFAULT = 65_536
 LOG_SLOTS_MIN = 4096  # MB_LOG_SLOTS_MIN
 LOG_SLOTS_MAX = 1 << 24
+_POWERS_OF_TWO = [1 << bit for bit in range(12, 25)]  # from the one to the other
 INSTANCES_MAX = 64  # MB_NFS_MAX
 WORKERS_MAX = 64  # MB_WORKERS_MAX
 INPUT_BYTES_MAX_DEFAULT = 2 << 30
 STANDARD_INPUT = Path("-")
 """As `-r` names it."""
-_INSTANCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_INSTANCE_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")
 
 
 def instance_name(name: str) -> str:
@@ -56,9 +59,9 @@ def instance_name(name: str) -> str:
 class LogSettings(Section):
     """`log`: the shared event log."""
 
-    slots: Annotated[int, Field(ge=LOG_SLOTS_MIN, le=LOG_SLOTS_MAX)] = Field(
-        default=LOG_SLOTS_DEFAULT, description="a power of two from 4096 to 16777216"
-    )
+    slots: Annotated[
+        int, Field(ge=LOG_SLOTS_MIN, le=LOG_SLOTS_MAX), one_of_numbers(_POWERS_OF_TWO)
+    ] = Field(default=LOG_SLOTS_DEFAULT, description="a power of two from 4096 to 16777216")
 
     @field_validator("slots")
     @classmethod
@@ -90,6 +93,7 @@ class SandboxSettings(Section):
     network: bool | None = Field(default=None, description="true or false")
 
 
+SandboxEntry = Annotated[SandboxSettings, AlsoWritten({"enum": ["on", "off", True, False]})]
 _SANDBOX = "on, off, or a mapping such as {network: false, files: [./rules]}"
 
 
@@ -100,7 +104,9 @@ def condition_text(value: object) -> object:
     return str(value) if isinstance(value, int) else value
 
 
-Condition = Annotated[str, BeforeValidator(condition_text)]
+Condition = Annotated[
+    str, BeforeValidator(condition_text), AlsoWritten({"type": ["boolean", "integer"]})
+]
 _CONDITION = "a condition such as source_port == 80 (docs/guide/conditions.md)"
 
 
@@ -120,15 +126,25 @@ class EventSettings(Section):
     doc: str = Field(default="", description="a sentence")
 
 
+InstanceName = Annotated[
+    str,
+    AfterValidator(instance_name),
+    WithJsonSchema({"type": "string", "pattern": _INSTANCE_NAME.pattern}),
+]
+
+
+EventEntry = Annotated[EventSettings, AlsoWritten({"type": ["string", "boolean"]})]
+
+
 class NetworkFunctionEntry(BaseModel):
     """One entry of `chain`. All other keys are parameters of the NF."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
-    nf: Annotated[str, Field(min_length=1)] = Field(
+    nf: Annotated[str, Field(min_length=1), NamesNF()] = Field(
         description="the name of a built-in NF, or the path of a file such as ./my_nf.py"
     )
-    name: Annotated[str, AfterValidator(instance_name)] | None = Field(
+    name: InstanceName | None = Field(
         default=None,
         description="a name of letters, digits and _ . - that no other NF of the chain has",
     )
@@ -145,7 +161,7 @@ class NetworkFunctionEntry(BaseModel):
         description=f"how many processes share out its flows, 1 to {INSTANCES_MAX}",
     )
     spread_by: Literal["flow", "hosts"] = Field(default="flow", description="flow or hosts")
-    sandbox: SandboxSettings = Field(default=SandboxSettings(), description=_SANDBOX)
+    sandbox: SandboxEntry = Field(default=SandboxSettings(), description=_SANDBOX)
     restart: RestartEntry = Field(
         default=None, description="true, false, or a mapping such as {attempts: 5, backoff: 100ms}"
     )
@@ -158,10 +174,13 @@ class NetworkFunctionEntry(BaseModel):
     )
 
 
+ParallelNF = Annotated[NetworkFunctionEntry, AlsoNamesNF()]
+
+
 class ParallelEntry(Section):
     """An entry of `chain` that is several NFs, none of which waits for another one of them."""
 
-    parallel: Annotated[list[NetworkFunctionEntry], Field(min_length=2)] = Field(
+    parallel: Annotated[list[ParallelNF], Field(min_length=2)] = Field(
         description="a list of at least two NFs: names, paths, or {nf: NAME, PARAMETER: VALUE}"
     )
 
@@ -179,6 +198,7 @@ def kind_of_entry(entry: object) -> str:
 ChainEntry = Annotated[
     Annotated[NetworkFunctionEntry, Tag(NF_ENTRY)] | Annotated[ParallelEntry, Tag(PARALLEL_ENTRY)],
     Discriminator(kind_of_entry),
+    AlsoNamesNF(),
 ]
 
 
@@ -199,7 +219,7 @@ class ChainFile(Section):
     chain: Annotated[list[ChainEntry], Field(min_length=1)] = Field(
         description="a list of NFs: names, paths, or {nf: NAME, PARAMETER: VALUE}"
     )
-    events: dict[str, EventSettings] = Field(
+    events: dict[str, EventEntry] = Field(
         default={},
         description="a mapping of names to conditions, such as {tcp.data.get: {when: ...}}",
     )
@@ -216,7 +236,7 @@ class ChainFile(Section):
         default=LogsSettings(),
         description="a mapping such as {directory: logs, utc: true}",
     )
-    sandbox: SandboxSettings = Field(default=SandboxSettings(), description=_SANDBOX)
+    sandbox: SandboxEntry = Field(default=SandboxSettings(), description=_SANDBOX)
     on_worker_failure: WorkerFailureEntry = Field(
         default=None,
         description="end, restart, or a mapping such as {attempts: 5, backoff: 100ms}",

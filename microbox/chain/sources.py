@@ -11,11 +11,13 @@ from microbox.nf.shared_object import SUFFIXES
 
 BUILT_IN_PACKAGE = "microbox.nfs"
 PARSERS_PACKAGE = "microbox.parsers"
+PATH_SUFFIXES = (".py", *SUFFIXES)
+"""What an entry with such an end names is a file."""
 
 
 def is_path(written: str) -> bool:
     """True where an entry names a file rather than a built-in NF."""
-    return "/" in written or written.endswith((".py", *SUFFIXES))
+    return "/" in written or written.endswith(PATH_SUFFIXES)
 
 
 def built_in_source(name: str, package: str = BUILT_IN_PACKAGE) -> Path | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from microbox.chain.units import parse_duration, parse_size
+from microbox.chain.written_forms import WRITTEN_AS_DURATION, WRITTEN_AS_SIZE
 from microbox.channel.messages import HostNetwork
 
 OVERLAP_POLICIES = {  # enum mb_overlap_policy
@@ -35,8 +36,10 @@ FLOW_KEY_PARTS = {"vlan": 1, "tunnel": 2}  # enum mb_flow_key_ignores
 U32_MAX = (1 << 32) - 1
 _DURATION_MAX = 365 * 24 * 3600 * 1_000_000_000
 
-Duration = Annotated[int, BeforeValidator(parse_duration), Field(gt=0, le=_DURATION_MAX)]
-Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0, le=1 << 40)]
+Duration = Annotated[
+    int, BeforeValidator(parse_duration), Field(gt=0, le=_DURATION_MAX), WRITTEN_AS_DURATION
+]
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0, le=1 << 40), WRITTEN_AS_SIZE]
 
 
 class Section(BaseModel):

@@ -11,13 +11,16 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from microbox.chain.stack_settings import Duration, Section
 from microbox.chain.units import parse_size
+from microbox.chain.written_forms import WRITTEN_AS_SIZE, AlsoWritten
 
 NANOSECONDS = 1_000_000_000
 ATTEMPTS_MAX = 1000
 MEMORY_MIN = 16 << 20
 """Bytes; a thread's stack takes half of it."""
 
-MemorySize = Annotated[int, BeforeValidator(parse_size), Field(ge=MEMORY_MIN, le=1 << 44)]
+MemorySize = Annotated[
+    int, BeforeValidator(parse_size), Field(ge=MEMORY_MIN, le=1 << 44), WRITTEN_AS_SIZE
+]
 
 
 class RestartSettings(Section):
@@ -41,7 +44,9 @@ def _said_in_short(value: object) -> object:
     return value
 
 
-RestartEntry = Annotated[RestartSettings | None, BeforeValidator(_said_in_short)]
+RestartEntry = Annotated[
+    RestartSettings | None, BeforeValidator(_said_in_short), AlsoWritten({"type": "boolean"})
+]
 
 
 def _end_or_restart(value: object) -> object:
@@ -50,7 +55,11 @@ def _end_or_restart(value: object) -> object:
     return words.get(value, value) if isinstance(value, str) else value
 
 
-WorkerFailureEntry = Annotated[RestartSettings | None, BeforeValidator(_end_or_restart)]
+WorkerFailureEntry = Annotated[
+    RestartSettings | None,
+    BeforeValidator(_end_or_restart),
+    AlsoWritten({"enum": ["end", "restart"]}),
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,12 @@ def format_size(size: int) -> str:
     return f"{size} B"
 
 
+def format_exact_size(size: int) -> str | int:
+    """The shortest exact value that `parse_size` reads back: 64MiB, 1000."""
+    powers = {unit: BYTES[unit] for unit in ("KiB", "MiB", "GiB")}
+    return _format(size, powers) if size and size % powers["KiB"] == 0 else size
+
+
 def _format(amount: int, units: dict[str, int]) -> str:
     for unit, factor in sorted(units.items(), key=lambda item: -item[1]):
         if amount % factor == 0:

@@ -31,6 +31,7 @@ VERBS = {
     "check": ("microbox.cli.check:check", "Check a chain; show its plan."),
     "events": ("microbox.cli.events:events", "Show the event types."),
     "nfs": ("microbox.cli.nfs:nfs", "Show the built-in NFs."),
+    "schema": ("microbox.cli.schema:schema", "Print what editors complete chain files by."),
     "doctor": ("microbox.cli.doctor:doctor", "Say what works on this machine, and what does not."),
     "completion": ("microbox.cli.completion:completion", "Print what completes verbs in a shell."),
     "include": ("microbox.cli.include:include", "Say where the C headers are."),
