@@ -13,35 +13,20 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 from microbox.chain.model import Chain
 from microbox.chain.plan import Plan
-from microbox.channel.messages import (
-    Accused,
-    Begin,
-    Detach,
-    Done,
-    Failed,
-    Finished,
-    Leave,
-    Message,
-    Met,
-    Paused,
-    Problem,
-    Resumed,
-    Stop,
-    WorkerGone,
-)
+from microbox.channel.messages import Problem
 from microbox.runtime.attach_socket import AttachSocket
 from microbox.runtime.by_hand import ByHand
-from microbox.runtime.capture import left_in_output
 from microbox.runtime.changes import Changes
 from microbox.runtime.confinement import warnings_about
 from microbox.runtime.control import ControlError, ControlServer, attach_path, run_name
-from microbox.runtime.errors import FAILED, SIGNALLED, InputError, Interrupted
+from microbox.runtime.errors import FAILED, SIGNALLED, Interrupted
+from microbox.runtime.follower import Follower, Successors
 from microbox.runtime.guests import Guests
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.launch import Launcher
@@ -55,16 +40,9 @@ from microbox.runtime.report import RunReport
 from microbox.runtime.restart import Restarts
 from microbox.runtime.results import Ending, make_report
 from microbox.runtime.running import Running, RunOptions
-from microbox.runtime.supervisor import (
-    Child,
-    ChildBreaksProtocol,
-    ChildDied,
-    ChildError,
-    ChildFailed,
-    Exit,
-)
+from microbox.runtime.supervisor import ChildFailed
 from microbox.runtime.watch import TICK, Watch
-from microbox.runtime.worker_restart import GivenUpError, WorkerRestarts
+from microbox.runtime.worker_restart import WorkerRestarts
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -93,11 +71,7 @@ class Controller:
         self._signal = 0
         self._problems = Problems(observer)
         self._ending = Ending()
-        self._telling: set[asyncio.Task[None]] = set()
-        self._following: set[asyncio.Task[None]] = set()
-        self._nfs_followed: dict[Lane, list[asyncio.Task[None]]] = {}
-        self._worker_restarts: WorkerRestarts | None = None
-        self._taking_over: asyncio.Task[None] | None = None
+        self._follower: Follower | None = None
 
     async def run(self) -> RunReport:
         """As `run_chain`."""
@@ -106,28 +80,9 @@ class Controller:
                 self._running = await self._start()
                 for warning in self._warnings(self._running.plan):
                     self._observer.note(f"warning: {warning}")
-                self._changes = Changes(self._running, self._follow_nf)
-                self._restarts = Restarts(
-                    self._running,
-                    self._starter,
-                    self._changes,
-                    self._observer,
-                    self._ending.fail,
-                )
-                if policy := self._running.chain.worker_restart:
-                    self._worker_restarts = WorkerRestarts(
-                        self._running, self._launcher, policy, self._observer.note
-                    )
-                self._by_hand = ByHand(self._running, self._starter, self._changes, self._observer)
-                self._guests = Guests(
-                    self._running,
-                    self._starter,
-                    self._changes,
-                    self._by_hand,
-                    self._observer,
-                )
+                self._follower = self._make_follower(self._running)
                 async with self._control():
-                    await self._follow(self._running)
+                    await self._follow(self._running, self._follower)
                 await self._merge_output(self._running)
                 return await self._report(self._running)
             finally:
@@ -135,6 +90,17 @@ class Controller:
                 self._starter.close()
                 if self._running is not None:
                     self._running.close()
+
+    def _make_follower(self, running: Running) -> Follower:
+        changes = Changes(running, self._follow_newcomer)
+        restarts = Restarts(running, self._starter, changes, self._observer, self._ending.fail)
+        workers = None
+        if policy := running.chain.worker_restart:
+            workers = WorkerRestarts(running, self._launcher, policy, self._observer.note)
+        self._by_hand = ByHand(running, self._starter, changes, self._observer)
+        self._guests = Guests(running, self._starter, changes, self._by_hand, self._observer)
+        successors = Successors(restarts, workers, self._guests)
+        return Follower(running, successors, self._ending, self._observer, self._nf_failed)
 
     def _warnings(self, plan: Plan) -> list[str]:
         about_workers = warnings_about_workers(
@@ -247,34 +213,15 @@ class Controller:
             return
         self._observer.note("stops: what is left is not read (once more to end at once)")
         self.stop("interrupted", "", SIGNALLED + signal_number)
-        self._stop_all(running)
+        if self._follower is not None:
+            self._follower.stop_all()
 
     def stop(self, ended: str, error: str, status: int) -> None:
         """Ends the run in order. What is said first about why is kept."""
-        running = self._running
-        if self._ending.is_stopping or running is None:
+        if self._ending.is_stopping or self._follower is None:
             return
         self._ending.stop(ended, error, status)
-        if self._taking_over is not None:
-            self._taking_over.cancel()
-        self._stop_all(running)
-
-    def _stop_all(self, running: Running) -> None:
-        for lane in running.lanes:
-            self._stop_lane(lane)
-
-    def _stop_lane(self, lane: Lane) -> None:
-        if lane.worker.is_alive:
-            self._tell(lane.worker, Stop())
-            return
-        for nf in lane.nfs:
-            self._tell(nf.child, Stop())
-
-    def _tell(self, child: Child, message: Message) -> None:
-        """Sends without waiting for it; one that is gone need not know."""
-        task = asyncio.ensure_future(_send_quietly(child, message))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        self._follower.stop_all()
 
     # --- the start ---
 
@@ -291,200 +238,22 @@ class Controller:
 
     # --- while packets flow ---
 
-    async def _follow(self, running: Running) -> None:
+    async def _follow(self, running: Running, follower: Follower) -> None:
         began = time.monotonic()
         ticking = asyncio.create_task(self._tick(running))
         try:
-            for lane in running.lanes:
-                await self._follow_lane(lane)
-            await self._all_followed()
+            await follower.follow()
         finally:
             ticking.cancel()
-            await asyncio.gather(ticking, *self._telling, *self._following, return_exceptions=True)
+            await asyncio.gather(ticking, return_exceptions=True)
         self._ending.seconds = time.monotonic() - began
 
-    def _follow_in_background(self, following: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(following)
-        self._following.add(task)
-        return task
+    def _follow_newcomer(self, lane: Lane, nf: RunningNF) -> None:
+        if self._follower is not None:
+            self._follower.follow_nf(lane, nf)
 
-    async def _follow_lane(self, lane: Lane) -> None:
-        await _send_quietly(lane.worker, Begin())
-        self._follow_in_background(self._follow_worker(lane))
-        for nf in lane.nfs:
-            self._follow_nf(lane, nf)
-
-    def _follow_nf(self, lane: Lane, nf: RunningNF) -> None:
-        task = self._follow_in_background(self._follow_one(lane, nf))
-        self._nfs_followed.setdefault(lane, []).append(task)
-
-    async def _all_followed(self) -> None:
-        """Until all workers and NFs have ended, also those that come meanwhile."""
-        while self._following:
-            done, _ = await asyncio.wait(self._following, return_when=asyncio.FIRST_COMPLETED)
-            self._following -= done
-            for task in done:
-                task.result()
-
-    async def _follow_worker(self, lane: Lane) -> None:
-        worker = lane.worker
-        try:
-            lane.done = await self._last_words(lane)
-        except ChildError as error:
-            worker.kill()
-            await worker.exited()
-            lane.answers.end(error)
-            lane.is_lost = True
-            await self._look_at_output(lane)
-            self._worker_is_gone(lane, error)
-        else:
-            lane.answers.end(ChildError(worker.name, "is done: the input is over"))
-            await worker.exited()
-        await self._restarts.stop(lane, comes_back=self._taking_over is not None)
-
-    async def _last_words(self, lane: Lane) -> Done:
-        worker = lane.worker
-        while True:
-            message, _ = await worker.receive()
-            match message:
-                case Done():
-                    return message
-                case Paused() | Resumed():
-                    lane.answers.put(message)
-                case Accused():
-                    self._end_the_accused(lane, message)
-                case Failed():
-                    raise ChildFailed(worker.name, message)
-                case _:
-                    raise ChildBreaksProtocol(worker.name, f"breaks the protocol: '{message.kind}'")
-
-    def _end_the_accused(self, lane: Lane, accused: Accused) -> None:
-        """Raises ChildBreaksProtocol where there is no such NF."""
-        nf = next((one for one in lane.nfs if one.planned.index == accused.index), None)
-        if nf is None:
-            raise ChildBreaksProtocol(
-                lane.worker.name, f"accuses NF {accused.index}, which is none"
-            )
-        if nf.child.is_alive and not nf.complaint:
-            nf.complaint = f"broke the protocol of shared memory and was killed: {accused.why}"
-            nf.child.kill()
-
-    def _worker_is_gone(self, lane: Lane, error: ChildError) -> None:
-        """Its log ends where it is: its NFs read up to there and finish. The input is over for all
-        other workers."""
-        if self._ending.is_abrupt:
-            return  # a person wanted it so
-        how = f"{lane.worker.name} did not move: it was ended" if lane.hangs else str(error)
-        who = f"the {how}" if lane.partition.is_whole else how
-        message = f"{who} behind packet {lane.pages.last_packet:,}"
-        self._tell_who_is_gone(lane)
-        if self._worker_restarts is None or self._ending.is_stopping or lane.hangs:
-            self._end_without(message, "NFs read what it left, and the run ends here")
-            return
-        following = self._take_over(self._worker_restarts, lane, message)
-        self._taking_over = self._follow_in_background(following)
-
-    def _end_without(self, message: str, rest: str) -> None:
-        self._observer.note(f"error: {message}; {rest}")
-        self._ending.stop("failed", message, FAILED)
-        for other in self._lanes_with_workers():
-            self._stop_lane(other)
-
-    async def _take_over(self, workers: WorkerRestarts, lane: Lane, message: str) -> None:
-        nfs_end = asyncio.wait(self._nfs_followed[lane])
-        try:
-            successor = await workers.take_over(lane, message, nfs_end)
-        except GivenUpError as error:
-            self._end_without(str(error), "the run ends here")
-        except asyncio.CancelledError:
-            if not self._ending.is_stopping:
-                raise
-        else:
-            await self._follow_lane(successor)
-        finally:
-            self._taking_over = None
-
-    async def _look_at_output(self, lane: Lane) -> None:
-        """What a worker that died had written."""
-        if not lane.outputs:
-            return
-        try:
-            lane.output_left = await asyncio.to_thread(
-                left_in_output, lane.outputs[0], lane.areas.link_type
-            )
-        except InputError as error:
-            self._ending.fail(f"{self._chain.output}: {error}")
-
-    def _lanes_with_workers(self) -> list[Lane]:
-        running = self._running
-        return [lane for lane in running.lanes if lane.worker.is_alive] if running else []
-
-    def _tell_who_is_gone(self, lane: Lane) -> None:
-        """The worker would, but it is gone itself."""
-        gone = [nf.planned.index for nf in lane.nfs if nf.exit is not None]
-        for nf in lane.nfs:
-            if nf.exit is None:
-                self._tell(nf.child, WorkerGone(gone))
-
-    async def _follow_one(self, lane: Lane, nf: RunningNF) -> None:
-        try:
-            await self._listen(nf)
-        except ChildBreaksProtocol as error:
-            nf.complaint = str(error).removeprefix(f"{nf.name} ")
-            nf.child.kill()
-        except ChildError:
-            pass  # it is gone: `exit` says how
-        nf.exit = await nf.child.exited()
-        nf.answers.end(ChildDied(nf.name, nf.exit))
-        if lane.is_lost:
-            self._tell_who_is_gone(lane)
-        if nf.finished:
-            self._note_exit(nf, nf.exit)
-            if nf.is_guest:
-                await self._guests.settle(lane, nf)
-            return
-        self._nf_is_gone(lane, nf, nf.exit.status)
-
-    async def _listen(self, nf: RunningNF) -> None:
-        """To what it says, up to its last word."""
-        while True:
-            message, _ = await nf.child.receive()
-            match message:
-                case Met():
-                    nf.answers.put(message)
-                case Leave() if nf.is_guest:
-                    self._guests.let_leave(nf)
-                case Finished():
-                    nf.finished = message
-                    return
-                case Failed():
-                    nf.failure = ChildFailed(nf.name, message)
-                    return
-                case _:
-                    raise ChildBreaksProtocol(nf.name, f"breaks the protocol: '{message.kind}'")
-
-    def _note_exit(self, nf: RunningNF, how: Exit) -> None:
-        """It has said all that matters; but threads that it left may have to be killed."""
-        if how.status and how.is_known and not self._ending.is_abrupt:
-            self._observer.note(f"warning: {nf.name} finished, but then its process {how}")
-
-    def _nf_is_gone(self, lane: Lane, nf: RunningNF, status: int) -> None:
-        if lane.worker.is_alive and not nf.leaves:
-            self._tell(lane.worker, Detach(nf.planned.index, status))
-        if self._ending.is_abrupt:
-            return
-        if nf.is_guest:
-            self._observer.note(f"warning: {nf.name}, which was attached, {nf.outcome}")
-            self._guests.is_gone(lane, nf)
-            return
-        if nf.failure is None and self._may_come_back(lane, nf) and self._restarts.begin(lane, nf):
-            return
-        if nf.failure is None:
-            rest = "" if self._ending.is_stopping else "; the rest of the chain goes on"
-            self._ending.fail(f"{nf.name} {nf.outcome}")
-            self._observer.note(f"error: {nf.name} {nf.outcome}{rest}")
-            return
-        failed = nf.failure.failed
+    def _nf_failed(self, nf: RunningNF, how: ChildFailed) -> None:
+        failed = how.failed
         if not self._problems.knows(nf.planned.name, failed.error):
             self._take_problem(
                 nf.planned.name, Problem("error", failed.error, traceback=failed.traceback)
@@ -492,9 +261,6 @@ class Controller:
         if nf.planned.on_error == "stop":
             self.stop("failed", f"{nf.name} {nf.outcome}", FAILED)
         self._ending.fail(f"{nf.name} {nf.outcome}")
-
-    def _may_come_back(self, lane: Lane, nf: RunningNF) -> bool:
-        return lane.worker.is_alive and not nf.leaves and not self._ending.is_stopping
 
     def _take_problem(self, name: str, problem: Problem) -> None:
         self._problems.add(name, problem)
@@ -522,9 +288,3 @@ class Controller:
 
     def _reading(self, running: Running) -> Reading:
         return reading(running, "stopping" if self._ending.is_stopping else "replay")
-
-
-async def _send_quietly(child: Child, message: Message) -> None:
-    """For messages that do not matter to one that is gone: its end is seen elsewhere."""
-    with contextlib.suppress(ChildError):
-        await child.send(message)
