@@ -16,6 +16,7 @@ from microbox.chain.errors import ChainErrors
 from microbox.chain.load import load_chain
 from microbox.chain.model import STANDARD_INPUT, WORKERS_MAX, Chain, Overrides
 from microbox.runtime.report import RunReport
+from microbox.runtime.service_manager import ServiceManager
 
 
 @Parameter(name="*")
@@ -79,6 +80,7 @@ def run(
     # Imported here, so that other verbs start quickly.
     from microbox.runtime.errors import RunError
 
+    service_manager = ServiceManager.of_environment(os.environ)  # before anything is started
     overrides = Overrides(
         input=changing.read,
         log_directory=changing.write,
@@ -86,7 +88,7 @@ def run(
         workers=changing.workers,
     )
     try:
-        return _run(load_chain(chain, overrides), changing, showing)
+        return _run(load_chain(chain, overrides), changing, showing, service_manager)
     except ChainErrors as errors:
         raise _all_errors(chain, overrides) or errors from None
     except RunError as error:
@@ -118,7 +120,9 @@ def _complain(message: str, detail: str) -> None:
         print(printable(line), file=sys.stderr)
 
 
-def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
+def _run(
+    chain: Chain, changing: Changing, showing: Showing, service_manager: ServiceManager
+) -> int:
     import uvloop
 
     from microbox._core import lib
@@ -138,7 +142,11 @@ def _run(chain: Chain, changing: Changing, showing: Showing) -> int:
     try:
         directory = _log_directory(chain, changing)
         options = RunOptions(
-            capture, directory, changing.count or 0, pace=round((changing.pace or 0) * 1000)
+            capture,
+            directory,
+            changing.count or 0,
+            pace=round((changing.pace or 0) * 1000),
+            service_manager=service_manager,
         )
         try:
             with Display(is_quiet=showing.quiet, stdout_is_taken=showing.json) as display:

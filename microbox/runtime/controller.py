@@ -64,6 +64,7 @@ class Controller:
         self._chain = chain
         self._options = options
         self._observer = observer
+        self._service_manager = options.service_manager
         self._starter = NFStarter(options, observer.line, self._take_problem)
         self._launcher = Launcher(chain, options, self._starter)
         self._starting: asyncio.Task[Running] | None = None
@@ -221,6 +222,7 @@ class Controller:
         if self._ending.is_stopping or self._follower is None:
             return
         self._ending.stop(ended, error, status)
+        self._service_manager.stopping()
         self._follower.stop_all()
 
     # --- the start ---
@@ -241,9 +243,11 @@ class Controller:
     async def _follow(self, running: Running, follower: Follower) -> None:
         began = time.monotonic()
         ticking = asyncio.create_task(self._tick(running))
+        self._service_manager.ready()
         try:
             await follower.follow()
         finally:
+            self._service_manager.stopping()
             ticking.cancel()
             await asyncio.gather(ticking, return_exceptions=True)
         self._ending.seconds = time.monotonic() - began
@@ -279,7 +283,9 @@ class Controller:
     async def _tick(self, running: Running) -> None:
         watches: dict[Lane, Watch] = {}
         while True:
-            self._observer.reading(self._reading(running))
+            now = self._reading(running)
+            self._observer.reading(now)
+            self._service_manager.reading(now)
             for lane in running.lanes:
                 if lane not in watches:
                     watches[lane] = Watch(lane, self._options, self._observer.note)

@@ -10,6 +10,7 @@ from microbox.chain.model import Chain
 from microbox.chain.plan import Plan
 from microbox.runtime.capture import Capture
 from microbox.runtime.lane import Lane, RunningNF
+from microbox.runtime.service_manager import ServiceManager
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class RunOptions:
     packet_limit: int = 0  # 0: all
     pace: int = 0  # thousandths of the speed of the capture; 0: as fast as can be
     patience: Patience = field(default_factory=Patience)
+    service_manager: ServiceManager = field(default_factory=ServiceManager)
 
 
 @dataclass(eq=False, slots=True)
