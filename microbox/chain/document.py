@@ -67,9 +67,11 @@ class Document:
 
         YAML folds white space, so that is passed over on both sides. Of an escape it is the end.
         """
-        while location and location not in self.spans:
+        while location and location not in self.values_at:
             location = location[:-1]
-        begin, end = self.spans.get(location, (0, 0))
+        if location not in self.spans:
+            return (self.value_position(location),) * (len(value) + 1)
+        begin, end = self.spans[location]
         raw = self.text[begin:end]
         header = raw.find("\n") + 1 if raw[:1] in ("|", ">") else 0
         places = []
@@ -89,6 +91,14 @@ class Document:
     def complain(self, position: Position, message: str, hint: str = "") -> None:
         """Adds an error."""
         self.errors.append(ChainError.at(self.file, position, message, hint))
+
+    def place(self, location: Location, position: Position) -> None:
+        """Says that the key and the value at `location`, with all in it, come from elsewhere."""
+        depth = len(location)
+        for places in (self.values_at, self.keys_at, self.spans):
+            for one in [one for one in places if one[:depth] == location]:
+                del places[one]
+        self.values_at[location] = self.keys_at[location] = position
 
     def path(self, location: Location, written: str) -> Path:
         """The file that a text at `location` names: it counts from the directory of the file that

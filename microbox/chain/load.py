@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from microbox.chain.assignments import assign
 from microbox.chain.conditions.rule import WHEN, Rule
 from microbox.chain.document import Document, Location, read_document
 from microbox.chain.entries import EntryLoader
@@ -94,6 +95,9 @@ class _Loader:
                 f"the file holds {describe_value(value)}; expected the keys 'input' and 'chain'",
             )
             return Reading(None, self._document.errors)
+        write_out(value)
+        for setting in self._overrides.settings:
+            assign(setting, value, self._document)
         write_out(value)
         given = dict(value)
         if self._overrides.input is not None:

@@ -370,3 +370,4 @@ class Overrides:
     log_directory: Path | None = None
     utc: bool | None = None
     workers: int | None = None
+    settings: tuple[str, ...] = ()  # KEY=VALUE, in their order; the others go before them

@@ -5,16 +5,26 @@ An error then names the entry and its key, not a union of what might have stood 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import Any
 
 from microbox.chain.document import Location
 from microbox.chain.model import PARALLEL_ENTRY, kind_of_entry
 
+# YAML 1.1 reads `off` as false, 1.2 as a text.
+SWITCHED: Mapping[str | bool, Any] = {
+    "on": {"enabled": True},
+    "off": {"enabled": False},
+    True: {"enabled": True},
+    False: {"enabled": False},
+}
+
 
 def write_out(value: dict[str, Any]) -> None:
     """Writes out, in place, what a file's value says in short. What is in full already stays."""
-    _write_out_sandbox(value)
+    _write_out(value, "sandbox", SWITCHED)
+    _write_out(value, "on_worker_failure", {"end": None, "restart": {}})
     events = value.get("events")
     if isinstance(events, dict):
         value["events"] = {
@@ -45,13 +55,13 @@ def nf_entries(entries: object) -> Iterator[tuple[Any, Location, int | None]]:
 
 def _as_mapping(entry: Any) -> Any:
     if isinstance(entry, dict):
-        _write_out_sandbox(entry)
+        _write_out(entry, "sandbox", SWITCHED)
+        _write_out(entry, "restart", {True: {}, False: None})
     return {"nf": entry} if isinstance(entry, str) else entry
 
 
-def _write_out_sandbox(section: dict[str, Any]) -> None:
-    """`sandbox: off` becomes `{enabled: false}`. YAML 1.1 reads `off` as false, 1.2 as a text."""
-    switched = {"on": True, "off": False, True: True, False: False}
-    written = section.get("sandbox")
-    if isinstance(written, str | bool) and written in switched:
-        section["sandbox"] = {"enabled": switched[written]}
+def _write_out(section: dict[str, Any], key: str, words: Mapping[str | bool, Any]) -> None:
+    """Puts what one of the words means in its place."""
+    written = section.get(key)
+    if isinstance(written, str | bool) and written in words:
+        section[key] = copy(words[written])

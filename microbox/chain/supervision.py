@@ -37,29 +37,8 @@ class RestartSettings(Section):
     )
 
 
-def _said_in_short(value: object) -> object:
-    """`restart: true` is all defaults, `restart: false` is as if nothing was said."""
-    if isinstance(value, bool):
-        return {} if value else None
-    return value
-
-
-RestartEntry = Annotated[
-    RestartSettings | None, BeforeValidator(_said_in_short), AlsoWritten({"type": "boolean"})
-]
-
-
-def _end_or_restart(value: object) -> object:
-    """`restart` is all defaults, `end` is as if nothing was said."""
-    words: dict[object, object] = {"end": None, "restart": {}}
-    return words.get(value, value) if isinstance(value, str) else value
-
-
-WorkerFailureEntry = Annotated[
-    RestartSettings | None,
-    BeforeValidator(_end_or_restart),
-    AlsoWritten({"enum": ["end", "restart"]}),
-]
+RestartEntry = Annotated[RestartSettings | None, AlsoWritten({"type": "boolean"})]
+WorkerFailureEntry = Annotated[RestartSettings | None, AlsoWritten({"enum": ["end", "restart"]})]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
-from microbox.chain.model import WORKERS_MAX
+from microbox.cli.overriding import AS_WRITTEN, Overriding
 
 TRANSPORTS = {"tcp": "TCP", "udp": "UDP", "icmp": "ICMP", "other": "other protocols"}
 
@@ -25,12 +24,7 @@ def check(
     chain: Path,
     /,
     *,
-    read: Annotated[
-        Path | None, Parameter(name=["--read", "-r"], allow_leading_hyphen=True)
-    ] = None,
-    workers: Annotated[
-        int | None, Parameter(validator=validators.Number(gte=1, lte=WORKERS_MAX))
-    ] = None,
+    overriding: Overriding = AS_WRITTEN,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Check a chain and show its plan; nothing runs but the NFs' own start-up.
@@ -42,25 +36,21 @@ def check(
     ----------
     chain
         The chain file (YAML).
-    read
-        Check it with this capture in place of its `input`; - is standard input.
-    workers
-        Check it with so many workers in place of what its `workers` says.
     json
         Print the plan, or the errors, as one JSON document.
     """
     from microbox.chain.describe import describe_all
     from microbox.chain.errors import ChainErrors
-    from microbox.chain.model import Overrides
     from microbox.chain.prepare import prepare
     from microbox.cli.complaints import as_json
     from microbox.cli.main import FINE, WRONG
+    from microbox.cli.plan_json import plan_as_json
     from microbox.cli.terminal import print_json
     from microbox.runtime.validation import from_child
 
     describe = partial(describe_all, decode=from_child)
     try:
-        plan = prepare(chain, describe, Overrides(input=read, workers=workers))
+        plan = prepare(chain, describe, overriding.overrides())
         _check_capture(plan)
     except ChainErrors as errors:
         if not json:
@@ -87,106 +77,6 @@ def _check_capture(plan: Plan) -> None:
     except InputError as error:
         position = plan.chain.input_position
         raise ChainErrors([ChainError.at(plan.chain.file, position, str(error))]) from None
-
-
-def plan_as_json(plan: Plan) -> dict[str, Any]:
-    """The plan with stable keys (docs/guide/cli.md)."""
-    from microbox.confine.support import missing_parts
-
-    files = {one.name: str(one.source) for one in plan.chain.modules}
-    return {
-        "chain": plan.chain.file,
-        "errors": [],
-        "input": str(plan.chain.input),
-        "output": str(plan.chain.output) if plan.chain.output else None,
-        "workers": plan.chain.workers,
-        "workers_notes": _notes_on_workers(plan),
-        "nfs": [_nf_as_json(plan, nf) for nf in plan.nfs],
-        "stages": [[nf.name for nf in stage] for stage in plan.stages()],
-        "modules": [
-            {
-                "name": one.name,
-                "file": files.get(one.name),
-                "because": [f"{nf}: {type}" for nf, type in one.because],
-            }
-            for one in plan.modules
-        ],
-        "derived": [
-            {"name": one.name, "condition": one.condition, "is_read": is_read}
-            for one, is_read in plan.derived_types()
-        ],
-        "user_types": [one.name for one in plan.user_types],
-        "settings": plan.settings,
-        "confinement_lacks": missing_parts(),
-        "hosts": [dataclasses.asdict(host) for host in plan.hosts],
-        "memory": plan.memory(),
-    }
-
-
-def _nf_as_json(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
-    names = plan.names
-    return {
-        "name": nf.name,
-        "instance": _instance_as_json(nf),
-        "source": nf.source,
-        "stage": nf.stage,
-        "added_because": nf.added_because,
-        "inline": nf.is_inline,
-        "shadow": nf.is_shadow,
-        "commands": nf.manifest.commands,
-        "edits": nf.manifest.edits,
-        "fails_closed": nf.fails_closed,
-        "on_error": nf.on_error,
-        "on_lag": "skip" if nf.skips else "block",
-        "parameters": nf.parameters,
-        "needs": _needs(plan, nf),
-        "subscriptions": [
-            {
-                "handler": handler.handler,
-                "types": handler.types,
-                "filter": handler.filter,
-                "per_flow": nf.filters[handler.filter].is_per_flow if handler.filter else None,
-                "batch": handler.batch,
-                "switch": _switch_as_json(plan, handler),
-                "modules": plan.modules_of(handler),
-            }
-            for handler in nf.manifest.handlers
-            if handler.handler.isidentifier()  # not the runtime's own
-        ],
-        "timers": [timer.period for timer in nf.manifest.timers],
-        "publishes": nf.manifest.publishes,
-        "reads": [names[index] for index in nf.reads],
-        "waits_for": [
-            {"nf": names[index], "because": because}
-            for index, because in sorted(nf.barrier_because.items())
-        ],
-        "bits": [bit.bit for bit in nf.bits],
-    }
-
-
-def _instance_as_json(nf: PlannedNF) -> dict[str, Any] | None:
-    """Which of several processes that share out an NF's flows; null where it is one."""
-    spread = nf.spread
-    return dataclasses.asdict(spread) if spread else None
-
-
-def _needs(plan: Plan, nf: PlannedNF) -> dict[str, Any]:
-    """What it may do beside reading events: as its class says, or the chain instead."""
-    sandbox = next(one.sandbox for one in plan.chain.nfs if one.name == nf.name)
-    declared = nf.manifest
-    return {
-        "sandbox": sandbox.is_on,
-        "files": declared.files if sandbox.files is None else sandbox.files,
-        "writes": declared.writes if sandbox.writes is None else sandbox.writes,
-        "network": declared.network if sandbox.network is None else sandbox.network,
-    }
-
-
-def _switch_as_json(plan: Plan, handler: HandlerDeclaration) -> dict[str, Any] | None:
-    """Whether it can be switched for a flow: what it is in a new one, and when a switch acts."""
-    if not handler.switch:
-        return None
-    return {"initially": handler.initially, "after_packets": plan.settings["command_delay"]}
 
 
 def _print_plan(plan: Plan) -> None:
@@ -234,6 +124,8 @@ def _grid(*widths: int | None) -> Table:
 
 def _workers(plan: Plan) -> Table | None:
     """How several share out the packets, and what is otherwise than with one."""
+    from microbox.cli.plan_json import notes_on_workers
+
     count = plan.chain.workers
     if count == 1:
         return None
@@ -242,25 +134,9 @@ def _workers(plan: Plan) -> Table | None:
         f"{count} share out the packets by their pairs of hosts; each has a log of its own and a "
         f"process of each NF, {len(plan.nfs) * count} in all"
     )
-    for note in _notes_on_workers(plan):
+    for note in notes_on_workers(plan):
         table.add_row(note)
     return table
-
-
-def _notes_on_workers(plan: Plan) -> list[str]:
-    from microbox.runtime.machine import (
-        available_memory,
-        processors,
-        warnings_about_workers,
-    )
-
-    if plan.chain.workers == 1:
-        return []
-    first = [nf for nf in plan.nfs if nf.is_first]
-    notes = [f"{nf.entry}: its timers fire once a worker" for nf in first if nf.manifest.timers]
-    notes += [f"{nf.entry}: its batches are each worker's own" for nf in first if nf.cut]
-    machine = {"processors": processors(), "available": available_memory()}
-    return notes + [f"warning: {one}" for one in warnings_about_workers(plan, **machine)]
 
 
 def _waits(plan: Plan) -> Table | None:
@@ -304,6 +180,7 @@ def _facts(nf: PlannedNF, plan: Plan) -> list[tuple[str, str]]:
     from rich.markup import escape
 
     from microbox.chain.subscriptions import short_name
+    from microbox.cli.plan_json import needs_of
 
     facts = [] if _is_built_in(nf) else [("file", escape(nf.source))]
     if nf.added_because:
@@ -329,7 +206,7 @@ def _facts(nf: PlannedNF, plan: Plan) -> list[tuple[str, str]]:
         facts.append(("edits", f"{nf.manifest.edits} of packets"))
     if nf.manifest.commands:
         facts.append(("commands", _commands(plan)))
-    facts += [(label, escape(text)) for label, text in _permissions(_needs(plan, nf))]
+    facts += [(label, escape(text)) for label, text in _permissions(needs_of(plan, nf))]
     if nf.on_error == "skip":
         facts.append(("on_error", "an event whose handler raises is skipped"))
     if nf.skips:

@@ -14,7 +14,8 @@ from cyclopts import Parameter, validators
 
 from microbox.chain.errors import ChainErrors
 from microbox.chain.load import load_chain
-from microbox.chain.model import STANDARD_INPUT, WORKERS_MAX, Chain, Overrides
+from microbox.chain.model import STANDARD_INPUT, Chain, Overrides
+from microbox.cli.overriding import AS_WRITTEN, Overriding
 from microbox.runtime.report import RunReport
 from microbox.runtime.service_manager import ServiceManager
 
@@ -34,13 +35,7 @@ class Showing:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Changing:
-    """What the command line says instead of the chain file."""
-
-    read: Annotated[
-        Path | None,
-        Parameter(name=["--read", "-r"], allow_leading_hyphen=True),  # "-" is one
-    ] = None
-    """Read this capture; - is standard input, which is read to its end first."""
+    """How the run is otherwise than it would be."""
 
     count: Annotated[
         int | None, Parameter(name=["--count", "-c"], validator=validators.Number(gte=1))
@@ -50,11 +45,6 @@ class Changing:
     pace: Annotated[float | None, Parameter(validator=validators.Number(gte=0.001, lte=1e6))] = None
     """Replay at this multiple of the speed at which the packets were captured, such as 1 or 10,
     instead of as fast as can be."""
-
-    workers: Annotated[
-        int | None, Parameter(validator=validators.Number(gte=1, lte=WORKERS_MAX))
-    ] = None
-    """Share the packets out among so many workers."""
 
     write: Annotated[Path | None, Parameter(name=["--write", "-w"])] = None
     """Write the logs into this directory. One that has files in it is kept, and a new one made
@@ -68,8 +58,13 @@ class Changing:
 
 
 def run(
-    chain: Path, /, *, changing: Changing = Changing(), showing: Showing = Showing()
-) -> int:  # fmt: skip
+    chain: Path,
+    /,
+    *,
+    overriding: Overriding = AS_WRITTEN,
+    changing: Changing = Changing(),
+    showing: Showing = Showing(),
+) -> int:
     """Run a chain of NFs on a capture.
 
     Parameters
@@ -81,12 +76,7 @@ def run(
     from microbox.runtime.errors import RunError
 
     service_manager = ServiceManager.of_environment(os.environ)  # before anything is started
-    overrides = Overrides(
-        input=changing.read,
-        log_directory=changing.write,
-        utc=changing.utc or None,
-        workers=changing.workers,
-    )
+    overrides = overriding.overrides(log_directory=changing.write, utc=changing.utc or None)
     try:
         return _run(load_chain(chain, overrides), changing, showing, service_manager)
     except ChainErrors as errors:

@@ -254,7 +254,9 @@ PIECES = [
 ]
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
 def test_no_text_is_too_odd_to_be_answered(folder: Path, text: str) -> None:
     (folder / "chain.yaml").write_text(text)

@@ -151,6 +151,21 @@ def test_another_capture_in_place_of_the_files(microbox: Microbox, write: Write)
     assert microbox("check", "chain.yaml", "-r", "sample.pcap").status == 0
 
 
+@pytest.mark.parametrize("verb", ["check", "run"])
+def test_settings_in_place_of_the_files(microbox: Microbox, write: Write, verb: str) -> None:
+    write("chain.yaml", "input: sample.pcap\nchain: [flow_log]\n")
+    ran = microbox(verb, "chain.yaml", "--set", "chain.flow_log.topp=1", "--set", "workers=0")
+    assert ran.status == 2
+    assert ran.err.splitlines() == [
+        "--set chain.flow_log.topp: flow_log: unknown parameter 'topp'; did you mean 'top'?",
+        "--set workers: `workers` is 0 (a whole number); expected how many workers share out the "
+        "packets, 1 to 64",
+        "2 errors",
+    ]
+    ran = microbox(verb, "chain.yaml", "--json", "--set", "chain.flow_log.name=flows")
+    assert [nf["name"] for nf in ran.json["nfs"]] == ["flows"]
+
+
 def test_an_input_that_is_no_capture(microbox: Microbox, write: Write) -> None:
     write("notes.txt", "this is not a capture, but it is long enough to be one\n")
     write("chain.yaml", "input: notes.txt\nchain: [flow_log]\n")

@@ -1,0 +1,47 @@
+"""What the command line says in place of the chain file, for verbs that read one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from microbox.chain.model import WORKERS_MAX, Overrides
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Overriding:
+    """Options that go before what the chain file says."""
+
+    read: Annotated[
+        Path | None,
+        Parameter(name=["--read", "-r"], allow_leading_hyphen=True),  # "-" is one
+    ] = None
+    """Read this capture; - is standard input, which is read to its end first."""
+
+    workers: Annotated[
+        int | None, Parameter(validator=validators.Number(gte=1, lte=WORKERS_MAX))
+    ] = None
+    """Share the packets out among so many workers."""
+
+    settings: Annotated[list[str], Parameter(name="--set", negative=(), show_default=False)] = (
+        field(default_factory=list)
+    )
+    """A setting, as KEY=VALUE: stack.tcp_timeout=5m, or of an NF chain.port_scan.threshold=50. May
+    be repeated."""
+
+    def overrides(self, *, log_directory: Path | None = None, utc: bool | None = None) -> Overrides:
+        """As the loader takes them, with what only one verb has."""
+        return Overrides(
+            input=self.read,
+            log_directory=log_directory,
+            utc=utc,
+            workers=self.workers,
+            settings=tuple(self.settings),
+        )
+
+
+AS_WRITTEN = Overriding()
