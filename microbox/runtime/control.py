@@ -1,9 +1,9 @@
 """The control socket of a run: ZeroMQ on a Unix socket that only its owner can reach.
 
-A request is one msgpack map `{"version": 1, "verb": "status" | "stop"}`, or one about an NF:
-`{"version": 1, "verb": "detach" | "reload" | "promote", "nf": NAME}`. The answer is
+A request is one msgpack map (request.py), in a message of its own. The answer is
 `{"version": 1, "ok": true, "result": {…}}` or `{"version": 1, "ok": false, "error": "…"}`.
-Whatever is no request gets an error and has no other effect.
+Whatever is no request gets an error and has no other effect. Requests get a share of a processor
+and no more, however many come: what is not read yet waits with its sender.
 """
 
 from __future__ import annotations
@@ -16,16 +16,29 @@ import stat
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgpack
 import zmq
 import zmq.asyncio
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-VERSION = 1
-REQUEST_LIMIT = 4096
-"""Bytes of a request; a larger one is answered with an error."""
+from microbox.runtime.budget import Budget
+from microbox.runtime.request import VERSION, Request, RequestError, parse
+
+SHARE = 0.02
+"""Of a processor, for all requests."""
+
+BURST = 0.05
+"""Seconds of a processor that requests may take at once, after a time without any."""
+
+REQUEST_COST = 0.0001
+"""Seconds that a request takes outside of what is measured: the loop, and ZeroMQ's own thread."""
+
+QUEUE_LIMIT = 16
+"""Messages of one peer that wait to be read, or to be sent to it."""
+
+CHANGES_MAX = 8
+"""Changes of the chain under way at once; each may start processes."""
 
 LIBRARY_THREADS = 2
 """That a ZeroMQ context with one thread for input and output starts."""
@@ -46,16 +59,6 @@ Change = Callable[[str], Awaitable[dict[str, Any]]]
 
 class ControlError(Exception):
     """The socket cannot be made, or nobody answers."""
-
-
-class Request(BaseModel):
-    """What may be asked."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    version: Literal[1]
-    verb: Literal["status", "stop", "detach", "reload", "promote"]
-    nf: str = ""
 
 
 def socket_directory() -> Path:
@@ -139,13 +142,15 @@ class ControlServer:
         """Both by verb; they return the result. Raises ControlError."""
         self._handlers = handlers
         self._changes = changes or {}
-        self._answering: set[asyncio.Task[None]] = set()
+        self._changing: set[asyncio.Task[None]] = set()
+        self._budget = Budget(share=SHARE, most=BURST)
         self.path = own_directory() / f"{name}{SUFFIX}"
         _check_threads()
         self._context = zmq.asyncio.Context(io_threads=1)
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, FRAME_LIMIT)
+        self._socket.set_hwm(QUEUE_LIMIT)
         before = os.umask(0o177)
         try:
             self._socket.bind(f"ipc://{self.path}")
@@ -158,49 +163,74 @@ class ControlServer:
     async def serve(self) -> None:
         """Answers requests, each when it is carried out; to be cancelled."""
         while True:
+            await asyncio.sleep(self._budget.wait())
             frames = await self._socket.recv_multipart()
-            task = asyncio.create_task(self._reply(frames))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+            with self._budget.spending(at_least=REQUEST_COST):
+                await self._take(frames)
 
-    async def _reply(self, frames: list[bytes]) -> None:
-        answer = msgpack.packb(await self.answer(frames[-1]))
-        with contextlib.suppress(zmq.ZMQError):  # who asked is gone
-            await self._socket.send_multipart([*frames[:-1][:2], answer])
+    async def _take(self, frames: list[bytes]) -> None:
+        try:
+            request = parse(_payload(frames))
+            if request.verb in self._changes:
+                self._begin(request, frames)
+                return
+            await self._reply(frames, self._at_once(request))
+        except (ControlError, RequestError) as error:
+            await self._reply(frames, _refusal(str(error)))
 
-    async def answer(self, payload: bytes) -> dict[str, Any]:
-        """The answer to a request as it came."""
-        if len(payload) > REQUEST_LIMIT:
-            return _refusal(f"a request has at most {REQUEST_LIMIT} bytes, not {len(payload)}")
+    def _at_once(self, request: Request) -> dict[str, Any]:
+        handler = self._handlers.get(request.verb)
+        if handler is None:
+            raise ControlError(f"this run knows no '{request.verb}'")
+        return _success(handler())
+
+    def _begin(self, request: Request, frames: list[bytes]) -> None:
+        """Other requests are answered meanwhile."""
+        if len(self._changing) >= CHANGES_MAX:
+            raise ControlError(f"{CHANGES_MAX} changes are under way; ask again when they are done")
+        task = asyncio.create_task(self._change(request, frames))
+        self._changing.add(task)
+        task.add_done_callback(self._changing.discard)
+
+    async def _change(self, request: Request, frames: list[bytes]) -> None:
         try:
-            wire = msgpack.unpackb(payload, strict_map_key=True, max_ext_len=0)
-            request = Request.model_validate(wire)
-        except ValidationError as error:
-            fault = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, fault["loc"]))
-            return _refusal(f"{place}: {fault['msg']}" if place else fault["msg"])
-        except (ValueError, RecursionError, msgpack.UnpackException):
-            return _refusal("a request is one msgpack map")
-        try:
-            result = await self._carried_out(request)
+            answer = _success(await self._changes[request.verb](request.nf))
         except ControlError as error:
-            return _refusal(str(error))
-        return {"version": VERSION, "ok": True, "result": result}
+            answer = _refusal(str(error))
+        await self._reply(frames, answer)
 
-    async def _carried_out(self, request: Request) -> dict[str, Any]:
-        if request.verb in self._handlers:
-            return self._handlers[request.verb]()
-        if request.verb in self._changes:
-            return await self._changes[request.verb](request.nf)
-        raise ControlError(f"this run knows no '{request.verb}'")
+    async def _reply(self, frames: list[bytes], answer: dict[str, Any]) -> None:
+        with contextlib.suppress(zmq.ZMQError):  # who asked is gone
+            await self._socket.send_multipart([*_envelope(frames), msgpack.packb(answer)])
 
     def close(self) -> None:
         """Closes and removes the socket."""
-        for task in self._answering:
+        for task in self._changing:
             task.cancel()
         self._context.destroy(linger=0)
         with contextlib.suppress(OSError):
             self.path.unlink()
+
+
+def _envelope(frames: list[bytes]) -> list[bytes]:
+    """What goes before an answer: who asked, and what a REQ socket needs."""
+    match frames:
+        case [peer, b"", _, *_]:
+            return [peer, b""]
+    return frames[:1]
+
+
+def _payload(frames: list[bytes]) -> bytes:
+    """Of a message of a REQ socket (an empty frame in front), or of a DEALER. Raises
+    RequestError."""
+    match frames:
+        case [_, payload] | [_, b"", payload]:
+            return payload
+    raise RequestError("a request is one frame")
+
+
+def _success(result: dict[str, Any]) -> dict[str, Any]:
+    return {"version": VERSION, "ok": True, "result": result}
 
 
 def _refusal(error: str) -> dict[str, Any]:

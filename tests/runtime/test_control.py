@@ -11,9 +11,10 @@ import msgpack
 import pytest
 import uvloop
 import zmq
+import zmq.asyncio
 
 from microbox.runtime.control import (
-    REQUEST_LIMIT,
+    CHANGES_MAX,
     ControlError,
     ControlServer,
     ask,
@@ -21,8 +22,10 @@ from microbox.runtime.control import (
     running,
     socket_directory,
 )
+from microbox.runtime.request import SIZE_LIMIT
 
 NAME = run_name("demo.yaml", 1)
+STOP = msgpack.packb({"version": 1, "verb": "stop"})
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +84,10 @@ def test_a_verb_is_carried_out_and_answered(verb: str) -> None:
         (msgpack.packb({"verb": "stop"}), "version"),
         (msgpack.packb({"version": 1, "verb": "stop", "now": True}), "now"),
         (msgpack.packb({"version": 1, "verb": "stop"}) + b"\x00", "msgpack"),
-        (msgpack.packb({"version": 1, "verb": "s" * REQUEST_LIMIT}), "at most 4096 bytes"),
+        (msgpack.packb({"version": 1, "verb": "stop", "nf": "ids"}), "expected no 'nf'"),
+        (msgpack.packb({"version": 1, "verb": "detach"}), "expected its name in 'nf'"),
+        (b"\x83\xa7version\x01\xa4verb\xa6status\xa4verb\xa4stop", "each key once"),
+        (msgpack.packb({"version": 1, "verb": "s" * SIZE_LIMIT}), "at most 4096 bytes"),
         (b"\x91" * 4000, "msgpack"),
     ],
 )
@@ -90,6 +96,52 @@ def test_what_is_no_request_gets_an_error_and_does_nothing(payload: bytes, error
     assert (answer["version"], answer["ok"]) == (1, False)
     assert error in answer["error"]
     assert done == []
+
+
+def test_a_message_of_several_frames_is_no_request() -> None:
+    def send_frames(server: ControlServer) -> dict[str, Any]:
+        with zmq.Context() as context, context.socket(zmq.DEALER) as client:
+            client.setsockopt(zmq.LINGER, 0)
+            client.connect(f"ipc://{server.path}")
+            client.send_multipart([b"one", b"two", STOP])
+            assert client.poll(5000)
+            answer: dict[str, Any] = msgpack.unpackb(client.recv())
+            return answer
+
+    answer, done = while_serving(lambda server: asyncio.to_thread(send_frames, server))
+    assert answer["error"] == "a request is one frame"
+    assert done == []
+
+
+def test_no_more_changes_are_under_way_than_there_may_be() -> None:
+    """Each may start processes. What goes beyond is refused; the others are carried out."""
+
+    async def run() -> list[dict[str, Any]]:
+        may_end = asyncio.Event()
+
+        async def reload(name: str) -> dict[str, Any]:
+            await may_end.wait()
+            return {"nf": name}
+
+        server = ControlServer(NAME, {}, {"reload": reload})
+        serving = asyncio.create_task(server.serve())
+        with zmq.asyncio.Context() as context, context.socket(zmq.DEALER) as client:
+            client.setsockopt(zmq.LINGER, 0)
+            client.connect(f"ipc://{server.path}")
+            for number in range(CHANGES_MAX + 1):
+                await client.send(
+                    msgpack.packb({"version": 1, "verb": "reload", "nf": str(number)})
+                )
+            answers = [msgpack.unpackb(await client.recv())]
+            may_end.set()
+            answers += [msgpack.unpackb(await client.recv()) for _ in range(CHANGES_MAX)]
+        serving.cancel()
+        server.close()
+        return answers
+
+    refused, *others = asyncio.run(asyncio.wait_for(run(), 30))
+    assert f"{CHANGES_MAX} changes are under way" in refused["error"]
+    assert sorted(one["result"]["nf"] for one in others) == list(map(str, range(CHANGES_MAX)))
 
 
 def test_only_the_owner_can_reach_the_socket() -> None:

@@ -1,0 +1,72 @@
+"""What may be asked of a run on its control socket: one msgpack map, and nothing else.
+
+Whoever sends something else is told what is wrong with it. Nothing of a request takes effect before
+all of it was checked.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+import msgpack
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+VERSION = 1
+
+SIZE_LIMIT = 4096
+"""Bytes of a request."""
+
+ABOUT_RUN = Literal["status", "stop"]
+ABOUT_NF = Literal["detach", "reload", "promote"]
+
+
+class RequestError(Exception):
+    """It is no request; says why."""
+
+
+class Request(BaseModel):
+    """What is asked."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: Annotated[int, Field(ge=VERSION, le=VERSION)]  # Literal[1] takes 1.0 and true
+    verb: ABOUT_RUN | ABOUT_NF
+    nf: str = ""
+
+    @model_validator(mode="after")
+    def _is_about_an_nf(self) -> Request:
+        """Who asks to stop an NF must not stop the run."""
+        if self.verb in get_args(ABOUT_NF) and not self.nf:
+            raise ValueError(f"'{self.verb}' is about an NF; expected its name in 'nf'")
+        if self.verb in get_args(ABOUT_RUN) and self.nf:
+            raise ValueError(f"'{self.verb}' is about the run; expected no 'nf'")
+        return self
+
+
+def parse(payload: bytes) -> Request:
+    """The request that these bytes are. Raises RequestError."""
+    if len(payload) > SIZE_LIMIT:
+        raise RequestError(f"a request has at most {SIZE_LIMIT} bytes, not {len(payload)}")
+    try:
+        wire = msgpack.unpackb(
+            payload, strict_map_key=True, max_ext_len=0, object_pairs_hook=_without_repeats
+        )
+        return Request.model_validate(wire)
+    except ValidationError as error:
+        raise RequestError(_in_words(error)) from None
+    except (ValueError, RecursionError, msgpack.UnpackException):
+        raise RequestError("a request is one msgpack map, with each key once") from None
+
+
+def _without_repeats(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Of two values for a key, the sender may mean either."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key comes twice")
+    return found
+
+
+def _in_words(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, fault["loc"]))
+    return f"{place}: {fault['msg']}" if place else fault["msg"]
