@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from microbox.api.results import Results
     from microbox.api.run import run
     from microbox.nf.batch import Batch
+    from microbox.nf.community_id import community_id, icmp_ports
     from microbox.nf.decorators import every, on, on_batch
     from microbox.nf.derived import event
     from microbox.nf.errors import ParameterError
@@ -45,9 +46,11 @@ __all__ = [
     "TcpState",
     "Verdict",
     "__version__",
+    "community_id",
     "event",
     "events",
     "every",
+    "icmp_ports",
     "on",
     "on_batch",
     "parameter",
@@ -57,6 +60,8 @@ __all__ = [
 
 _HOMES = {
     "Batch": "microbox.nf.batch",
+    "community_id": "microbox.nf.community_id",
+    "icmp_ports": "microbox.nf.community_id",
     "Columns": "microbox.api.columns",
     "Results": "microbox.api.results",
     "RunError": "microbox.runtime.errors",
