@@ -53,6 +53,8 @@ def tshark() -> Tshark:
 
     def fields(capture: Path, wanted: str, *names: str) -> list[tuple[str, ...]]:
         command = ["tshark", "-r", str(capture), *OPTIONS, "-Y", wanted, "-T", "fields"]
+        if "communityid" in names:
+            command += ["--enable-protocol", "communityid"]
         command += ["-E", "separator=/t", "-E", "aggregator=\x1f"]
         for name in names:
             command += ["-e", name]

@@ -30,7 +30,8 @@ from microbox.nf.publication import turn_round
 
 NANOSECONDS = 1_000_000_000
 BUFFER_SIZE = 1 << 18  # bytes that are written at once
-HEADER_NAMES = frozenset("timestamp flow_id src_ip src_port dest_ip dest_port proto".split())
+TIME_NAMES = frozenset(("timestamp",))
+HEADER_NAMES = TIME_NAMES.union("flow_id src_ip src_port dest_ip dest_port proto".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,9 @@ class RecordLog:
         self, time: int, event: Event | None, fields: Mapping[str, Any], place: int = 0
     ) -> None:
         """Adds a line, caused at `place` (place_of). Raises UsageError for what JSON cannot say."""
-        if not HEADER_NAMES.isdisjoint(fields):
-            taken = ", ".join(sorted(HEADER_NAMES.intersection(fields)))
+        names = TIME_NAMES if event is None else HEADER_NAMES
+        if not names.isdisjoint(fields):
+            taken = ", ".join(sorted(names.intersection(fields)))
             raise UsageError(f"record: every line has {taken} already; use another name")
         stamp = utc_time(time) if self._utc else epoch_time(time)
         line = f'{{"timestamp": {stamp}{flow_header(event)}{encoded(fields)}}}\n'

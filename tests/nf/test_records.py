@@ -103,7 +103,7 @@ def test_an_event_without_addresses_has_none_in_its_record(capture: MakeCapture)
     [
         ({"a": object}, "<class 'object'> (type) cannot be written as JSON"),
         ({"a": float("nan")}, "Out of range float values are not JSON compliant"),
-        ({"flow_id": 1}, "every line has flow_id already; use another name"),
+        ({"timestamp": 1}, "every line has timestamp already; use another name"),
     ],
 )
 def test_what_json_cannot_say_is_refused(
@@ -112,6 +112,18 @@ def test_what_json_cannot_say_is_refused(
     with pytest.raises(UsageError) as error:
         log.write(0, None, fields)
     assert message in str(error.value)
+
+
+def test_names_of_the_flow_are_free_in_a_line_that_is_about_no_event(capture: MakeCapture) -> None:
+    class Naming(NetworkFunction):
+        @on("tcp.start")
+        def see(self, event: Event) -> None:
+            self.record(None, proto="my own")
+            with pytest.raises(UsageError, match="every line has proto already"):
+                self.record(event, proto="my own")
+
+    (record,) = run_nf(Naming, capture(connection([b"abc"]))).records
+    assert record["proto"] == "my own"
 
 
 json_values = st.recursive(
