@@ -27,7 +27,7 @@ def commands(program: str) -> list[str]:
 
 
 def test_it_opens_with_the_two_commands() -> None:
-    first_lines = [line.partition("#")[0].strip() for line in README.splitlines()[2:4]]
+    first_lines = [line.partition("#")[0].strip() for line in README.splitlines()[3:5]]
     assert first_lines == ["make demo", "make test"]
 
 
