@@ -102,7 +102,8 @@ struct mb_flow_present {
     uint64_t started;           /* nanoseconds since the epoch: time of the flow's first packet */
     uint32_t tunnel_identifier; /* as at its start */
     uint8_t tunnel;
-    uint8_t reserved[3];
+    uint8_t reserved;
+    uint16_t idle; /* seconds since its last packet, on the stack's clock; stays at 65535 */
 };
 
 /* The entry's `reason` says why the flow ended (MB_REASON_END_...). */

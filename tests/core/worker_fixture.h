@@ -44,6 +44,7 @@ struct nf {
     uint64_t first_packet;  /* that it saw */
     uint64_t flows_told;    /* by flow.present */
     uint64_t last_flow_told;
+    uint64_t idle_told; /* seconds, a decimal digit a flow, in the order of being told */
     uint64_t packets_seen_before_told;
     uint64_t starts_seen;
     bool reads_flows;
@@ -224,6 +225,7 @@ static inline void see(struct nf *nf, const struct mb_entry *entry) {
     case MB_TYPE_FLOW_PRESENT:
         assert_true(entry->flow > nf->last_flow_told);
         nf->last_flow_told = entry->flow;
+        nf->idle_told = 10 * nf->idle_told + entry->payload.flow_present.idle;
         nf->flows_told++;
         nf->packets_seen_before_told = nf->seen;
         return;

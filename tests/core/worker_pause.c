@@ -200,6 +200,7 @@ static void who_asks_for_it_is_told_of_the_flows_first(void **state) {
     assert_int_equal(bench->nf[0].starts_seen, FLOWS);
     assert_int_equal(bench->nf[0].flows_told, 0);
     assert_int_equal(bench->nf[1].flows_told, FLOWS);
+    assert_int_equal(bench->nf[1].idle_told, 21); /* 0, 2 and 1: packets are a second apart */
     assert_int_equal(bench->nf[1].packets_seen_before_told, 0);
     assert_int_equal(bench->nf[1].seen, PACKETS - BATCH);
     assert_int_equal(bench->nf[2].flows_told, 0);

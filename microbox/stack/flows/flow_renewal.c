@@ -4,6 +4,8 @@
 #include "microbox/stack/flows/flow_lifecycle.h"
 #include "microbox/stack/wire/tcp.h"
 
+enum { SECOND = 1000000000 };
+
 /* Its first packet is past, so its start is, whether or not somebody read it. */
 static void pass_over_start(struct mb_flow_entry *flow) {
     if (!(flow->marks & MB_FLOW_STARTED) && flow->transport == MB_TRANSPORT_TCP)
@@ -51,6 +53,13 @@ bool mb_flow_present_is_wanted(const struct mb_stack *stack, const struct mb_flo
            ((wanting[0] & readers[0]) | (wanting[1] & readers[1])) != 0;
 }
 
+/* The time of a packet that leads the stack's clock is ahead of it. */
+static uint16_t idle_seconds(const struct mb_stack *stack, const struct mb_flow_entry *flow) {
+    const uint64_t now = stack->table.now;
+    const uint64_t seconds = now > flow->last_seen ? (now - flow->last_seen) / SECOND : 0;
+    return seconds < UINT16_MAX ? (uint16_t)seconds : UINT16_MAX;
+}
+
 void mb_flow_present(struct mb_stack *stack, const struct mb_flow_entry *flow,
                      const uint64_t who[2]) {
     uint64_t wanting[2];
@@ -62,4 +71,5 @@ void mb_flow_present(struct mb_stack *stack, const struct mb_flow_entry *flow,
     entry->payload.flow_present.started = flow->started;
     entry->payload.flow_present.tunnel_identifier = flow->tunnel_identifier;
     entry->payload.flow_present.tunnel = flow->tunnel;
+    entry->payload.flow_present.idle = idle_seconds(stack, flow);
 }
