@@ -219,7 +219,7 @@ def _terminal(*, as_json: bool) -> Terminal:
         document.write(f"{text}\n")
         document.flush()
 
-    return Terminal(_say, show)
+    return Terminal(_say, _say, show)
 
 
 def _say(text: str) -> None:

@@ -6,22 +6,36 @@ from __future__ import annotations
 import csv
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
-from microbox.nf.event import TcpState
+from numpy.typing import NDArray
+
+from microbox.ffi.views import struct_dtype
+from microbox.nf.event import PROTOCOLS, address_text, endpoint_text, tcp_state
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from microbox.nf.event import Event
+    from microbox.nf.batch import Batch
 
 NANOSECONDS = 1_000_000_000
 
+SIDE = struct_dtype("side").names or ()
+
 Key = Literal[
-    "bytes", "packets", "age", "idle", "proto", "state", "src", "src_port", "dest", "dest_port"
+    "bytes",
+    "packets",
+    "age",
+    "idle",
+    "proto",
+    "state",
+    "src_ip",
+    "src_port",
+    "dest_ip",
+    "dest_port",
 ]
 
 LARGEST_FIRST = ("bytes", "packets", "age", "idle")
@@ -67,35 +81,60 @@ class FlowRow:
         return f"{self.state_originator} / {self.state_responder}"
 
 
-def row_of(event: Event) -> FlowRow:
-    """Of a `flow.present`."""
-    flow = event.flow
-    originator, responder = event.snapshot.side
-    is_tracked = (originator.state, responder.state) != (TcpState.CLOSED, TcpState.CLOSED)
+COLUMNS = (
+    *("flow", "protocol", "source", "source_port", "destination", "destination_port", "vlan"),
+    *("time", "started", "idle"),
+)
+"""Of a batch of `flow.present`; the sides of the snapshot come behind them."""
+
+Columns = dict[str, NDArray[Any]]
+
+
+def copied(batch: Batch) -> Columns:
+    """What a batch says, in memory of this process."""
+    sides = batch.snapshot["side"]
+    columns = {name: getattr(batch, name).copy() for name in COLUMNS}
+    return columns | {"originator": sides[:, 0].copy(), "responder": sides[:, 1].copy()}
+
+
+def rows_of(columns: Columns) -> Iterator[FlowRow]:
+    """A row a flow."""
+    return map(_row, *map(_values, columns.values()))
+
+
+def _values(column: NDArray[Any]) -> Iterable[Any]:
+    return column.tolist() if column.ndim == 1 else map(bytes, column)
+
+
+def _row(*values: Any) -> FlowRow:
+    """Of values in the order of the columns."""
+    number, protocol, source, source_port, destination, destination_port, vlan, *rest = values
+    time, started, idle, *sides = rest
+    originator, responder = (dict(zip(SIDE, side, strict=True)) for side in sides)
+    is_tracked = bool(originator["state"] or responder["state"])  # else both are CLOSED
     return FlowRow(
-        flow_id=flow.id,
-        proto=flow.protocol,
-        src_ip=flow.source,
-        src_port=flow.source_port,
-        dest_ip=flow.destination,
-        dest_port=flow.destination_port,
-        vlan=event.vlan,
-        state_originator=originator.state.name.lower() if is_tracked else "",
-        state_responder=responder.state.name.lower() if is_tracked else "",
-        pkts_toserver=originator.packets,
-        pkts_toclient=responder.packets,
-        bytes_toserver=originator.bytes,
-        bytes_toclient=responder.bytes,
-        age=max(event.time - event.started, 0) / NANOSECONDS,
-        idle=event.idle,
+        flow_id=number,
+        proto=PROTOCOLS.get(protocol) or str(protocol),
+        src_ip=address_text(source),
+        src_port=source_port,
+        dest_ip=address_text(destination),
+        dest_port=destination_port,
+        vlan=vlan,
+        state_originator=tcp_state(originator["state"]).name.lower() if is_tracked else "",
+        state_responder=tcp_state(responder["state"]).name.lower() if is_tracked else "",
+        pkts_toserver=originator["packets"],
+        pkts_toclient=responder["packets"],
+        bytes_toserver=originator["bytes"],
+        bytes_toclient=responder["bytes"],
+        age=max(time - started, 0) / NANOSECONDS,
+        idle=idle,
     )
 
 
 def in_order(rows: Sequence[FlowRow], key: Key) -> list[FlowRow]:
     """Sorted; those that are alike in the order of their first packets."""
     by_age = sorted(rows, key=attrgetter("flow_id"))
-    name = {"src": "src_ip", "dest": "dest_ip"}.get(key, key)
-    return sorted(by_age, key=attrgetter(name), reverse=key in LARGEST_FIRST)
+    return sorted(by_age, key=attrgetter(key), reverse=key in LARGEST_FIRST)
 
 
 # --- as text ---
@@ -134,16 +173,10 @@ def _cells(row: FlowRow) -> list[str]:
     counts = (row.pkts_toserver, row.pkts_toclient, row.bytes_toserver, row.bytes_toclient)
     return [
         row.proto,
-        _endpoint(row.src_ip, row.src_port),
-        _endpoint(row.dest_ip, row.dest_port),
+        endpoint_text(row.src_ip, row.src_port),
+        endpoint_text(row.dest_ip, row.dest_port),
         row.state,
         *(f"{count:,}" for count in counts),
         f"{row.age:,.1f}s",
         f"{row.idle:,}s",
     ]
-
-
-def _endpoint(address: str, port: int) -> str:
-    if not port:
-        return address
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

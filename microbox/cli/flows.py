@@ -8,16 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from microbox.cli.flow_rows import FlowRow, Key, documents, in_order, row_of, table, write_csv
-from microbox.cli.observation import Observed, Observer, Place, observe
+from microbox.cli.flow_rows import (
+    Columns,
+    FlowRow,
+    Key,
+    copied,
+    documents,
+    in_order,
+    rows_of,
+    table,
+    write_csv,
+)
+from microbox.cli.observation import Observer, Place, observe
 from microbox.cli.run_names import find_run
-from microbox.nf.decorators import on
+from microbox.cli.terminal import console, print_json
+from microbox.nf.decorators import on_batch
 
 if TYPE_CHECKING:
-    from microbox.nf.event import Event
+    from microbox.nf.batch import Batch
 
 PIPE_WIDTH = 1000
 """Columns where the output is no terminal: a flow is a line."""
+
+DEADLINE = 10.0  # seconds that the chain waits for it at most, when it is stopped, say
 
 
 @Parameter(name="*")
@@ -38,9 +51,16 @@ class Shown:
     """Print a line of names and one a flow, with commas."""
 
 
-def flows(run: str = "", /, *, filter: str = "", shown: Shown = Shown()) -> int:
+def flows(
+    run: str = "",
+    /,
+    *,
+    filter: str = "",
+    all: Annotated[bool, Parameter(negative=())] = False,
+    shown: Shown = Shown(),
+) -> int:
     """Show the flows that a chain which runs has at this moment: state, packets and payload bytes
-    each way, age and the time since the last packet. The chain does not wait for it.
+    each way, age and the time since the last packet.
 
     Parameters
     ----------
@@ -49,6 +69,8 @@ def flows(run: str = "", /, *, filter: str = "", shown: Shown = Shown()) -> int:
         be left out where one chain runs.
     filter
         Show those alone that this filter, in libpcap's syntax, takes in one of their directions.
+    all
+        Miss none of more flows than the chain's log holds events: the chain waits meanwhile.
     """
     from microbox.runtime.errors import USAGE
 
@@ -60,17 +82,12 @@ def flows(run: str = "", /, *, filter: str = "", shown: Shown = Shown()) -> int:
     if isinstance(found, int):
         return found
     name, control = found
-    observed = observe(control, _looking_at(filter), "flows", Place(catches_up=True))
+    place = Place(skips=not all, catches_up=True, deadline=DEADLINE)
+    observed = observe(control, _looking_at(filter), "flows", place)
     if isinstance(observed, int):
         return observed
-    rows = in_order(observed.observer.rows, shown.sort)[: shown.count]
-    if shown.csv:
-        write_csv(rows)
-    elif shown.json:
-        _print_json(name, observed, rows)
-    else:
-        _print(rows)
-    _say_what_is_missing(observed, len(rows))
+    rows = observed.observer.rows
+    _show(name, rows, shown, observed.lost)
     return 0
 
 
@@ -99,43 +116,31 @@ def _wrong(filter: str, shown: Shown) -> str:
 
 
 class FlowObserver(Observer):
-    """Leaves when it has been told of all flows that there are."""
-
-    left: int | None = None  # flows that it is still to be told of; None: not known
+    """Leaves as soon as it is there: who leaves has read what was said before, which is all flows
+    that there are. It takes batches, so that it
+    hardly misses one."""
 
     def __init__(self) -> None:
         """Knows of none."""
-        self.rows: list[FlowRow] = []
-        self.present = 0
+        self.columns: list[Columns] = []
 
-    @on("system.nf_attached")
-    def begin(self, event: Event) -> None:
-        """The first is its own: so many flows come next."""
-        if self.left is None:
-            self.left = self.present = event.flows
-            self._leave_with_the_last()
+    def start(self) -> None:
+        """Wants to leave."""
+        self.leave()
 
-    @on("system.lost")
-    def miss(self, event: Event) -> None:
-        """It was too slow for some; among those may be the word that it is there."""
-        self.left = (self.left or 0) - event.events
-        self._leave_with_the_last()
+    def take(self, batch: Batch) -> None:
+        """Flows."""
+        self.columns.append(copied(batch))
 
-    def take(self, event: Event) -> None:
-        """One flow."""
-        self.rows.append(row_of(event))
-        if self.left is not None:
-            self.left -= 1
-        self._leave_with_the_last()
-
-    def _leave_with_the_last(self) -> None:
-        if self.left is not None and self.left <= 0:
-            self.leave()
+    @property
+    def rows(self) -> list[FlowRow]:
+        """All of them."""
+        return [row for columns in self.columns for row in rows_of(columns)]
 
 
 def _looking_at(filter: str) -> type[FlowObserver]:
     class Flows(FlowObserver):
-        take = on("flow.present", filter=filter)(FlowObserver.take)
+        take = on_batch("flow.present", filter=filter)(FlowObserver.take)
 
     return Flows
 
@@ -143,28 +148,24 @@ def _looking_at(filter: str) -> type[FlowObserver]:
 # --- what is shown ---
 
 
-def _print(rows: list[FlowRow]) -> None:
-    from microbox.cli.terminal import console
+def _show(run: str, rows: list[FlowRow], shown: Shown, missed: int) -> None:
+    first = in_order(rows, shown.sort)[: shown.count]
+    if shown.csv:
+        write_csv(first)
+    elif shown.json:
+        print_json({"run": run, "present": len(rows) + missed, "flows": documents(first)})
+    elif rows:
+        _print(first)
+    if missed:
+        print(f"{missed:,} more flows were told of too fast (--all waits)", file=sys.stderr)
+    if len(first) < len(rows):
+        print(f"{len(first):,} of {len(rows):,} flows", file=sys.stderr)
+    elif not rows:
+        print("no flows (where NFs read packets alone, none are kept)", file=sys.stderr)
 
+
+def _print(rows: list[FlowRow]) -> None:
     out = console()
     if not out.is_terminal:
         out.width = PIPE_WIDTH
-    if rows:
-        out.print(table(rows))
-
-
-def _print_json(run: str, observed: Observed[FlowObserver], rows: list[FlowRow]) -> None:
-    from microbox.cli.terminal import print_json
-
-    counts = {"present": observed.observer.present, "lost": observed.lost}
-    print_json({"run": run, **counts, "flows": documents(rows)})
-
-
-def _say_what_is_missing(observed: Observed[FlowObserver], shown: int) -> None:
-    rows, lost = len(observed.observer.rows), observed.lost
-    if lost:
-        print(f"{lost:,} flows are not shown: they came too fast (--filter helps)", file=sys.stderr)
-    if shown < rows:
-        print(f"{shown:,} of {rows:,} flows", file=sys.stderr)
-    elif not rows:
-        print("no flows", file=sys.stderr)
+    out.print(table(rows))

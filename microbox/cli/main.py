@@ -36,6 +36,7 @@ VERBS = {
     "completion": ("microbox.cli.completion:completion", "Print what completes verbs in a shell."),
     "include": ("microbox.cli.include:include", "Say where the C headers are."),
     "ps": ("microbox.cli.ps:ps", "List the chains that run."),
+    "flows": ("microbox.cli.flows:flows", "Show the flows of a chain that runs."),
     "attach": ("microbox.cli.attach:attach", "Run an NF here, in a chain that runs."),
     "detach": ("microbox.cli.detach:detach", "Take an NF out of a chain that runs."),
     "reload": ("microbox.cli.reload:reload", "Read an NF's file anew while its chain runs."),

@@ -43,7 +43,8 @@ class Results:
 class Terminal:
     """What the user gets to see besides what the NF prints."""
 
-    say: Callable[[str], None]  # a line, or several
+    say: Callable[[str], None]  # what is wrong: a line, or several
+    note: Callable[[str], None]  # what goes on
     show: Callable[[Results], None]
 
 
@@ -86,14 +87,14 @@ class AttachedNF(NFProcess):
         self._has_place = True
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._leave)
-        self._terminal.say(f"{self._join.name} is attached, from event {at:,} on; Ctrl-C detaches")
+        self._terminal.note(f"{self._join.name} is attached, from event {at:,} on; Ctrl-C detaches")
 
     def _leave(self, _signal: int, _frame: FrameType | None) -> None:
         """Asks to leave, at whatever instruction the NF is; the second time it ends there."""
         if self._wants_to_leave:
             raise KeyboardInterrupt
         self._wants_to_leave = True
-        self._terminal.say("leaves the chain (once more to end at once)")
+        self._terminal.note("leaves the chain (once more to end at once)")
         self._channel.send(Leave())
 
     def _obey(self, received: Received, runner: AnyRunner, reader: Reader) -> None:

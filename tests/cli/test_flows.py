@@ -1,0 +1,152 @@
+"""`microbox flows` shows the flows of a chain that runs, and the chain does not notice."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from microbox.cli.flows import Shown, flows
+from microbox.testing import Traffic, merged, tcp, udp
+from tests.conftest import Workbench
+
+BURST = 6000
+"""Flows: more than the chain's log holds entries, so that who is slow loses some."""
+
+SLOTS = 4096
+
+
+def traffic() -> Traffic:
+    """Two connections, which are silent then; many datagrams at once; one a tenth of a second for a
+    minute, while it is looked at."""
+    small = tcp("10.0.0.1:1000", "10.0.0.2:80").send(b"GET / HTTP/1.1\r\n\r\n").reply(b"?" * 100)
+    large = tcp("[2001:db8::1]:2000", "[2001:db8::2]:443").send(b"!" * 1000)
+    large = large.finish(by="originator")
+    burst = [udp(f"10.1.{i >> 8}.{i & 255}:5000").send(b"?") for i in range(BURST)]
+    ticks = udp("10.0.0.3:3000", "10.0.0.4:4000")
+    for _ in range(600):
+        ticks.send(b"tick").wait(0.1)
+    silent = merged(small, large, *burst)
+    return merged(silent, Traffic(ticks).later(1.2))
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
+    bench = Workbench(tmp_path_factory.mktemp("flows"))
+    capture = traffic().write(bench.folder / "traffic.pcap")
+    chain = bench.chain("flow_log", capture=capture, log={"slots": SLOTS})
+    run = bench.start("run", chain, "--pace", "1")
+    bench.until(lambda: run.poll() is not None or _packets(bench) > BURST + 10)
+    yield bench
+    bench.run("stop")
+    result = bench.end(run)
+    summary = bench.summary()
+    bench.clean_up()
+    assert result.returncode == 143, result.stderr
+    for balance in summary["balances"]:
+        assert balance["total"]["count"] == sum(part["count"] for part in balance["parts"])
+
+
+def _packets(bench: Workbench) -> int:
+    rows = json.loads(bench.run("ps", "--json").stdout)
+    return sum(int(row["packets"]) for row in rows)
+
+
+def shown(bench: Workbench, *arguments: str) -> str:
+    result = bench.run("flows", *arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_each_flow_is_shown_with_what_both_sides_sent(bench: Workbench) -> None:
+    document = json.loads(shown(bench, "--filter", "tcp", "--sort", "src_port", "--json"))
+    rows: list[dict[str, Any]] = document.pop("flows")
+    assert document == {"run": document["run"], "present": 2}
+    for row in rows:
+        assert 1 <= row.pop("idle") <= row.pop("age")
+    assert rows == [
+        {
+            "flow_id": rows[0]["flow_id"],
+            "proto": "TCP",
+            "src_ip": "10.0.0.1",
+            "src_port": 1000,
+            "dest_ip": "10.0.0.2",
+            "dest_port": 80,
+            "vlan": 0,
+            "state_originator": "established",
+            "state_responder": "established",
+            "pkts_toserver": 4,
+            "pkts_toclient": 3,
+            "bytes_toserver": 18,
+            "bytes_toclient": 100,
+            "state": "established",
+        },
+        rows[1],
+    ]
+    assert (rows[1]["src_ip"], rows[1]["bytes_toserver"]) == ("2001:db8::1", 1000)
+    assert rows[1]["state"] == "fin_wait_2 / close_wait"
+
+
+def test_what_comes_too_fast_is_counted_unless_the_chain_waits(bench: Workbench) -> None:
+    result = bench.run("flows", "--json", "--sort", "age")
+    document = json.loads(result.stdout)
+    missed = document["present"] - len(document["flows"])
+    assert document["present"] == BURST + 3
+    assert (f"{missed:,} more flows" in result.stderr) == (missed > 0)
+    ages = [row["age"] for row in document["flows"]]
+    assert ages == sorted(ages, reverse=True)
+    assert len(shown(bench, "--all", "--csv").splitlines()) == 1 + BURST + 3
+
+
+def test_in_a_pipe_a_flow_is_a_line(bench: Workbench) -> None:
+    lines = shown(bench, "--filter", "tcp").splitlines()
+    assert [line.split()[:3] for line in lines[1:]] == [
+        ["TCP", "[2001:db8::1]:2000", "[2001:db8::2]:443"],
+        ["TCP", "10.0.0.1:1000", "10.0.0.2:80"],
+    ]
+    assert lines[0].split()[0] == "proto"
+
+
+def test_the_first_are_shown_as_csv(bench: Workbench) -> None:
+    text = shown(
+        bench, "chain", "--filter", "host 10.0.0.3 or tcp", "--sort", "idle", "-n2", "--csv"
+    )
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["proto"] for row in rows] == ["TCP", "TCP"]
+    assert list(rows[0])[:3] == ["flow_id", "proto", "src_ip"]
+
+
+def test_no_trace_of_it_stays(bench: Workbench) -> None:
+    (run,) = json.loads(bench.run("ps", "--json").stdout)
+    assert [nf["name"] for nf in run["nfs"]] == ["flow_log"]
+
+
+@pytest.mark.parametrize(
+    ("filter", "options", "error"),
+    [
+        ("tcp prot 80", Shown(), "--filter: 'tcp prot 80': can't parse"),
+        ("tcp[13] = 2", Shown(), "looks at more of a packet than its addresses and ports"),
+        ("", Shown(json=True, csv=True), "--json and --csv: expected one of them"),
+        ("", Shown(count=-1), "-n: -1 is no count; expected 0 or more"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(
+    filter: str,
+    options: Shown,
+    error: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert flows(filter=filter, shown=options) == 2
+    assert error in capsys.readouterr().err
+
+
+def test_without_a_run_there_is_nothing_to_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert flows() == 2
+    assert "there is no run; nothing of this user runs" in capsys.readouterr().err
