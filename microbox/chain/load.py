@@ -7,7 +7,7 @@ command line says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from microbox.chain.assignments import assign
 from microbox.chain.conditions.rule import WHEN, Rule
 from microbox.chain.document import Document, Location, read_document
+from microbox.chain.effective import effective_settings
 from microbox.chain.entries import EntryLoader
 from microbox.chain.errors import ChainError, ChainErrors, Position, describe_value
 from microbox.chain.model import (
@@ -99,12 +100,23 @@ class _Loader:
         for setting in self._overrides.settings:
             assign(setting, value, self._document)
         write_out(value)
+        file = validate(self._overridden(value), self._document)
+        chain = self._chain(value)
+        if chain is not None and file is not None:
+            chain = replace(chain, effective=effective_settings(file, self._document))
+        return Reading(chain, sorted(set(self._document.errors)))
+
+    def _overridden(self, value: dict[str, Any]) -> dict[str, Any]:
+        """The file's value, with what options of their own say in its place."""
         given = dict(value)
         if self._overrides.input is not None:
-            given["input"] = str(self._overrides.input)
-        validate(given, self._document)
-        chain = self._chain(value)
-        return Reading(chain, sorted(set(self._document.errors)))
+            is_piped = self._overrides.input == STANDARD_INPUT
+            given["input"] = str(STANDARD_INPUT if is_piped else self._overrides.input.absolute())
+        if self._overrides.output is not None:
+            given["output"] = str(self._overrides.output)
+        if self._overrides.workers is not None:
+            given["workers"] = self._overrides.workers
+        return given
 
     def _chain(self, value: dict[str, Any]) -> Chain | None:
         """The sound parts of the file; None where there is no NF to speak of."""

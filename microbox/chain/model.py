@@ -7,6 +7,7 @@ message ("what was expected") and its sentence in the documentation.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -191,6 +192,8 @@ PARALLEL_ENTRY = "(a parallel)"
 
 def kind_of_entry(entry: object) -> str:
     """Which of both an entry of `chain` is. One that is neither is taken for an NF's."""
+    if isinstance(entry, ParallelEntry):  # being written
+        return PARALLEL_ENTRY
     is_parallel = isinstance(entry, dict) and "parallel" in entry and "nf" not in entry
     return PARALLEL_ENTRY if is_parallel else NF_ENTRY
 
@@ -350,6 +353,7 @@ class Chain:
     worker_restart: Restart | None = None  # on_worker_failure; None: the run ends
     workers: int = 1  # each handles a part of the packets, with processes of all NFs of its own
     workers_position: Position = NOWHERE
+    effective: Mapping[str, Any] = field(default_factory=dict)  # all settings, as a file says them
 
     @property
     def base(self) -> Path:

@@ -37,9 +37,9 @@ U32_MAX = (1 << 32) - 1
 _DURATION_MAX = 365 * 24 * 3600 * 1_000_000_000
 
 Duration = Annotated[
-    int, BeforeValidator(parse_duration), Field(gt=0, le=_DURATION_MAX), WRITTEN_AS_DURATION
+    int, BeforeValidator(parse_duration), Field(gt=0, le=_DURATION_MAX), *WRITTEN_AS_DURATION
 ]
-Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0, le=1 << 40), WRITTEN_AS_SIZE]
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0, le=1 << 40), *WRITTEN_AS_SIZE]
 
 
 class Section(BaseModel):

@@ -19,7 +19,7 @@ MEMORY_MIN = 16 << 20
 """Bytes; a thread's stack takes half of it."""
 
 MemorySize = Annotated[
-    int, BeforeValidator(parse_size), Field(ge=MEMORY_MIN, le=1 << 44), WRITTEN_AS_SIZE
+    int, BeforeValidator(parse_size), Field(ge=MEMORY_MIN, le=1 << 44), *WRITTEN_AS_SIZE
 ]
 
 

@@ -49,14 +49,15 @@ _NAMED = 2  # labels of an entry of `events`
 _KINDS_OF_ENTRY = (NF_ENTRY, PARALLEL_ENTRY)
 
 
-def validate(given: Mapping[str, Any], document: Document) -> None:
-    """Adds to the document's errors all that is wrong with its value, `given`, in which entries of
-    `chain` are mappings and the command line's say has taken its place."""
+def validate(given: Mapping[str, Any], document: Document) -> ChainFile | None:
+    """The document's value, `given`, in which short forms are written out and the command line's
+    say has taken its place; or None, and the document's errors say all that is wrong with it."""
     try:
-        ChainFile.model_validate(given)
+        return ChainFile.model_validate(given)
     except ValidationError as error:
         for fault in error.errors(include_url=False):
             _complain_of(fault, given, document)
+        return None
 
 
 def sound(model: type[Settings], value: object) -> Settings:

@@ -1,4 +1,5 @@
-"""How values of a chain file are written, for its JSON Schema: pydantic knows what they become."""
+"""How values of a chain file are written, of which pydantic knows what they become: for the JSON
+Schema, and for `check --dump`."""
 
 from __future__ import annotations
 
@@ -6,12 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import GetJsonSchemaHandler, WithJsonSchema
+from pydantic import GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from microbox.chain.sources import PARSERS_PACKAGE, PATH_SUFFIXES, built_in_names
-from microbox.chain.units import BYTES, NANOSECONDS
+from microbox.chain.units import BYTES, NANOSECONDS, format_duration, format_exact_size
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,14 @@ def _quantity(units: dict[str, int]) -> JsonSchemaValue:
 DURATION_FORM = _quantity(NANOSECONDS)
 SIZE_FORM: JsonSchemaValue = {"anyOf": [_quantity(BYTES), {"type": "integer", "minimum": 1}]}
 
-WRITTEN_AS_DURATION = WithJsonSchema(DURATION_FORM)
-WRITTEN_AS_SIZE = WithJsonSchema(SIZE_FORM)
+WRITTEN_AS_DURATION = (
+    PlainSerializer(format_duration, when_used="json"),
+    WithJsonSchema(DURATION_FORM),
+)
+WRITTEN_AS_SIZE = (
+    PlainSerializer(format_exact_size, when_used="json"),
+    WithJsonSchema(SIZE_FORM),
+)
 
 
 def one_of_numbers(numbers: list[int]) -> Any:

@@ -25,6 +25,7 @@ def check(
     /,
     *,
     overriding: Overriding = AS_WRITTEN,
+    dump: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Check a chain and show its plan; nothing runs but the NFs' own start-up.
@@ -36,8 +37,10 @@ def check(
     ----------
     chain
         The chain file (YAML).
+    dump
+        Print the settings in effect, as a chain file that says all of them, in place of the plan.
     json
-        Print the plan, or the errors, as one JSON document.
+        Print the plan, or the settings, or the errors, as one JSON document.
     """
     from microbox.chain.describe import describe_all
     from microbox.chain.errors import ChainErrors
@@ -57,11 +60,23 @@ def check(
             raise
         print_json({"chain": str(chain), "errors": [as_json(error) for error in errors.errors]})
         return WRONG
-    if json:
+    if dump:
+        _dump(plan, as_json=json)
+    elif json:
         print_json(plan_as_json(plan))
     else:
         _print_plan(plan)
     return FINE
+
+
+def _dump(plan: Plan, *, as_json: bool) -> None:
+    from microbox.chain.effective import as_yaml, dumped
+    from microbox.cli.terminal import print_json
+
+    if as_json:
+        print_json(dumped(plan))
+    else:
+        print(as_yaml(dumped(plan)), end="")
 
 
 def _check_capture(plan: Plan) -> None:

@@ -166,6 +166,24 @@ def test_settings_in_place_of_the_files(microbox: Microbox, write: Write, verb: 
     assert [nf["name"] for nf in ran.json["nfs"]] == ["flows"]
 
 
+def test_the_settings_in_effect_come_to_the_same_plan(
+    microbox: Microbox, write: Write, folder: Path
+) -> None:
+    (folder / "elsewhere").mkdir()
+    write("web.rules", "")
+    write("chain.yaml", "input: sample.pcap\nchain: [{nf: ids, rules: web.rules}, block_telnet]\n")
+    ran = microbox("check", "chain.yaml", "--dump", "--set", "stack.tcp_timeout=90s")
+    assert (ran.status, ran.err) == (0, "")
+    assert "\n  tcp_timeout: 90s\n" in ran.out
+    assert f"\n  rules: {folder / 'web.rules'}\n" in ran.out
+    write("elsewhere/dumped.yaml", ran.out)
+    again = microbox("check", "elsewhere/dumped.yaml", "--dump")
+    assert again.out == ran.out
+    plan = microbox("check", "elsewhere/dumped.yaml", "--json").json
+    assert plan["settings"]["tcp_timeout"] == 90_000_000_000
+    assert [nf["name"] for nf in plan["nfs"]] == ["ids", "block_telnet", "alert_log"]
+
+
 def test_an_input_that_is_no_capture(microbox: Microbox, write: Write) -> None:
     write("notes.txt", "this is not a capture, but it is long enough to be one\n")
     write("chain.yaml", "input: notes.txt\nchain: [flow_log]\n")
