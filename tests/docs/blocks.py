@@ -21,7 +21,6 @@ PAGES = sorted(
 COMMENT = re.compile(r"<!--\s*([a-z ]+?)(?::\s*(.*?))?\s*-->", re.DOTALL)
 WORDS = frozenset(
     {
-        "empty folder",
         "exit status",
         "file",
         "fragment",
@@ -69,8 +68,3 @@ def blocks(page: Path) -> Iterator[Block]:
 def _marks(comments: str) -> dict[str, str]:
     found = {name: text or "" for name, text in COMMENT.findall(comments)}
     return {name: text for name, text in found.items() if name in WORDS}
-
-
-def begins_empty(page: Path) -> bool:
-    """Whether the page's commands begin in an empty folder."""
-    return "empty folder" in _marks(page.read_text())

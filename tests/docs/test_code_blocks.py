@@ -28,7 +28,7 @@ from microbox.nf.load import load_class
 from microbox.nf.manifest import manifest_of
 from microbox.runtime.validation import from_child
 from microbox.testing import run_nf
-from tests.docs.blocks import PAGES, ROOT, Block, begins_empty, blocks
+from tests.docs.blocks import PAGES, ROOT, Block, blocks
 from tests.docs.shell import Command, Shell, commands
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -36,20 +36,19 @@ STAND_INS = {"tcpdump": "cat sample.pcap", "ssh": 'shift; exec "$@"'}
 """What needs a network in the examples: the traffic is a capture, the other machine this one."""
 LOOKS_LIKE_A_COMMAND = re.compile(r"^(\$ |microbox [a-z]|make [a-z]|pip |cd )", re.MULTILINE)
 MAKE = re.compile(r"make ([a-z-]+)")
-HEADERS = ROOT
 
 
 class Page:
     """A page's folder, Python names and running chain; its blocks follow each other."""
 
-    def __init__(self, folder: Path, is_empty: bool) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         module = ModuleType(f"documentation_{folder.name}")
         sys.modules[module.__name__] = module  # classes look there for what they were made from
         self.names = module.__dict__
         self.shell = Shell(folder)
         self.chain: subprocess.Popen[str] | None = None
-        furnish(folder, is_empty)
+        furnish(folder)
 
     def run_a_chain(self) -> None:
         """The folder's chain, over real traffic, much slower than it was captured."""
@@ -80,15 +79,13 @@ class Page:
             self.chain.communicate(timeout=60)
 
 
-def furnish(folder: Path, is_empty: bool) -> None:
+def furnish(folder: Path) -> None:
     """What pages take for granted: what `microbox init nf my_nf` writes, captures, the examples."""
     stand_ins = folder / ".stand-ins"
     stand_ins.mkdir()
     for name, script in STAND_INS.items():
         (stand_ins / name).write_text(f"#!/bin/sh\n{script}\n")
         (stand_ins / name).chmod(0o755)
-    if is_empty:
-        return
     assert init_nf("my_nf", directory=folder) == 0
     shutil.copy(ROOT / "captures" / "demo.pcap", folder / "capture.pcap")
     packed = zstandard.compress((folder / "sample.pcap").read_bytes())
@@ -117,7 +114,7 @@ def page(
     """That of the block; all of its blocks share it."""
     name = request.getfixturevalue("block").page
     if name not in pages:
-        pages[name] = Page(tmp_path_factory.mktemp("page"), begins_empty(ROOT / name))
+        pages[name] = Page(tmp_path_factory.mktemp("page"))
     monkeypatch.chdir(pages[name].folder)
     return pages[name]
 
@@ -166,6 +163,7 @@ def check_python(block: Block, page: Page) -> None:
     """Runs it behind the page's other blocks, and then the tests that it defines."""
     path = page.folder / block.marks.get("file", f"line_{block.line}.py")
     path.write_text(block.text)
+    page.names["__file__"] = str(path)
     before = set(page.names)
     exec(compile(block.text, str(path), "exec"), page.names)
     for name in page.names.keys() - before:
@@ -182,7 +180,7 @@ def call(test: Callable[..., None]) -> None:
 
 def check_chain(block: Block, page: Page) -> None:
     """`microbox check`; what shows a few keys alone is completed by an input and an NF."""
-    path = page.folder / "block.yaml"
+    path = (page.folder / block.marks.get("file", "block")).with_suffix(".checked.yaml")
     keys = YAML(typ="safe").load(block.text)
     missing = {"input": "sample.pcap", "chain": "[flow_log]"}
     added = [f"{key}: {value}\n" for key, value in missing.items() if key not in keys]
@@ -210,7 +208,7 @@ def check_c(block: Block, page: Page) -> None:
     """Compiles it as a module or an NF is compiled."""
     path = page.folder / block.marks.get("file", f"line_{block.line}.c")
     path.write_text(block.text)
-    command = ["cc", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Wno-unused", f"-I{HEADERS}"]
+    command = ["cc", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Wno-unused", f"-I{ROOT}"]
     done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
