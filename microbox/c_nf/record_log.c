@@ -244,6 +244,14 @@ void mb_record_log_flush(struct mb_record_log *log) {
     log->used = 0;
 }
 
+void mb_record_log_go_on_in(struct mb_record_log *log, int fd) {
+    mb_record_log_flush(log);
+    if (log->fd >= 0)
+        close(log->fd);
+    log->fd = fd;
+    log->begun = false;
+}
+
 void mb_record_log_close(struct mb_record_log *log) {
     if (log->buffer == NULL)
         return;

@@ -63,6 +63,11 @@ const char *mb_record_log_write(struct mb_record_log *log, uint64_t time,
                                 const struct mb_field *fields, size_t count);
 
 void mb_record_log_flush(struct mb_record_log *log);
+
+/* Writes what is buffered into the file as it was, and lines from now on into the file `fd`, which
+ * is open for appending. Takes `fd`. */
+void mb_record_log_go_on_in(struct mb_record_log *log, int fd);
+
 void mb_record_log_close(struct mb_record_log *log);
 
 #endif

@@ -342,6 +342,10 @@ const char *mb_c_nf_summary(const struct mb_c_nf_runner *runner, size_t *length)
     return runner->summary.bytes;
 }
 
+void mb_c_nf_go_on_in(struct mb_c_nf_runner *runner, int fd) {
+    mb_record_log_go_on_in(&runner->records, fd);
+}
+
 void mb_c_nf_close_records(struct mb_c_nf_runner *runner) {
     mb_record_log_close(&runner->records);
 }

@@ -99,6 +99,9 @@ struct mb_c_nf_records {
     uint64_t lost;
     int error; /* the first one; 0: none */
 };
+/* Writes what is buffered into the file as it was, and lines from now on into the file `fd`, which
+ * is open for appending. Takes `fd`. */
+void mb_c_nf_go_on_in(struct mb_c_nf_runner *runner, int fd);
 /* Writes what is buffered and closes the file. */
 void mb_c_nf_close_records(struct mb_c_nf_runner *runner);
 struct mb_c_nf_records mb_c_nf_records(const struct mb_c_nf_runner *runner);

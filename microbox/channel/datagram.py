@@ -23,6 +23,7 @@ from microbox.channel.messages import (
     Map,
     Message,
     Neighbour,
+    NewLog,
     StartWorker,
     WorkerAreas,
 )
@@ -59,7 +60,7 @@ def prepare(connected: socket.socket) -> socket.socket:
 def descriptors_of(message: Message) -> int:
     """How many descriptors go with a message (order: as `messages.py` says)."""
     match message:
-        case Area() | Attach() | Neighbour():
+        case Area() | Attach() | Neighbour() | NewLog():
             return 1
         case Load():
             return int(message.has_record_file)

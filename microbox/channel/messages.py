@@ -560,6 +560,21 @@ class Met:
 
 
 @dataclass(frozen=True, slots=True)
+class NewLog:
+    """Write records into this file from now on: the one before was given another name. Answered by
+    LogTaken."""
+
+    kind = "new_log"  # + the file, open for appending
+
+
+@dataclass(frozen=True, slots=True)
+class LogTaken:
+    """All that goes into the file before is in it, and it is closed."""
+
+    kind = "log_taken"
+
+
+@dataclass(frozen=True, slots=True)
 class Promote:
     """In a pause: these NFs are in shadow no more. A Subscribe follows."""
 
@@ -620,6 +635,8 @@ Message = (
     | Pause
     | Paused
     | Met
+    | NewLog
+    | LogTaken
     | Promote
     | Resume
     | Resumed

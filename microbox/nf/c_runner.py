@@ -40,6 +40,7 @@ class CRecords:
 
     path: Path
     close: Callable[[], None]
+    go_on_in: Callable[[int], None]
     written: int = 0  # lines in the file
     lost: int = 0  # lines that could not be written
 
@@ -86,7 +87,9 @@ class CRunner:
         )
         self._kept: list[Any] = []  # C memory that the runner points at
         self._runner = self._make(log, utc)
-        self.records = CRecords(log.path, self._close_records) if log is not None else None
+        self.records: CRecords | None = None
+        if log is not None:
+            self.records = CRecords(log.path, self._close_records, self._go_on_in)
 
     # --- setting up ---
 
@@ -291,6 +294,9 @@ class CRunner:
             most = self._descriptor.flow_states_max or lib.MB_NF_FLOW_STATES
             message = f"{refused:,} times a flow got no state: {most:,} had one (flow_states_max)"
             self._tell(Problem("warning", message))
+
+    def _go_on_in(self, descriptor: int) -> None:
+        lib.mb_c_nf_go_on_in(self._runner, descriptor)
 
     def _close_records(self) -> None:
         assert self.records is not None

@@ -25,9 +25,11 @@ from microbox.channel.messages import (
     Failed,
     Finished,
     Load,
+    LogTaken,
     Map,
     Met,
     Neighbour,
+    NewLog,
     Problem,
     Ready,
     Stop,
@@ -255,6 +257,9 @@ class NFProcess:
                 case Derive():
                     reader.derive(message.derives)
                     self._channel.send(Met())
+                case NewLog() if runner.records is not None:
+                    runner.records.go_on_in(fds.pop())
+                    self._channel.send(LogTaken())
                 case Stop():
                     self._let_go()
                     runner.finish()
@@ -332,7 +337,8 @@ def closing(fds: list[int]) -> Iterator[None]:
 
 def main() -> int:
     """Runs the NF; the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
+    for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C is the controller's to handle, and a
+        signal.signal(number, signal.SIG_IGN)  # terminal that is closed
     parent = os.getppid()
     lib.mb_die_with_parent(parent)
     if isinstance(sys.stdout, io.TextIOWrapper):

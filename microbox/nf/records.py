@@ -137,6 +137,13 @@ class RecordLog:
             self._failed = True
             self._tell(f"{self.path} cannot be written: {error.strerror}; lines are lost")
 
+    def go_on_in(self, descriptor: int) -> None:
+        """Writes what is buffered into the file as it was, and lines from now on into another one,
+        which is open for appending. Takes `descriptor`."""
+        self.close()
+        self._made = descriptor
+        self._good_size = 0
+
     def close(self) -> None:
         """Writes what is buffered and closes the file."""
         self.flush()

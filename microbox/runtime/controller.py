@@ -26,10 +26,11 @@ from microbox.runtime.changes import Changes
 from microbox.runtime.confinement import warnings_about
 from microbox.runtime.control import ControlError, ControlServer, attach_path, run_name
 from microbox.runtime.errors import FAILED, SIGNALLED, Interrupted
-from microbox.runtime.follower import Follower, Successors
+from microbox.runtime.follower import Attendants, Follower
 from microbox.runtime.guests import Guests
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.launch import Launcher
+from microbox.runtime.log_renewal import LogRenewal
 from microbox.runtime.machine import available_memory, processors, warnings_about_workers
 from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer, Reading
@@ -38,13 +39,14 @@ from microbox.runtime.problems import Problems
 from microbox.runtime.progress import nf_status, reading, worker_status
 from microbox.runtime.report import RunReport
 from microbox.runtime.restart import Restarts
-from microbox.runtime.results import Ending, make_report
+from microbox.runtime.results import ALERT_LOG, Ending, make_report
 from microbox.runtime.running import Running, RunOptions
 from microbox.runtime.supervisor import ChildFailed
+from microbox.runtime.terminal import Terminal
 from microbox.runtime.watch import TICK, Watch
 from microbox.runtime.worker_restart import WorkerRestarts
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 async def run_chain(chain: Chain, options: RunOptions, observer: Observer) -> RunReport:
@@ -72,6 +74,8 @@ class Controller:
         self._signal = 0
         self._problems = Problems(observer)
         self._ending = Ending()
+        self._logs = LogRenewal(self._starter.record_files, observer)
+        self._terminal = Terminal()
         self._follower: Follower | None = None
 
     async def run(self) -> RunReport:
@@ -100,8 +104,8 @@ class Controller:
             workers = WorkerRestarts(running, self._launcher, policy, self._observer.note)
         self._by_hand = ByHand(running, self._starter, changes, self._observer)
         self._guests = Guests(running, self._starter, changes, self._by_hand, self._observer)
-        successors = Successors(restarts, workers, self._guests)
-        return Follower(running, successors, self._ending, self._observer, self._nf_failed)
+        attendants = Attendants(restarts, workers, self._guests, self._logs)
+        return Follower(running, attendants, self._ending, self._observer, self._nf_failed)
 
     def _warnings(self, plan: Plan) -> list[str]:
         about_workers = warnings_about_workers(
@@ -112,7 +116,10 @@ class Controller:
     async def _report(self, running: Running) -> RunReport:
         """Logs are merged meanwhile, which may take its time."""
         problems = self._problems.reports()
-        return await asyncio.to_thread(make_report, running, self._options, self._ending, problems)
+        moved = self._starter.record_files.earlier_lines(ALERT_LOG)
+        return await asyncio.to_thread(
+            make_report, running, self._options, self._ending, problems, moved
+        )
 
     async def _merge_output(self, running: Running) -> None:
         """Of several workers, each of which has written a part."""
@@ -187,13 +194,20 @@ class Controller:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
+        for number in ENDING:
             loop.add_signal_handler(number, self.interrupt, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         try:
             yield
         finally:
-            for number in SIGNALS:
+            for number in (*ENDING, signal.SIGHUP):
                 loop.remove_signal_handler(number)
+
+    def _hang_up(self) -> None:
+        if self._terminal.is_closed:
+            self.interrupt(signal.SIGHUP)
+        else:
+            self._logs.renew()
 
     def interrupt(self, signal_number: int) -> None:
         """Ends the run in order; the second time at once."""
@@ -249,7 +263,7 @@ class Controller:
         finally:
             self._service_manager.stopping()
             ticking.cancel()
-            await asyncio.gather(ticking, return_exceptions=True)
+            await asyncio.gather(ticking, self._logs.stop(), return_exceptions=True)
         self._ending.seconds = time.monotonic() - began
 
     def _follow_newcomer(self, lane: Lane, nf: RunningNF) -> None:

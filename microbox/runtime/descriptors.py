@@ -12,9 +12,9 @@ from microbox.runtime.errors import RunError
 ALWAYS = 64
 """The controller's own: streams, event loop, sockets, capture, output, the worker's areas."""
 
-OF_ONE_PROCESS = 12
-"""An NF's, or a further worker's: its channel, pipes and pidfd, its areas, what its start takes for
-a moment."""
+OF_ONE_PROCESS = 13
+"""An NF's, or a further worker's: its channel, pipes and pidfd, its areas, its log, what its start
+takes for a moment."""
 
 
 def provide_descriptors(nfs: int, workers: int = 1) -> None:

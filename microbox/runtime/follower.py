@@ -17,6 +17,7 @@ from microbox.channel.messages import (
     Failed,
     Finished,
     Leave,
+    LogTaken,
     Message,
     Met,
     Paused,
@@ -28,6 +29,7 @@ from microbox.runtime.capture import left_in_output
 from microbox.runtime.errors import FAILED, InputError
 from microbox.runtime.guests import Guests
 from microbox.runtime.lane import Lane, RunningNF
+from microbox.runtime.log_renewal import LogRenewal
 from microbox.runtime.observer import Observer
 from microbox.runtime.restart import Restarts
 from microbox.runtime.results import Ending
@@ -44,12 +46,13 @@ from microbox.runtime.worker_restart import GivenUpError, WorkerRestarts
 
 
 @dataclass(frozen=True, slots=True)
-class Successors:
-    """Who brings back what died, and who looks after those that are not the chain's."""
+class Attendants:
+    """Who else looks after what is followed."""
 
-    nfs: Restarts
-    workers: WorkerRestarts | None  # None: a worker that died ends the run
+    restarts: Restarts  # of NFs
+    worker_restarts: WorkerRestarts | None  # None: a worker that died ends the run
     guests: Guests
+    logs: LogRenewal
 
 
 class Follower:
@@ -58,16 +61,17 @@ class Follower:
     def __init__(
         self,
         running: Running,
-        successors: Successors,
+        attendants: Attendants,
         ending: Ending,
         observer: Observer,
         nf_failed: Callable[[RunningNF, ChildFailed], None],
     ) -> None:
         """`nf_failed` is called for each NF of the chain that has said why it ends."""
         self._running = running
-        self._restarts = successors.nfs
-        self._worker_restarts = successors.workers
-        self._guests = successors.guests
+        self._restarts = attendants.restarts
+        self._worker_restarts = attendants.worker_restarts
+        self._guests = attendants.guests
+        self._logs = attendants.logs
         self._ending = ending
         self._observer = observer
         self._nf_failed = nf_failed
@@ -89,6 +93,7 @@ class Follower:
         """Also one that comes while packets flow."""
         task = self._follow_in_background(self._follow_one(lane, nf))
         self._nfs_followed.setdefault(lane, []).append(task)
+        self._logs.follow(lane, nf)
 
     def stop_all(self) -> None:
         """The input is over for all lanes, and nobody takes the place of a worker any more."""
@@ -230,7 +235,7 @@ class Follower:
 
     async def _follow_one(self, lane: Lane, nf: RunningNF) -> None:
         try:
-            await self._listen(nf)
+            await self._listen(lane, nf)
         except ChildBreaksProtocol as error:
             nf.complaint = str(error).removeprefix(f"{nf.name} ")
             nf.child.kill()
@@ -247,13 +252,15 @@ class Follower:
             return
         self._nf_is_gone(lane, nf, nf.exit.status)
 
-    async def _listen(self, nf: RunningNF) -> None:
+    async def _listen(self, lane: Lane, nf: RunningNF) -> None:
         """To what it says, up to its last word."""
         while True:
             message, _ = await nf.child.receive()
             match message:
                 case Met():
                     nf.answers.put(message)
+                case LogTaken():
+                    self._logs.taken(lane, nf)
                 case Leave() if nf.is_guest:
                     self._guests.let_leave(nf)
                 case Finished():

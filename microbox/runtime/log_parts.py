@@ -19,18 +19,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 from microbox.chain.model import ChainNF
+from microbox.chain.plan import PlannedNF
 from microbox.runtime.partition import WHOLE, Partition
 
 PLACE_SIZE = 64
 LINE_MAX = 1 << 24  # bytes; who writes a longer line breaks it here
 
 
-def writes_part(nf: ChainNF, partition: Partition = WHOLE) -> bool:
+def writes_part(nf: ChainNF | PlannedNF, partition: Partition = WHOLE) -> bool:
     """True where others write to the same log."""
     return nf.spread is not None or not partition.is_whole
 
 
-def log_name(nf: ChainNF, partition: Partition = WHOLE) -> str:
+def log_name(nf: ChainNF | PlannedNF, partition: Partition = WHOLE) -> str:
     """Name of the file that an NF's process writes."""
     if not writes_part(nf, partition):
         return f"{nf.name}.jsonl"

@@ -41,13 +41,13 @@ class NFStarter:
         self._options = options
         self._on_line = on_line
         self._on_problem = on_problem
-        self._record_files = RecordFiles(options.log_directory, on_problem)
+        self.record_files = RecordFiles(options.log_directory, on_problem)
         self.children: list[Child] = []
         self.confined: dict[str, Confined] = {}  # by the NF's name: all its processes are alike
 
     def close(self) -> None:
         """When no NF writes any more."""
-        self._record_files.remove_empty()
+        self.record_files.close()
 
     async def start(self, name: str, module: str, speaker: str = "") -> Child:
         """Starts `python -P -m module`. `speaker`: who is said to print and report what the process
@@ -95,7 +95,7 @@ class NFStarter:
 
     def cut_log(self, nf: ChainNF, partition: Partition) -> None:
         """Cuts off the line that the NF's process was killed in, where it was."""
-        self._record_files.cut(log_name(nf, partition))
+        self.record_files.cut(log_name(nf, partition))
 
     async def make_ready(self, lane: Lane, plan: Plan, nf: PlannedNF, child: Child) -> RunningNF:
         """An NF that waits for its place in a chain that runs. Raises ChildError."""
@@ -119,7 +119,7 @@ class NFStarter:
         """Lets a process load the NF's file. `base`: what relative paths among its parameters count
         from, where that is not the chain's folder."""
         file = log_name(nf, partition)
-        with self._record_files.opened(nf.name, file) as descriptors:
+        with self.record_files.opened(nf.name, file) as descriptors:
             load = Load(
                 name=nf.entry,
                 source=str(nf.source),

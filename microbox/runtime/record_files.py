@@ -1,16 +1,53 @@
-"""The files that NFs write their records to: made here, since an NF may open none itself."""
+"""The files that NFs write their records to: made here, since an NF may open none itself.
+
+A file may get another name while its NF writes it (logrotate). On request a new one of the first
+name takes its place; both are held open here until nobody writes to the old one any more: names no
+longer say where the line is that a process was killed in.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from microbox.channel.messages import Problem
 
 PART = ".part"  # how names of parts end (log_parts.py)
 CHUNK = 1 << 16  # bytes that are read at once
+FIRST_LINES = 10  # of a log, that are remembered when its file has got another name
+MODE = 0o644
+
+
+@dataclass(slots=True)
+class Made:
+    """A log: the files that it is in, as descriptors to read and write. The newest is the last one;
+    those before are still written to."""
+
+    files: list[int]
+    is_ours: bool  # False: something was there before this run, and is until the first line
+    first_lines: list[bytes] = field(default_factory=list)  # of the log, when files were settled
+
+    def is_at(self, path: Path) -> bool:
+        """True where the newest file bears that name."""
+        try:
+            return os.path.samestat(path.stat(), os.fstat(self.files[-1]))
+        except OSError:
+            return False
+
+    def settle(self) -> None:
+        """The process that wrote to the oldest file has gone on in the newest one."""
+        if len(self.files) > 1:
+            oldest = self.files.pop(0)
+            self.first_lines = _with_lines_of(oldest, self.first_lines)
+            os.close(oldest)
+
+    def close(self) -> None:
+        """Closes the files."""
+        for descriptor in self.files:
+            os.close(descriptor)
 
 
 class RecordFiles:
@@ -20,17 +57,16 @@ class RecordFiles:
         """`on_problem` gets the NF's name and what is wrong with its file."""
         self._directory = directory
         self._on_problem = on_problem
-        self._made: list[Path] = []
+        self._made: dict[str, Made] = {}  # by the file's name
 
     @contextlib.contextmanager
     def opened(self, name: str, file: str) -> Iterator[list[int]]:
         """The descriptor of the file of NF `name` for as long as it takes to send it; none where it
         cannot be made."""
         try:
-            descriptor = self._open(self._directory / file)
+            descriptor = self._open(file)
         except OSError as error:
-            message = f"{error.filename} cannot be written: {error.strerror}; lines are lost"
-            self._on_problem(name, Problem("warning", message))
+            self._complain(name, file, error)
             yield []
             return
         try:
@@ -38,46 +74,109 @@ class RecordFiles:
         finally:
             os.close(descriptor)
 
-    def _open(self, path: Path) -> int:
+    def _complain(self, name: str, file: str, error: OSError) -> None:
+        path = self._directory / file
+        message = f"{path} cannot be written: {error.strerror}; lines are lost"
+        self._on_problem(name, Problem("warning", message))
+
+    def _open(self, file: str) -> int:
         """A file of this run is opened for appending: a process before has written to it. A part
         that is there was left by a run that was cut off, and is none of this one's log."""
-        flags = os.O_WRONLY | os.O_CLOEXEC
-        if path.suffix == PART and path not in self._made:
+        path, made = self._directory / file, self._made.get(file)
+        if path.suffix == PART and made is None:
             path.unlink(missing_ok=True)
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
-            self._made.append(path)
-            return descriptor
-        if path not in self._made:
-            return os.open(path, flags)
-        return os.open(path, flags | os.O_APPEND)
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, MODE)
+            is_ours = True
+        except FileExistsError:
+            is_ours = made is not None and made.is_ours
+            descriptor = os.open(path, flags | (os.O_APPEND if is_ours else 0))
+        try:
+            self._hold(file, os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC))
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._made[file].is_ours = is_ours
+        return descriptor
+
+    def _hold(self, file: str, descriptor: int) -> None:
+        made = self._made.setdefault(file, Made([], is_ours=False))
+        if made.files and os.path.sameopenfile(made.files[-1], descriptor):
+            os.close(descriptor)
+        else:
+            made.files.append(descriptor)
+
+    def renew(self) -> set[str]:
+        """Makes each log anew whose file has another name now. Returns the names of these logs;
+        their NFs write to the old files until they are given the new ones. Parts stay as they are:
+        they are no logs yet."""
+        moved = {
+            file: made
+            for file, made in self._made.items()
+            if not file.endswith(PART) and not made.is_at(self._directory / file)
+        }
+        renewed = set()
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        for file, made in moved.items():
+            try:
+                made.files.append(os.open(self._directory / file, flags, MODE))
+            except OSError as error:
+                self._complain(Path(file).stem, file, error)
+                continue
+            made.is_ours = True
+            renewed.add(file)
+        return renewed
+
+    def settle(self, file: str) -> None:
+        """The process that wrote to the log's old file has gone on in the new one."""
+        if made := self._made.get(file):
+            made.settle()
+
+    def earlier_lines(self, file: str) -> list[bytes]:
+        """The first lines of a log that are in files of other names by now: FIRST_LINES at most."""
+        made = self._made.get(file)
+        if made is None:
+            return []
+        lines = made.first_lines
+        for descriptor in made.files[:-1]:
+            lines = _with_lines_of(descriptor, lines)
+        return lines
 
     def cut(self, file: str) -> None:
-        """Cuts off the line that the process that wrote the file was killed in."""
-        path = self._directory / file
-        if path in self._made:
+        """Cuts off the line that the process that wrote the log was killed in."""
+        made = self._made.get(file)
+        if made is None or not made.is_ours:
+            return
+        for descriptor in made.files:
             with contextlib.suppress(OSError):
-                cut_to_whole_lines(path)
+                _cut_to_whole_lines(descriptor)
 
-    def remove_empty(self) -> None:
-        """Removes those that were made and not written to."""
-        for path in self._made:
+    def close(self) -> None:
+        """Removes files that were made and not written to."""
+        for file, made in self._made.items():
+            path = self._directory / file
             with contextlib.suppress(OSError):
-                if path.stat().st_size == 0:
+                if made.is_ours and path.stat().st_size == 0:
                     path.unlink()
+            made.close()
         self._made.clear()
 
 
-def cut_to_whole_lines(path: Path) -> None:
-    """Cuts off the line that a process was killed in."""
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end > 0:
-            start = max(0, end - CHUNK)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                file.truncate(start + newline + 1)
-                return
-            end = start
-        file.truncate(0)
+def _with_lines_of(descriptor: int, lines: list[bytes]) -> list[bytes]:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        missing = FIRST_LINES - len(lines)
+        return lines + [line for _, line in zip(range(missing), file, strict=False)]
+
+
+def _cut_to_whole_lines(descriptor: int) -> None:
+    end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - CHUNK)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            os.ftruncate(descriptor, start + newline + 1)
+            return
+        end = start
+    os.ftruncate(descriptor, 0)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from microbox.runtime.report import (
 from microbox.runtime.running import Running, RunOptions
 from microbox.runtime.totals import in_sequence, sums, total
 
+ALERT_LOG = "alert_log.jsonl"
 ALERTS_SHOWN = 10
 FLOWS_SHOWN = 10
 TOP_FLOWS = "top_flows"  # in what finish() returns: shown once, for the run
@@ -80,9 +82,14 @@ class Ending:
 
 
 def make_report(
-    running: Running, options: RunOptions, ending: Ending, problems: list[ProblemReport]
+    running: Running,
+    options: RunOptions,
+    ending: Ending,
+    problems: list[ProblemReport],
+    earlier_alerts: Sequence[bytes] = (),
 ) -> RunReport:
-    """The report, when all processes have ended."""
+    """The report, when all processes have ended. `earlier_alerts`: lines of the alert log that are
+    in a file of another name by now."""
     past = [_worker_counters(lane) for lane in running.past]
     workers = [_worker_counters(lane) for lane in running.lanes]
     worker = in_sequence([*past, total(workers)])
@@ -121,7 +128,7 @@ def make_report(
         },
         caps_met=worker.caps_met,
         alerts=sum(nf.alerts for nf in nfs),
-        first_alerts=list(itertools.islice(_alerts(directory / "alert_log.jsonl"), ALERTS_SHOWN)),
+        first_alerts=_first_alerts(directory / ALERT_LOG, earlier_alerts),
         top_flows=_top_flows(running),
         balances=_balances(running, worker, counters, nfs),
         workers=_worker_reports(workers, lanes),
@@ -489,17 +496,21 @@ def endpoint(address: Any, port: Any) -> str:
     return f"{host}:{port}" if port else str(address)
 
 
-def _alerts(file: Path) -> Iterator[AlertReport]:
-    """The alerts in the alert log, as far as it can be read."""
-    try:
-        lines = file.open(encoding="utf-8", errors="replace")
-    except OSError:
-        return
-    with lines:
-        for line in lines:
-            alert = _alert(line)
-            if alert:
-                yield alert
+def _first_alerts(file: Path, earlier: Sequence[bytes]) -> list[AlertReport]:
+    """Of the alert log, as far as it can be read."""
+    alerts = itertools.chain(_alerts(earlier), _alerts(_lines(file)))
+    return list(itertools.islice(alerts, ALERTS_SHOWN))
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    with contextlib.suppress(OSError), file.open("rb") as lines:
+        yield from lines
+
+
+def _alerts(lines: Iterable[bytes]) -> Iterator[AlertReport]:
+    for line in lines:
+        if alert := _alert(line.decode(errors="replace")):
+            yield alert
 
 
 def _alert(line: str) -> AlertReport | None:

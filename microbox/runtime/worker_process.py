@@ -59,7 +59,8 @@ class Stopped(Exception):
 
 def main() -> int:
     """Runs the worker; the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     lib.mb_die_with_parent(os.getppid())
     lib.mb_become_undumpable()
     with Channel.from_descriptor(int(sys.argv[1])) as channel:

@@ -1,12 +1,15 @@
 """A person stops a run: the summary so far, the exit status of shells, nobody left behind."""
 
 import os
+import pty
 import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.conftest import MICROBOX
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench
@@ -31,6 +34,15 @@ class Stuck(NetworkFunction):
         time.sleep(1000)
 """
 
+WAITING = """
+class Waiting(NetworkFunction):
+    @on("packet")
+    def see(self, event):
+        open("going", "a").write(".")
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+"""
+
 
 def begun(workbench: "Workbench", code: str) -> subprocess.Popen[str]:
     process = workbench.start("run", workbench.chain(workbench.nf("going", code)))
@@ -38,9 +50,7 @@ def begun(workbench: "Workbench", code: str) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_run_in_order(
     workbench: "Workbench", number: signal.Signals, status: int
 ) -> None:
@@ -51,6 +61,41 @@ def test_a_signal_ends_a_run_in_order(
     assert "chain.yaml: interrupted" in result.stdout
     assert workbench.summary()["nfs"][0]["outcome"] == "finished"
     assert workbench.processes() == {}
+
+
+def in_terminal(workbench: "Workbench", *command: str) -> tuple[subprocess.Popen[str], int]:
+    """A run with a terminal of its own, and the descriptor that the terminal is there with."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *command, str(MICROBOX), "run", "chain.yaml"],
+        cwd=workbench.folder,
+        env=workbench.environment(),
+        stdin=slave,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    workbench.started.append(process)
+    os.close(slave)
+    workbench.wait_for(workbench.folder / "going")
+    return process, master
+
+
+def test_a_run_whose_terminal_is_closed_ends_in_order(workbench: "Workbench") -> None:
+    workbench.chain(workbench.nf("going", SLOW))
+    process, terminal = in_terminal(workbench)
+    os.close(terminal)
+    assert workbench.end(process).returncode == 129
+    assert workbench.summary()["nfs"][0]["outcome"] == "finished"
+    assert workbench.processes() == {}
+
+
+def test_a_run_under_nohup_goes_on_without_its_terminal(workbench: "Workbench") -> None:
+    workbench.chain(workbench.nf("going", WAITING))
+    process, terminal = in_terminal(workbench, "nohup")
+    os.close(terminal)
+    (workbench.folder / "go").touch()
+    assert workbench.end(process).returncode == 0
 
 
 def test_ctrl_c_on_the_whole_process_group_is_the_controllers_to_handle(

@@ -59,6 +59,20 @@ def test_a_line_has_time_and_fields_in_their_order(log: RecordLog) -> None:
     assert (log.written, log.lost) == (2, 0)
 
 
+def test_lines_go_on_in_another_file(log: RecordLog, tmp_path: Path) -> None:
+    log.write(START, None, {"number": 1})
+    log.flush()
+    log.write(START, None, {"number": 2})
+    other = tmp_path / "other.jsonl"
+    other.write_text("before\n")
+    log.go_on_in(os.open(other, os.O_WRONLY | os.O_APPEND))
+    log.write(START, None, {"number": 3})
+    log.close()
+    assert [line["number"] for line in map(json.loads, log.path.open())] == [1, 2]
+    assert other.read_text().startswith('before\n{"timestamp": 1700000000.123456789, "number": 3')
+    assert (log.written, log.lost) == (3, 0)
+
+
 def test_a_record_names_the_flow(capture: MakeCapture) -> None:
     class Logging(NetworkFunction):
         @on("tcp.data")
