@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from microbox._core import ffi, lib
 from microbox.chain.additions import next_addition
@@ -32,6 +32,7 @@ from microbox.channel.messages import (
     Detach,
     Done,
     Failed,
+    HostNetwork,
     Message,
     Problem,
     StartWorker,
@@ -81,12 +82,22 @@ def unit_of(nf: AnyNF, parameters: Mapping[str, Any]) -> Unit:
     return Unit(ChainNF(name, source, dict(parameters)), owner)
 
 
+class Settings(Protocol):
+    """Of the stack."""
+
+    def as_settings(self) -> dict[str, int]:
+        """As StackSettings.as_settings."""
+
+    def host_networks(self) -> Sequence[HostNetwork]:
+        """As StackSettings.host_networks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to run a chain, beside what its NFs are."""
 
     on_error: str = "stop"
-    settings: StackSettings = field(default_factory=StackSettings)
+    settings: Settings = field(default_factory=StackSettings)
     packet_limit: int = 0  # 0: all
     output: int | None = None  # descriptor of an empty file, the caller's
     logs: Path | None = None  # directory for what NFs record; None: nowhere
@@ -145,7 +156,7 @@ class InProcess:
                 tuple(unit.entry for unit in self.units),
                 settings=settings.as_settings(),
                 log_slots=LOG_SLOTS,
-                hosts=settings.host_networks(),
+                hosts=tuple(settings.host_networks()),
             )
             manifests = [manifest_of(unit.owner) for unit in self.units]
             addition = next_addition(chain, manifests, built_in())

@@ -31,7 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "runtime": CORE | {"ffi", "channel", "confine", "nf", "chain", "parsers"},
     "api": CORE | {"ffi", "channel", "confine", "nf", "chain", "parsers", "runtime"},
     "testing": CORE | {"ffi", "channel", "nf", "chain", "runtime", "api"},
-    "cli": CORE | {"ffi", "channel", "confine", "nf", "chain", "parsers", "runtime"},
+    "cli": CORE | {"ffi", "channel", "confine", "nf", "chain", "parsers", "runtime", "api"},
     "nfs": set(),
 }
 
