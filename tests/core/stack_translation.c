@@ -4,6 +4,7 @@
  */
 #include "decode_fixture.h"
 
+#include "microbox/stack/edits/edited_frame.h"
 #include "microbox/stack/edits/translation.h"
 #include "microbox/stack/wire/checksum.h"
 
@@ -119,12 +120,16 @@ static bool take(struct bench *bench, uint32_t nf, const struct mb_rewrite *rewr
     return mb_translations_take(bench->translations, &packet, nf, rewrite);
 }
 
-static void apply(struct bench *bench, unsigned direction) {
+static void translate(struct bench *bench, unsigned direction) {
     const struct mb_frame frame = {
         .length = bench->length, .wire_length = bench->length, .link_type = 1};
     const struct mb_leaving packet = leaving(bench, &frame, direction);
-    memcpy(bench->copy, bench->frame, bench->length);
     mb_translations_apply(bench->translations, &packet, bench->copy);
+}
+
+static void apply(struct bench *bench, unsigned direction) {
+    memcpy(bench->copy, bench->frame, bench->length);
+    translate(bench, direction);
 }
 
 #define IPV4_NAME(a, b, c, d)                                                                      \
@@ -326,10 +331,10 @@ static void an_error_of_the_other_end_bears_its_new_name(void **state) {
     assert_memory_equal(bench->copy + 26, ((uint8_t[]){198, 51, 100, 9, 10, 0, 0, 1}), 8);
 }
 
-static void checksums_around_a_tunnel_hold(void **state) {
-    struct bench *bench = *state;
+/* Each header around what is inside has a checksum over it. */
+static void make_vxlan(struct bench *bench) {
     begin(bench);
-    PUT(bench, ETHERNET(8, 0), IPV4(84, 17), 0x30, 0x39, 0x12, 0xb5, 0, 64, 0, 0); /* VXLAN */
+    PUT(bench, ETHERNET(8, 0), IPV4(84, 17), 0x30, 0x39, 0x12, 0xb5, 0, 64, 0, 0);
     PUT(bench, 8, 0, 0, 0, 0, 0, 7, 0, ETHERNET(8, 0), IPV4(34, 17), UDP(14), 1, 2, 3, 4, 5, 6);
     seal_ipv4(bench, 64);
     seal_transport(bench, 64, 84, 6, 17);
@@ -337,6 +342,11 @@ static void checksums_around_a_tunnel_hold(void **state) {
     seal_transport(bench, NETWORK, 34, 6, 17);
     expect_right(bench->frame, bench->length);
     assert_int_equal(verified(bench->frame, bench->length).tunnel, MB_TUNNEL_VXLAN);
+}
+
+static void checksums_around_a_tunnel_hold(void **state) {
+    struct bench *bench = *state;
+    make_vxlan(bench);
     assert_true(take(bench, 0, &new_source));
     apply(bench, FORTH);
     expect_right(bench->copy, bench->length);
@@ -344,6 +354,34 @@ static void checksums_around_a_tunnel_hold(void **state) {
     assert_int_equal(decoded.tunnel, MB_TUNNEL_VXLAN);
     expect_address(decoded.tuple.source, 192, 0, 2, 7);
     assert_memory_equal(bench->copy + 26, bench->frame + 26, 8); /* the tunnel's own ends */
+}
+
+/* An NF's bytes in the copy's payload, and all checksums right for them. */
+static void edit_payload(struct bench *bench, uint32_t at) {
+    struct mb_checksum_trail trail = {0};
+    struct mb_decoder noting = decoder;
+    noting.verifies = true;
+    noting.trail = &trail;
+    struct mb_decoded decoded;
+    const struct mb_frame frame = {
+        .length = bench->length, .wire_length = bench->length, .link_type = 1};
+    mb_decode(&noting, &decoded, &frame, bench->frame, 0);
+    struct mb_edited_frame edited;
+    mb_edit_begin(&edited, bench->frame, bench->copy);
+    mb_edit_bytes(&edited, at, (const uint8_t[]){9, 8, 7, 6}, 4);
+    mb_repair_checksums(&edited, &trail);
+}
+
+static void what_an_edit_did_to_a_checksum_is_not_repaired_again(void **state) {
+    struct bench *bench = *state;
+    make_vxlan(bench);
+    assert_true(take(bench, 0, &new_source));
+    memcpy(bench->copy, bench->frame, bench->length);
+    edit_payload(bench, 92);
+    expect_right(bench->copy, bench->length);
+    translate(bench, FORTH);
+    expect_right(bench->copy, bench->length);
+    assert_memory_equal(bench->copy + 92, ((const uint8_t[]){9, 8, 7, 6}), 4);
 }
 
 static void make_fragments(struct bench *first, struct bench *last) {
@@ -471,6 +509,7 @@ int main(void) {
         TRANSLATION_TEST(what_an_error_quotes_is_translated_and_a_routers_name_stays),
         TRANSLATION_TEST(an_error_of_the_other_end_bears_its_new_name),
         TRANSLATION_TEST(checksums_around_a_tunnel_hold),
+        TRANSLATION_TEST(what_an_edit_did_to_a_checksum_is_not_repaired_again),
         TRANSLATION_TEST(a_datagram_in_fragments_is_whole_afterwards),
         TRANSLATION_TEST(the_last_nf_of_the_chain_has_the_last_word),
         TRANSLATION_TEST(a_flow_in_the_same_place_is_not_translated),

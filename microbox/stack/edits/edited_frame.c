@@ -4,28 +4,39 @@
 
 #include <string.h>
 
-/* What the change adds to a sum over words, in the machine's own byte order (wire/checksum.h). An
- * odd byte at the end is one of a word with a zero (RFC 1071 section 4.1). */
+static uint16_t word_at(const uint8_t *bytes) {
+    uint16_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* An odd byte at the end is one of a word with a zero (RFC 1071 section 4.1). */
+static uint16_t last_word_at(const uint8_t *byte) {
+    return word_at((const uint8_t[2]){*byte});
+}
+
+/* What the change adds to a sum over words, in the machine's own byte order (wire/checksum.h). */
 static uint16_t difference_of(const uint8_t *before, const uint8_t *after, uint32_t length) {
+    const uint32_t even = length & ~1U;
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < length; i += 2) {
-        const size_t size = i + 1 < length ? 2 : 1;
-        uint16_t old = 0;
-        uint16_t new = 0;
-        memcpy(&old, before + i, size);
-        memcpy(&new, after + i, size);
-        sum += (uint64_t) new + (uint16_t)~old;
-    }
+    for (uint32_t i = 0; i < even; i += 2)
+        sum += (uint64_t)word_at(after + i) + (uint16_t)~word_at(before + i);
+    if (even != length)
+        sum += (uint64_t)last_word_at(after + even) + (uint16_t)~last_word_at(before + even);
     const uint16_t folded = mb_checksum_fold(sum);
     return folded != 0xffff ? folded : 0; /* the two zeros are one */
 }
 
-void mb_edit_changed(struct mb_edited_frame *frame, uint32_t at, uint32_t length) {
+static void note(struct mb_edited_frame *frame, uint32_t at, uint32_t length, uint16_t difference) {
     frame->changed[frame->count++] = (struct mb_changed_bytes){
         .at = at,
-        .length = length,
-        .difference = difference_of(frame->before + at, frame->after + at, length),
+        .end = at + length,
+        .difference = difference,
     };
+}
+
+void mb_edit_changed(struct mb_edited_frame *frame, uint32_t at, uint32_t length) {
+    note(frame, at, length, difference_of(frame->before + at, frame->after + at, length));
 }
 
 void mb_edit_begin(struct mb_edited_frame *frame, const uint8_t *before, uint8_t *after) {
@@ -36,52 +47,66 @@ void mb_edit_begin(struct mb_edited_frame *frame, const uint8_t *before, uint8_t
 
 void mb_edit_bytes(struct mb_edited_frame *frame, uint32_t at, const uint8_t *bytes,
                    uint32_t length) {
-    if (frame->count == MB_EDITS_PER_FRAME || memcmp(frame->after + at, bytes, length) == 0)
+    if (frame->count == MB_EDITS_PER_FRAME)
         return;
-    memcpy(frame->after + at, bytes, length);
-    mb_edit_changed(frame, at, length);
+    uint8_t *changed = frame->after + at;
+    const uint16_t difference = difference_of(changed, bytes, length);
+    if (difference == 0 && memcmp(changed, bytes, length) == 0)
+        return;
+    memcpy(changed, bytes, length);
+    note(frame, at, length, difference);
 }
 
-/* Of a change that a checksum covers a part of only. */
-static uint16_t part_of(const struct mb_edited_frame *frame, uint32_t at, uint32_t end) {
-    return difference_of(frame->before + at, frame->after + at, end - at);
+/* What the bytes of a change that lie within [from, end) add to a sum over words from `from` on.
+ * Those that begin in the middle of a word count with their halves swapped (RFC 1071 section 2). */
+static uint16_t share_of(const struct mb_edited_frame *frame,
+                         const struct mb_changed_bytes *changed, uint32_t from, uint32_t end) {
+    const uint32_t first = changed->at > from ? changed->at : from;
+    const uint32_t last = changed->end < end ? changed->end : end;
+    const bool is_whole = first == changed->at && last == changed->end;
+    const uint16_t added =
+        is_whole ? changed->difference
+                 : difference_of(frame->before + first, frame->after + first, last - first);
+    return (first - from) % 2 != 0 ? __builtin_bswap16(added) : added;
 }
 
-/* What the changes within [from, end) add to a sum over these bytes. Those that begin in the middle
- * of a word count with their halves swapped (RFC 1071 section 2). */
+/* What the changes within [from, end) add to a sum over these bytes. */
 static uint64_t difference(const struct mb_edited_frame *frame, uint32_t from, uint32_t end) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < frame->count; i++) {
         const struct mb_changed_bytes *changed = &frame->changed[i];
-        const uint32_t changed_end = changed->at + changed->length;
-        const uint32_t first = changed->at > from ? changed->at : from;
-        const uint32_t last = changed_end < end ? changed_end : end;
-        if (first >= last)
-            continue;
-        const bool is_whole = last - first == changed->length;
-        const uint16_t added = is_whole ? changed->difference : part_of(frame, first, last);
-        sum += (first - from) % 2 != 0 ? __builtin_bswap16(added) : added;
+        if (changed->at < end && changed->end > from)
+            sum += share_of(frame, changed, from, end);
     }
     return sum;
 }
 
-static uint64_t difference_of_address(const struct mb_edited_frame *frame, uint32_t address,
-                                      uint32_t length) {
-    return address != 0 ? difference(frame, address, address + length) : 0;
+/* Addresses stand side by side, but where an extension header of IPv6 has one of them. */
+static uint64_t difference_of_addresses(const struct mb_edited_frame *frame,
+                                        const struct mb_checksum *checksum) {
+    const uint32_t source = checksum->source;
+    const uint32_t destination = checksum->destination;
+    const uint32_t length = checksum->address_length;
+    if (source != 0 && destination == source + length)
+        return difference(frame, source, destination + length);
+    uint64_t sum = source != 0 ? difference(frame, source, source + length) : 0;
+    if (destination != 0)
+        sum += difference(frame, destination, destination + length);
+    return sum;
 }
 
+/* Against the copy: what others did to this checksum, they have repaired around it. */
 static void write_checksum(struct mb_edited_frame *frame, uint32_t field, uint16_t value) {
-    memcpy(frame->after + field, &value, sizeof value);
-    mb_edit_changed(frame, field, sizeof value);
+    uint8_t *bytes = frame->after + field;
+    note(frame, field, sizeof value, difference_of(bytes, (const uint8_t *)&value, sizeof value));
+    memcpy(bytes, &value, sizeof value);
 }
 
 static void repair(struct mb_edited_frame *frame, const struct mb_checksum *checksum) {
-    uint16_t value;
-    memcpy(&value, frame->after + checksum->field, sizeof value);
+    uint16_t value = word_at(frame->after + checksum->field);
     if (checksum->zero_is_none && value == 0)
         return;
-    uint64_t sum = difference_of_address(frame, checksum->source, checksum->address_length);
-    sum += difference_of_address(frame, checksum->destination, checksum->address_length);
+    uint64_t sum = difference_of_addresses(frame, checksum);
     if (!checksum->is_partial)
         sum += difference(frame, checksum->from, checksum->end);
     if (sum == 0)

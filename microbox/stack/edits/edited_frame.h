@@ -13,8 +13,8 @@ enum {
 };
 
 struct mb_changed_bytes {
-    uint32_t at; /* from the frame's first byte */
-    uint32_t length;
+    uint32_t at; /* from the frame's first byte, as is `end` */
+    uint32_t end;
     uint16_t difference; /* what it adds to a sum over words that begin with its first byte */
 };
 
