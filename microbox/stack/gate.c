@@ -346,7 +346,7 @@ static void let_pass_or_drop(struct mb_gate *gate, struct mb_pending *packet,
 static void leave(struct mb_gate *gate, struct mb_pending *packet) {
     struct mb_gate_news news = {0};
     if (gate->streams != NULL)
-        news = mb_gate_follow_steps(gate, packet);
+        mb_gate_follow_steps(gate, packet, &news);
     gate->departure = (struct mb_departure){packet->number, MB_DEPARTS_ITSELF};
     if (!packet->is_no_packet)
         let_pass_or_drop(gate, packet, &news);

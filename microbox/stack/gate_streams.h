@@ -130,8 +130,11 @@ void mb_gate_streams_destroy(struct mb_gate_streams *streams);
  * passed for their sake too. */
 void mb_gate_add_steps(struct mb_gate *gate, struct mb_pending *packet);
 
-/* The packet's turn has come: takes in what came with it. Flows that are not its own are done. */
-struct mb_gate_news mb_gate_follow_steps(struct mb_gate *gate, const struct mb_pending *packet);
+/* The packet's turn has come: takes in what came with it. Flows that are not its own are done.
+ * `*news`: zero so far. Not returned: who copies words that were just written by bytes waits for
+ * all that was written before. */
+void mb_gate_follow_steps(struct mb_gate *gate, const struct mb_pending *packet,
+                          struct mb_gate_news *news);
 
 /* What becomes of a packet that NFs have passed. `*carried`: what it leaves with, where that is not
  * what it came with; else its length is 0. */

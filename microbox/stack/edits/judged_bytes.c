@@ -275,6 +275,15 @@ void mb_judged_bytes_put(struct mb_judged_bytes *judged, struct mb_judged_side *
     }
 }
 
+void mb_judged_bytes_prefetch(const struct mb_judged_bytes *judged,
+                              const struct mb_judged_side *side) {
+    const struct part next = part_at(side->end, 1);
+    const struct block *block = &judged->blocks[side->last];
+    __builtin_prefetch(block, 1);
+    __builtin_prefetch(&block->known[next.from / 64], 1);
+    __builtin_prefetch(&block->bytes[next.from], 1);
+}
+
 /* Of a block, a run of bytes that are all known, or all not; `block` NULL: not. */
 struct run {
     const struct block *block;

@@ -42,6 +42,10 @@ void mb_judged_bytes_destroy(struct mb_judged_bytes *judged);
 void mb_judged_bytes_put(struct mb_judged_bytes *judged, struct mb_judged_side *side,
                          uint64_t position, const uint8_t *bytes, uint32_t length);
 
+/* Asks for the memory that the side's next bytes will take. */
+void mb_judged_bytes_prefetch(const struct mb_judged_bytes *judged,
+                              const struct mb_judged_side *side);
+
 /* Other bytes for some that were put; those that are not known any more stay unknown. */
 void mb_judged_bytes_edit(struct mb_judged_bytes *judged, const struct mb_judged_side *side,
                           uint64_t position, const uint8_t *bytes, uint32_t length);
