@@ -21,6 +21,7 @@ class Deliveries:
         calls: dict[int, Any],
         left: dict[int, Any],
         views: list[Any],
+        passing: Any,
         /,
     ) -> None: ...
     def show(self, index: int, /) -> None: ...

@@ -6,7 +6,7 @@ import ipaddress
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from microbox import (
     DROP_FLOW,
@@ -27,9 +27,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An address and a port of one protocol; port 0 where the flow has none."""
+class Endpoint(NamedTuple):
+    """An address and a port of one protocol; port 0 where the flow has none. A key of dicts."""
 
     protocol: str
     address: str
@@ -108,10 +107,12 @@ class Nat(NetworkFunction):
     def begin(self, event: Event) -> Verdict:
         """Give an outside name to a flow that begins inside."""
         flow = event.flow
-        if not self.hides(flow.source) or self.hides(flow.destination):
+        source = flow.source
+        if not self.hides(source) or self.hides(flow.destination):
             return PASS
-        has_port = flow.protocol in WITH_PORTS and flow.source_port != 0
-        inside = Endpoint(flow.protocol, flow.source, flow.source_port if has_port else 0)
+        protocol = flow.protocol
+        port = flow.source_port if protocol in WITH_PORTS else 0
+        inside = Endpoint(protocol, source, port)
         mapping = self.mappings.get(inside) or self.map(inside)
         if mapping is None:
             return self.refuse(event, inside)
@@ -121,7 +122,7 @@ class Nat(NetworkFunction):
         self.translated += 1
         flow.rewrite(
             source=mapping.outside.address,
-            source_port=mapping.outside.port if has_port else None,
+            source_port=mapping.outside.port if port else None,
         )
         return PASS
 

@@ -31,6 +31,7 @@ struct deliveries {
     PyObject *calls;                 /* mapping: key → (function, event, name) */
     PyObject *left;                  /* dict: flows that the NF has left in this poll */
     PyObject *views;                 /* list: views of shared memory that a handler has */
+    PyObject *pass;                  /* the verdict that says as little as None does */
     PyObject *call;                  /* of the delivery being shown; NULL: not looked up */
     PyObject *verdict;               /* what the call returned; NULL: it was not made */
 };
@@ -234,6 +235,7 @@ static int deliveries_traverse(struct deliveries *deliveries, visitproc visit, v
     Py_VISIT(deliveries->calls);
     Py_VISIT(deliveries->left);
     Py_VISIT(deliveries->views);
+    Py_VISIT(deliveries->pass);
     Py_VISIT(deliveries->call);
     Py_VISIT(deliveries->verdict);
     return 0;
@@ -243,6 +245,7 @@ static int deliveries_clear(struct deliveries *deliveries) {
     Py_CLEAR(deliveries->calls);
     Py_CLEAR(deliveries->left);
     Py_CLEAR(deliveries->views);
+    Py_CLEAR(deliveries->pass);
     Py_CLEAR(deliveries->call);
     Py_CLEAR(deliveries->verdict);
     return 0;
@@ -254,20 +257,23 @@ static void deliveries_dealloc(struct deliveries *deliveries) {
     Py_TYPE(deliveries)->tp_free(deliveries);
 }
 
-PyDoc_STRVAR(bind_doc, "bind(array, counters, calls, left, views)\n\n"
-                       "`array`, `counters`: addresses of the reader's. Before anything is shown.");
+PyDoc_STRVAR(bind_doc,
+             "bind(array, counters, calls, left, views, passing)\n\n"
+             "`array`, `counters`: addresses of the reader's. `passing`: what a handler may "
+             "return in the place of\nNone. Before anything is shown.");
 
 static PyObject *deliveries_bind(struct deliveries *deliveries, PyObject *arguments) {
     unsigned long long array, counters;
-    PyObject *calls, *left, *views;
-    if (!PyArg_ParseTuple(arguments, "KKO!O!O!", &array, &counters, &PyDict_Type, &calls,
-                          &PyDict_Type, &left, &PyList_Type, &views))
+    PyObject *calls, *left, *views, *pass;
+    if (!PyArg_ParseTuple(arguments, "KKO!O!O!O", &array, &counters, &PyDict_Type, &calls,
+                          &PyDict_Type, &left, &PyList_Type, &views, &pass))
         return NULL;
     deliveries->array = (const struct mb_delivery *)(uintptr_t)array;
     deliveries->counters = (struct mb_nf_counters *)(uintptr_t)counters;
     Py_XSETREF(deliveries->calls, Py_NewRef(calls));
     Py_XSETREF(deliveries->left, Py_NewRef(left));
     Py_XSETREF(deliveries->views, Py_NewRef(views));
+    Py_XSETREF(deliveries->pass, Py_NewRef(pass));
     Py_RETURN_NONE;
 }
 
@@ -329,11 +335,16 @@ static bool call_handler(struct deliveries *deliveries) {
     return deliveries->verdict != NULL;
 }
 
+static bool says_nothing(const struct deliveries *deliveries) {
+    return deliveries->verdict == Py_None || deliveries->verdict == deliveries->pass;
+}
+
 PyDoc_STRVAR(
     run_doc,
     "run(start, end)\n\n"
     "Calls the handlers of the deliveries [start, end), one after the other. Returns `end`,"
-    " or the index of\nthe first one that has to be looked at: it returned a verdict, or "
+    " or the index of\nthe first one that has to be looked at: it returned a verdict other than "
+    "`passing`, or "
     "has views of shared memory,\nor was not called (`was_called`) since its flow was left. "
     "Raises what a handler raised.");
 
@@ -365,7 +376,7 @@ static PyObject *deliveries_run(struct deliveries *deliveries, PyObject *const *
             return PyLong_FromSsize_t(index);
         if (!call_handler(deliveries))
             return NULL;
-        if (deliveries->verdict != Py_None || PyList_GET_SIZE(deliveries->views) != 0)
+        if (!says_nothing(deliveries) || PyList_GET_SIZE(deliveries->views) != 0)
             return PyLong_FromSsize_t(index);
     }
     return PyLong_FromSsize_t(end);

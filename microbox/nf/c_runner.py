@@ -83,7 +83,7 @@ class CRunner:
         self._deliveries.pool = reader.pool
         self._deliveries.pool_size = reader.pool_size
         self._deliveries.bind(
-            address_of(reader.deliveries), address_of(reader.counters), {}, {}, []
+            address_of(reader.deliveries), address_of(reader.counters), {}, {}, [], None
         )
         self._kept: list[Any] = []  # C memory that the runner points at
         self._runner = self._make(log, utc)

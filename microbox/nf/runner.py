@@ -118,7 +118,12 @@ class Runner:
         )
         self._calls = CallTable(self._call_of)
         deliveries.bind(
-            address_of(reader.deliveries), address_of(reader.counters), self._calls, self._left, []
+            address_of(reader.deliveries),
+            address_of(reader.counters),
+            self._calls,
+            self._left,
+            [],
+            Verdict.PASS,
         )
         self._publisher = Publisher(
             function,
@@ -212,8 +217,8 @@ class Runner:
         return end
 
     def _attend(self) -> None:
-        """To a delivery whose handler returned something, or has views of shared memory, or was not
-        called since its flow was left in this poll."""
+        """To a delivery whose handler said more than to pass, or has views of shared memory, or was
+        not called since its flow was left in this poll."""
         deliveries = self._deliveries
         if deliveries.was_called:
             self._conclude(deliveries.verdict, deliveries.call[2])

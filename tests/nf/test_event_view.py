@@ -15,6 +15,7 @@ from microbox.events.catalog import EventType, built_in
 from microbox.ffi.layout import PAYLOAD_SIZE, payload_layout
 from microbox.nf.event import Deliveries, Event, address_text, event_class
 from microbox.nf.runner import address_of
+from microbox.nf.verdict import DROP, PASS, Verdict
 
 CATALOG = built_in()
 IN_ENTRY = {name for name, _ in ffi.typeof("union mb_payload").fields}
@@ -31,7 +32,7 @@ class Shown:
         self.array[0].entry = self.entry
         self.deliveries = Deliveries(CATALOG, None, self.array)
         self.counters = ffi.new("struct mb_nf_counters *")
-        self.deliveries.bind(address_of(self.array), address_of(self.counters), {}, {}, [])
+        self.deliveries.bind(address_of(self.array), address_of(self.counters), {}, {}, [], None)
 
     def event(self, of: EventType) -> Any:
         event = event_class(of)(self.deliveries)
@@ -97,6 +98,18 @@ def test_only_views_have_fields() -> None:
         View(1)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="asked of a 'int'"):
         Field(0, "Q").__get__(1)
+
+
+@pytest.mark.parametrize(("returned", "next_index"), [(None, 1), (PASS, 1), (DROP, 0)])
+def test_a_run_ends_at_what_says_more_than_to_pass(
+    returned: Verdict | None, next_index: int
+) -> None:
+    shown = Shown(5)
+    key = shown.array[0].bits << 16 | shown.entry.type
+    calls = {key: (lambda _: returned, "an event", "handler")}
+    shown.deliveries.bind(address_of(shown.array), address_of(shown.counters), calls, {}, [], PASS)
+    assert shown.deliveries.run(0, 1) == next_index
+    assert shown.counters.handled == 1
 
 
 def test_a_ring_of_deliveries_and_events_is_collected() -> None:
