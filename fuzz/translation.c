@@ -61,6 +61,20 @@ static void compare(const struct mb_decoded *before, const struct mb_decoded *af
     require(before->checksum_is_partial == after->checksum_is_partial);
 }
 
+/* What was remembered of the first time comes to the same. */
+static void require_again(struct mb_translations *translations, const struct mb_leaving *packet,
+                          const uint8_t *first) {
+    const uint32_t length = packet->frame->length;
+    if (length == 0)
+        return;
+    uint8_t *copy = malloc(length);
+    require(copy != NULL);
+    memcpy(copy, packet->bytes, length);
+    mb_translations_apply(translations, packet, copy);
+    require(memcmp(copy, first, length) == 0);
+    free(copy);
+}
+
 static void translate(const struct mb_frame *frame, const uint8_t *bytes, unsigned direction) {
     struct mb_translations *translations = mb_translations_create(SLOTS, &decoder);
     require(translations != NULL);
@@ -77,6 +91,7 @@ static void translate(const struct mb_frame *frame, const uint8_t *bytes, unsign
     if (frame->length != 0)
         memcpy(copy, bytes, frame->length);
     mb_translations_apply(translations, &packet, copy);
+    require_again(translations, &packet, copy);
     const struct mb_decoded after = decoded(frame, copy);
     if (before.transport != MB_TRANSPORT_NONE)
         compare(&before, &after);

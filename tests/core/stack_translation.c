@@ -127,9 +127,15 @@ static void translate(struct bench *bench, unsigned direction) {
     mb_translations_apply(bench->translations, &packet, bench->copy);
 }
 
+/* And once more: what is remembered of the first time comes to the same. */
 static void apply(struct bench *bench, unsigned direction) {
+    uint8_t first[LENGTH_MAX];
     memcpy(bench->copy, bench->frame, bench->length);
     translate(bench, direction);
+    memcpy(first, bench->copy, bench->length);
+    memcpy(bench->copy, bench->frame, bench->length);
+    translate(bench, direction);
+    assert_memory_equal(bench->copy, first, bench->length);
 }
 
 #define IPV4_NAME(a, b, c, d)                                                                      \
@@ -174,6 +180,43 @@ static void the_originators_name_is_the_source_forth_and_the_destination_back(vo
     expect_address(decoded.tuple.destination, 192, 0, 2, 7);
     assert_int_equal(decoded.tuple.source_port, 1234);
     assert_int_equal(decoded.tuple.destination_port, 40000);
+}
+
+static void translate_other(struct bench *bench, uint32_t at, uint8_t turned) {
+    bench->frame[at] ^= turned;
+    apply(bench, FORTH);
+    bench->frame[at] ^= turned;
+}
+
+/* Whatever the next one is: the same, or another in any bit of its headers. */
+static void what_is_remembered_of_a_segment_changes_nothing_for_the_next(void **state) {
+    struct bench *bench = *state;
+    make_tcp(bench);
+    for (uint32_t bit = 8 * 12; bit < 8 * bench->length; bit++) {
+        const uint8_t turned = (uint8_t)(1 << bit % 8);
+        assert_true(take(bench, 0, &new_source));
+        apply(bench, FORTH);
+        expect_right(bench->copy, bench->length);
+        translate_other(bench, bit / 8, turned);
+        uint8_t behind_another[LENGTH_MAX];
+        memcpy(behind_another, bench->copy, bench->length);
+        assert_true(take(bench, 0, &new_source)); /* so nothing is remembered */
+        translate_other(bench, bit / 8, turned);
+        assert_memory_equal(bench->copy, behind_another, bench->length);
+    }
+}
+
+static void new_names_take_the_place_of_what_is_remembered(void **state) {
+    struct bench *bench = *state;
+    make_tcp(bench);
+    assert_true(take(bench, 0, &new_source));
+    apply(bench, FORTH);
+    assert_true(take(bench, 1, &new_destination));
+    apply(bench, FORTH);
+    expect_right(bench->copy, bench->length);
+    const struct mb_decoded decoded = verified(bench->copy, bench->length);
+    expect_address(decoded.tuple.source, 192, 0, 2, 7);
+    expect_address(decoded.tuple.destination, 198, 51, 100, 9);
 }
 
 static void nothing_but_names_and_checksums_changes(void **state) {
@@ -499,6 +542,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
 #define TRANSLATION_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
         TRANSLATION_TEST(the_originators_name_is_the_source_forth_and_the_destination_back),
+        TRANSLATION_TEST(what_is_remembered_of_a_segment_changes_nothing_for_the_next),
+        TRANSLATION_TEST(new_names_take_the_place_of_what_is_remembered),
         TRANSLATION_TEST(nothing_but_names_and_checksums_changes),
         TRANSLATION_TEST(a_wrong_checksum_stays_wrong_by_as_much),
         TRANSLATION_TEST(a_checksum_that_is_left_to_the_card_stays_so),

@@ -4,29 +4,6 @@
 
 #include <string.h>
 
-static uint16_t word_at(const uint8_t *bytes) {
-    uint16_t word;
-    memcpy(&word, bytes, sizeof word);
-    return word;
-}
-
-/* An odd byte at the end is one of a word with a zero (RFC 1071 section 4.1). */
-static uint16_t last_word_at(const uint8_t *byte) {
-    return word_at((const uint8_t[2]){*byte});
-}
-
-/* What the change adds to a sum over words, in the machine's own byte order (wire/checksum.h). */
-static uint16_t difference_of(const uint8_t *before, const uint8_t *after, uint32_t length) {
-    const uint32_t even = length & ~1U;
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < even; i += 2)
-        sum += (uint64_t)word_at(after + i) + (uint16_t)~word_at(before + i);
-    if (even != length)
-        sum += (uint64_t)last_word_at(after + even) + (uint16_t)~last_word_at(before + even);
-    const uint16_t folded = mb_checksum_fold(sum);
-    return folded != 0xffff ? folded : 0; /* the two zeros are one */
-}
-
 static void note(struct mb_edited_frame *frame, uint32_t at, uint32_t length, uint16_t difference) {
     frame->changed[frame->count++] = (struct mb_changed_bytes){
         .at = at,
@@ -36,7 +13,7 @@ static void note(struct mb_edited_frame *frame, uint32_t at, uint32_t length, ui
 }
 
 void mb_edit_changed(struct mb_edited_frame *frame, uint32_t at, uint32_t length) {
-    note(frame, at, length, difference_of(frame->before + at, frame->after + at, length));
+    note(frame, at, length, mb_checksum_difference(frame->before + at, frame->after + at, length));
 }
 
 void mb_edit_begin(struct mb_edited_frame *frame, const uint8_t *before, uint8_t *after) {
@@ -50,7 +27,7 @@ void mb_edit_bytes(struct mb_edited_frame *frame, uint32_t at, const uint8_t *by
     if (frame->count == MB_EDITS_PER_FRAME)
         return;
     uint8_t *changed = frame->after + at;
-    const uint16_t difference = difference_of(changed, bytes, length);
+    const uint16_t difference = mb_checksum_difference(changed, bytes, length);
     if (difference == 0 && memcmp(changed, bytes, length) == 0)
         return;
     memcpy(changed, bytes, length);
@@ -64,9 +41,9 @@ static uint16_t share_of(const struct mb_edited_frame *frame,
     const uint32_t first = changed->at > from ? changed->at : from;
     const uint32_t last = changed->end < end ? changed->end : end;
     const bool is_whole = first == changed->at && last == changed->end;
-    const uint16_t added =
-        is_whole ? changed->difference
-                 : difference_of(frame->before + first, frame->after + first, last - first);
+    const uint16_t added = is_whole ? changed->difference
+                                    : mb_checksum_difference(frame->before + first,
+                                                             frame->after + first, last - first);
     return (first - from) % 2 != 0 ? __builtin_bswap16(added) : added;
 }
 
@@ -98,12 +75,13 @@ static uint64_t difference_of_addresses(const struct mb_edited_frame *frame,
 /* Against the copy: what others did to this checksum, they have repaired around it. */
 static void write_checksum(struct mb_edited_frame *frame, uint32_t field, uint16_t value) {
     uint8_t *bytes = frame->after + field;
-    note(frame, field, sizeof value, difference_of(bytes, (const uint8_t *)&value, sizeof value));
+    note(frame, field, sizeof value,
+         mb_checksum_difference(bytes, (const uint8_t *)&value, sizeof value));
     memcpy(bytes, &value, sizeof value);
 }
 
 static void repair(struct mb_edited_frame *frame, const struct mb_checksum *checksum) {
-    uint16_t value = word_at(frame->after + checksum->field);
+    uint16_t value = mb_checksum_word(frame->after + checksum->field);
     if (checksum->zero_is_none && value == 0)
         return;
     uint64_t sum = difference_of_addresses(frame, checksum);
@@ -113,7 +91,7 @@ static void repair(struct mb_edited_frame *frame, const struct mb_checksum *chec
         return;
     if (checksum->is_partial)
         return write_checksum(frame, checksum->field, mb_checksum_fold(sum + value));
-    value = (uint16_t)~mb_checksum_fold(sum + (uint16_t)~value);
+    value = mb_checksum_repaired(value, sum);
     write_checksum(frame, checksum->field, checksum->zero_is_none && value == 0 ? 0xffff : value);
 }
 

@@ -3,6 +3,7 @@
 #include "microbox/bus/atomic.h"
 #include "microbox/stack/decode/layers.h"
 #include "microbox/stack/edits/edited_frame.h"
+#include "microbox/stack/edits/plain_names.h"
 #include "microbox/stack/icmp_error.h"
 #include "microbox/stack/lazy_memory.h"
 #include "microbox/stack/wire/icmp.h"
@@ -26,6 +27,7 @@ struct end_name {
 
 struct translation {
     uint64_t flow; /* 0: none. A flow that is gone leaves its number behind; it never comes again */
+    struct mb_plain_names plain[ENDS]; /* by direction: what `ends` came to */
     struct end_name ends[ENDS];
 };
 
@@ -121,6 +123,7 @@ bool mb_translations_take(struct mb_translations *translations, const struct mb_
     struct translation *of = &translations->of[packet->flow_slot];
     if (of->flow != packet->flow)
         *of = (struct translation){.flow = packet->flow};
+    of->plain[ORIGINATOR].is_known = of->plain[RESPONDER].is_known = false;
     const uint32_t fields = rewrite->fields;
     name_end(&of->ends[ORIGINATOR], nf, fields & MB_REWRITE_SOURCE ? rewrite->source : NULL,
              fields & MB_REWRITE_SOURCE_PORT ? &rewrite->source_port : NULL);
@@ -274,12 +277,12 @@ static void write_error(struct mb_edited_frame *frame, const struct mb_decoded *
     note_quoted_checksums(trail, &quoted, frame->before);
 }
 
-void mb_translations_apply(const struct mb_translations *translations,
-                           const struct mb_leaving *packet, uint8_t *copy) {
+static void write_translation(const struct mb_translations *translations,
+                              const struct translation *of, const struct mb_leaving *packet,
+                              uint8_t *copy) {
     struct mb_decoded decoded;
     struct mb_checksum_trail trail;
     decode(translations, packet, &decoded, &trail);
-    const struct translation *of = &translations->of[packet->flow_slot];
     struct mb_edited_frame frame;
     mb_edit_begin(&frame, packet->bytes, copy);
     const struct headers headers = headers_of(&decoded);
@@ -290,4 +293,14 @@ void mb_translations_apply(const struct mb_translations *translations,
     else
         write_names(&frame, &headers, of, packet->direction);
     mb_repair_checksums(&frame, &trail);
+}
+
+void mb_translations_apply(struct mb_translations *translations, const struct mb_leaving *packet,
+                           uint8_t *copy) {
+    struct translation *of = &translations->of[packet->flow_slot];
+    struct mb_plain_names *plain = &of->plain[packet->direction];
+    if (mb_plain_names_write(plain, packet->frame, packet->bytes, copy))
+        return;
+    write_translation(translations, of, packet, copy);
+    mb_plain_names_learn(plain, packet->frame, packet->bytes, copy);
 }

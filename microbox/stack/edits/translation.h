@@ -43,7 +43,7 @@ bool mb_translations_know(const struct mb_translations *translations, uint64_t f
                           uint32_t flow_slot);
 
 /* Writes into `copy`, which holds the packet's bytes, what the translation of its flow says. */
-void mb_translations_apply(const struct mb_translations *translations,
-                           const struct mb_leaving *packet, uint8_t *copy);
+void mb_translations_apply(struct mb_translations *translations, const struct mb_leaving *packet,
+                           uint8_t *copy);
 
 #endif

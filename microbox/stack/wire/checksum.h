@@ -47,4 +47,33 @@ static inline uint16_t mb_checksum_fold(uint64_t sum) {
     return (uint16_t)sum;
 }
 
+static inline uint16_t mb_checksum_word(const uint8_t *bytes) {
+    uint16_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* What it adds to a sum to have the bytes `after` in the place of `before`, which lie where a word
+ * begins (RFC 1624 section 3). Never 0xffff: the two zeros are one. */
+static inline uint16_t mb_checksum_difference(const uint8_t *before, const uint8_t *after,
+                                              uint32_t length) {
+    const uint32_t even = length & ~1U;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < even; i += 2)
+        sum += (uint64_t)mb_checksum_word(after + i) + (uint16_t)~mb_checksum_word(before + i);
+    if (even != length) {
+        const uint8_t last_before[2] = {before[even]};
+        const uint8_t last_after[2] = {after[even]};
+        sum += (uint64_t)mb_checksum_word(last_after) + (uint16_t)~mb_checksum_word(last_before);
+    }
+    const uint16_t folded = mb_checksum_fold(sum);
+    return folded != 0xffff ? folded : 0;
+}
+
+/* A checksum that was right, or wrong by so much, for what `sum` was added to; none of the two
+ * zeros where nothing was. */
+static inline uint16_t mb_checksum_repaired(uint16_t checksum, uint64_t sum) {
+    return sum != 0 ? (uint16_t)~mb_checksum_fold(sum + (uint16_t)~checksum) : checksum;
+}
+
 #endif
