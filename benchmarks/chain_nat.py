@@ -33,11 +33,12 @@ NAT = "{nf: nat, inside: [10.0.0.0/8], outside: [203.0.113.1, 203.0.113.2], log:
 
 
 def write_chain(folder: Path, capture: Path, nf: str) -> Path:
-    """A chain of one NF, with an output, in a folder of its own."""
+    """A chain of one NF in a folder of its own; the output is the same file for all (chain.py)."""
     folder.mkdir()
     (folder / "pass_only.py").write_text(PASS_ONLY)
     chain = folder / "chain.yaml"
-    chain.write_text(f"input: {capture}\noutput: {folder / 'out.pcap'}\nchain:\n  - {nf}\n")
+    output = folder.parent / "out.pcap"
+    chain.write_text(f"input: {capture}\noutput: {output}\nchain:\n  - {nf}\n")
     return chain
 
 
@@ -53,8 +54,10 @@ def main() -> None:
         folder = Path(name)
         capture = folder / "work.pcap"
         write_capture(capture, WORK)
-        passing = rate(write_chain(folder / "pass", capture, "./pass_only.py"))
-        translating = rate(write_chain(folder / "nat", capture, NAT))
+        passes = write_chain(folder / "pass", capture, "./pass_only.py")
+        translates = write_chain(folder / "nat", capture, NAT)
+        seconds([passes], WORK.packets)
+        passing, translating = rate(passes), rate(translates)
         sample = {
             "measure": "chain.nat",
             "what": "a NAT that rewrites each flow, to a capture",
