@@ -203,7 +203,7 @@ class Copier:
         for index, number in enumerate(block.types()):
             keeper = keeper_class.__new__(keeper_class)
             keeper.block = block
-            keeper.bind(address, 0, NO_CALLS, NO_CALLS, NO_VIEWS)
+            keeper.bind(address, 0, NO_CALLS, NO_CALLS, NO_VIEWS, None)
             keeper.show(index)
             shown = classes.get(number) or self._class_of(number, deliveries)
             yield shown(keeper)
