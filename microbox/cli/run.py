@@ -16,8 +16,15 @@ from microbox.chain.errors import ChainErrors
 from microbox.chain.load import load_chain
 from microbox.chain.model import STANDARD_INPUT, Chain, Overrides
 from microbox.cli.overriding import AS_WRITTEN, Overriding
+from microbox.runtime.listening import Address
 from microbox.runtime.report import RunReport
 from microbox.runtime.service_manager import ServiceManager
+
+
+def _is_address(_: object, text: str | None) -> None:
+    """Raises ValueError."""
+    if text is not None:
+        Address.parse(text)
 
 
 @Parameter(name="*")
@@ -30,6 +37,10 @@ class Showing:
 
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative=())] = False
     """Show neither progress nor summary; what NFs print, warnings and errors still appear."""
+
+    metrics: Annotated[str | None, Parameter(validator=_is_address)] = None
+    """Serve metrics for Prometheus at this port: 9090 for this machine alone, 0.0.0.0:9090 for all
+    that reach it; 0 is any that is free."""
 
 
 @Parameter(name="*")
@@ -136,6 +147,7 @@ def _run(
             directory,
             changing.count or 0,
             pace=round((changing.pace or 0) * 1000),
+            metrics=None if showing.metrics is None else Address.parse(showing.metrics),
             service_manager=service_manager,
         )
         try:

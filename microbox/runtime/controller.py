@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbox.chain.model import Chain
 from microbox.chain.plan import Plan
@@ -45,6 +45,9 @@ from microbox.runtime.supervisor import ChildFailed
 from microbox.runtime.terminal import Terminal
 from microbox.runtime.watch import TICK, Watch
 from microbox.runtime.worker_restart import WorkerRestarts
+
+if TYPE_CHECKING:
+    from microbox.runtime.metrics_endpoint import MetricsEndpoint
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -77,24 +80,46 @@ class Controller:
         self._logs = LogRenewal(self._starter.record_files, observer)
         self._terminal = Terminal()
         self._follower: Follower | None = None
+        self._metrics: MetricsEndpoint | None = None
 
     async def run(self) -> RunReport:
         """As `run_chain`."""
         with self._signals():
             try:
-                self._running = await self._start()
-                for warning in self._warnings(self._running.plan):
-                    self._observer.note(f"warning: {warning}")
-                self._follower = self._make_follower(self._running)
-                async with self._control():
-                    await self._follow(self._running, self._follower)
-                await self._merge_output(self._running)
-                return await self._report(self._running)
+                async with self._endpoint():
+                    return await self._run()
             finally:
                 await asyncio.gather(*(child.close() for child in self._starter.children))
                 self._starter.close()
                 if self._running is not None:
                     self._running.close()
+
+    async def _run(self) -> RunReport:
+        self._running = running = await self._start()
+        for warning in self._warnings(running.plan):
+            self._observer.note(f"warning: {warning}")
+        self._follower = self._make_follower(running)
+        async with self._control():
+            await self._follow(running, self._follower)
+        await self._merge_output(running)
+        return await self._report(running)
+
+    @contextlib.asynccontextmanager
+    async def _endpoint(self) -> AsyncIterator[None]:
+        """Serves metrics, where they are asked for; there are none before NFs are started. Raises
+        RunError."""
+        if self._options.metrics is None:
+            yield
+            return
+        # Imported here: the library takes its time.
+        from microbox.runtime.metrics_endpoint import MetricsEndpoint
+
+        self._metrics = MetricsEndpoint(self._options.metrics)
+        self._observer.note(f"metrics: http://{self._metrics.address}/metrics")
+        try:
+            yield
+        finally:
+            await self._metrics.close()
 
     def _make_follower(self, running: Running) -> Follower:
         changes = Changes(running, self._follow_newcomer)
@@ -300,6 +325,8 @@ class Controller:
             now = self._reading(running)
             self._observer.reading(now)
             self._service_manager.reading(now)
+            if self._metrics is not None:
+                self._metrics.look(running)
             for lane in running.lanes:
                 if lane not in watches:
                     watches[lane] = Watch(lane, self._options, self._observer.note)

@@ -176,6 +176,18 @@ class WorkerPages:
         """Entries of this type, as of now."""
         return int(self._values.published_by_type[type_number])
 
+    def published_by_type(self) -> dict[int, int]:
+        """Entries by number of their type, as of now."""
+        return _not_zero(self._values.published_by_type)
+
+    def by_reason(self) -> dict[int, int]:
+        """Occurrences by number of the reason, as of now."""
+        return _not_zero(self._values.by_reason)
+
+    def judge(self, index: int) -> dict[str, int]:
+        """What the verdicts of NF `index` did at the gate, as of now."""
+        return _scalars(self._values.judges + index)
+
     @property
     def head(self) -> int:
         """One past the last entry that may be read."""

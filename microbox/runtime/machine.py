@@ -1,4 +1,4 @@
-"""Whether several workers fit this machine: what is said of that before packets flow."""
+"""What this machine has and what processes take of it; whether several workers fit."""
 
 from __future__ import annotations
 
@@ -42,4 +42,13 @@ def available_memory() -> int:
         for line in MEMORY.read_text().splitlines():
             if line.startswith(AVAILABLE):
                 return int(line.split()[1]) * 1024
+    return 0
+
+
+def resident_memory(process: int) -> int:
+    """Bytes of a process that are in memory, what it shares with others included; 0 where it is
+    gone."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = Path(f"/proc/{process}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
     return 0

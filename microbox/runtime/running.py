@@ -10,6 +10,7 @@ from microbox.chain.model import Chain
 from microbox.chain.plan import Plan
 from microbox.runtime.capture import Capture
 from microbox.runtime.lane import Lane, RunningNF
+from microbox.runtime.listening import Address
 from microbox.runtime.service_manager import ServiceManager
 
 
@@ -34,6 +35,7 @@ class RunOptions:
     packet_limit: int = 0  # 0: all
     pace: int = 0  # thousandths of the speed of the capture; 0: as fast as can be
     patience: Patience = field(default_factory=Patience)
+    metrics: Address | None = None  # where they are asked for; None: nowhere
     service_manager: ServiceManager = field(default_factory=ServiceManager)
 
 
