@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 from microbox import Event, NetworkFunction, on, parameter
 
 
 class AlertLog(NetworkFunction):
     """Write one line for each alert of any NF."""
+
+    records: ClassVar = {
+        "alert": {
+            "nf": "text: who reports it",
+            "signature": "text: a short stable name of what was found",
+            "severity": "u8: 1 information to 4 critical; in EVE 4 to 1",
+            "message": "text: what was found",
+            "in_shadow": "bool?: the NF that reports it is in shadow",
+        }
+    }
 
     signatures_max: int = parameter(1000, "signatures that are counted apart in the summary")
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from microbox import Event, NetworkFunction, community_id, icmp_ports, on, parameter
 
@@ -65,6 +65,22 @@ FIELDS = {
     "community_id": "string",
 }
 """Zeek's names and types, in its order."""
+
+NOT_ALWAYS = {"service", "duration", "orig_bytes", "resp_bytes", "history", "tunnel_parents"}
+KINDS = {
+    "time": "f64: seconds since the epoch, of the first packet",
+    "interval": "f64: seconds",
+    "port": "u16: of ICMP a type or a code",
+    "count": "u64",
+    "bool": "bool",
+}
+"""What JSON has for Zeek's types; for all others, a text."""
+
+
+def json_kind(name: str) -> str:
+    """Of a field, as the class says it of its lines."""
+    kind, colon, doc = KINDS.get(FIELDS[name], "text").partition(":")
+    return f"{kind}{'?' if name in NOT_ALWAYS else ''}{colon}{doc}"
 
 
 class State(Enum):
@@ -142,6 +158,8 @@ class ConnLog(NetworkFunction):
 
     It reads each packet's header, for the history and the bytes of IP; flow_log reads ends alone.
     """
+
+    records: ClassVar = {"": {name: json_kind(name) for name in FIELDS}}
 
     local: list[str] = parameter(
         LOCAL_NETWORKS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 import dns.rcode
 import dns.rdatatype
@@ -13,6 +13,18 @@ from microbox import Event, NetworkFunction, on, parameter
 
 class DnsLog(NetworkFunction):
     """Write one line for each DNS message: the name asked for, its type, and what was answered."""
+
+    records: ClassVar = {
+        "dns": {
+            "type": "text: query or answer",
+            "id": "u16: identifier of the message",
+            "rrname": "text: the name that is asked about",
+            "rrtype": "text: the type that is asked for",
+            "rcode": "text?: of an answer",
+            "answers": "u16?: how many an answer has",
+            "addresses": "texts?: of A and AAAA answers",
+        }
+    }
 
     names_max: int = parameter(10_000, "names that are counted for the summary")
     top: int = parameter(5, "names that the summary shows, the most asked first")

@@ -155,6 +155,11 @@ class Firewall(NetworkFunction):
 
     inline: ClassVar = True
 
+    records: ClassVar = {
+        "drop": {"rule": "text: the rule that denies the flow"},
+        "reset": {"rule": "text: likewise"},
+    }
+
     deny: list[str] = parameter([], "rules in words of libpcap's syntax: 'tcp dst port 23'")
     allow: list[str] = parameter([], "exceptions from `deny`")
     action: str = parameter("drop", "what becomes of a denied flow: drop, or reset (TCP)")

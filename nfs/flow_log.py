@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 from microbox import Event, NetworkFunction, on, parameter
 
@@ -24,6 +24,23 @@ class FlowLog(NetworkFunction):
     Counts are of payload bytes, repeats included. For TCP the line has both sides' last state,
     retransmissions and round-trip times in microseconds (0: not measured).
     """
+
+    records: ClassVar = {
+        "flow": {
+            "reason": "text: why it ended",
+            "age": "f64: seconds from its first packet to its end",
+            "pkts_toserver": "u32: packets of the originator",
+            "pkts_toclient": "u32: packets of the responder",
+            "bytes_toserver": "u64: payload of the originator, repeats included",
+            "bytes_toclient": "u64: payload of the responder",
+            "state_originator": "text?: TCP's last state, as of all below",
+            "state_responder": "text?: TCP's last state",
+            "retransmissions_toserver": "u16?: segments that the originator sent again",
+            "retransmissions_toclient": "u16?: segments that the responder sent again",
+            "round_trip_toserver": "u32?: microseconds; 0: not measured",
+            "round_trip_toclient": "u32?: microseconds; 0: not measured",
+        }
+    }
 
     top: int = parameter(10, "flows that the summary names, the largest first")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 from microbox import Event, NetworkFunction, on, parameter
 
@@ -14,6 +14,21 @@ class HttpLog(NetworkFunction):
     A request without a response is written when its connection ends; its line has no `status`.
     So is a response whose request is not known: its line has no `http_method`.
     """
+
+    records: ClassVar = {
+        "http": {
+            "hostname": "text?: of the request, as are the next four",
+            "url": "text?: its target",
+            "http_user_agent": "text?: what sent it",
+            "http_method": "text?: GET, ...",
+            "protocol": "text?: HTTP/1.1, ...",
+            "status": "u16?: of the response, as are the next three",
+            "http_content_type": "text?: of its body",
+            "length": "u64?: bytes of body that were seen",
+            "complete": "bool?: the whole body was seen",
+            "duration": "f64: seconds from request to response",
+        }
+    }
 
     pending_max: int = parameter(100, "requests of a connection that may wait for a response")
 

@@ -71,6 +71,13 @@ class Nat(NetworkFunction):
 
     per_flow: ClassVar = False
 
+    records: ClassVar = {
+        "": {
+            "inside": "text: address and port of the host",
+            "outside": "text: what stood for them",
+        }
+    }
+
     outside: list[str]
     inside: list[str] = parameter(
         ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],

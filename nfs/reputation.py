@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import json
 from collections import OrderedDict
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 import httptools
@@ -53,6 +53,14 @@ class Reputation(NetworkFunction):
     """
 
     network = True
+
+    records: ClassVar = {
+        "": {
+            "address": "text: who was asked about",
+            "score": "i64?: what the service said",
+            "error": "text?: why there is no answer",
+        }
+    }
 
     url: str = parameter("http://127.0.0.1:8080/reputation", "where to ask: http://HOST:PORT/PATH")
     threshold: int = parameter(75, "score from which on an address is reported")

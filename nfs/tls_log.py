@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 from microbox import Event, NetworkFunction, on, parameter
 
@@ -18,6 +18,15 @@ VERSIONS = {
 
 class TlsLog(NetworkFunction):
     """Write one line for each TLS client hello: the server's name and what the client offers."""
+
+    records: ClassVar = {
+        "tls": {
+            "sni": "text: the server's name",
+            "version": "text: the highest that the client offers",
+            "alpn": "texts: application protocols that it offers",
+            "cipher_suites": "u16: how many it offers",
+        }
+    }
 
     names_max: int = parameter(10_000, "server names that are counted for the summary")
 

@@ -140,6 +140,7 @@ class _Loader:
             log_directory=self._overrides.log_directory
             or (Path(logs.directory) if logs.directory else None),
             utc=utc,
+            log_format=logs.format,
             input_position=self._input_position(),
             input_bytes_max=self._input_bytes_max(value.get("input_bytes_max")),
             workers=self._workers(value.get("workers")),

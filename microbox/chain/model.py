@@ -79,6 +79,7 @@ class LogsSettings(Section):
         default=None, description="the directory for the NFs' logs"
     )
     utc: bool = Field(default=False, description="true or false")
+    format: Literal["json", "eve"] = Field(default="json", description="json or eve")
 
 
 _PATHS = "a list of paths or patterns such as ./rules/*.txt"
@@ -347,6 +348,7 @@ class Chain:
     log_slots: int = LOG_SLOTS_DEFAULT
     log_directory: Path | None = None  # None: the file does not say
     utc: bool = False
+    log_format: str = "json"  # "json" | "eve"
     input_position: Position = NOWHERE
     input_bytes_max: int = INPUT_BYTES_MAX_DEFAULT  # of what cannot be mapped as it is
     modules: tuple[ChainModule, ...] = ()  # in the order in which they run

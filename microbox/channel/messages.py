@@ -130,6 +130,7 @@ class Manifest:
     files: list[str] = field(default_factory=list)  # patterns, as its class has them
     writes: list[str] = field(default_factory=list)
     network: bool = False
+    records: dict[str, dict[str, str]] = field(default_factory=dict)  # nf/record_schema.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ class Load:
     log_directory: str = ""  # "": describe only, nothing is written
     log_name: str = ""  # of its log file there
     writes_part: bool = False  # of its log: others write to the same, so each line has its place
+    log_format: str = "json"  # nf/record_forms.py
     utc: bool = False
     base: str = ""  # directory that relative paths among the parameters count from; "": where the
     # process runs

@@ -33,7 +33,7 @@ def nfs(name: str = "", /, *, json: Annotated[bool, Parameter(negative=())] = Fa
     from microbox.cli.terminal import console, print_json
     from microbox.runtime.validation import from_child
 
-    wanted = _wanted(name)
+    wanted = wanted_nfs(name)
     answers = partial(describe_all, decode=from_child)(wanted)
     described: dict[str, Manifest] = {}
     errors = []
@@ -56,7 +56,7 @@ def nfs(name: str = "", /, *, json: Annotated[bool, Parameter(negative=())] = Fa
     return WRONG if errors else FINE
 
 
-def _wanted(name: str) -> list[ChainNF]:
+def wanted_nfs(name: str) -> list[ChainNF]:
     """Which NFs to describe. Raises ChainErrors where there is none of that name."""
     from microbox.chain.errors import ChainError, ChainErrors, did_you_mean
     from microbox.chain.model import ChainNF

@@ -65,7 +65,6 @@ class CRunner:
         on_error: str = "stop",
         tell: Callable[[Problem], None],
         log: RecordFile | None = None,
-        utc: bool = False,
     ) -> None:
         """`function` has its parameters and its name; `log` is the file of its records. Raises
         DeclarationError for a parameter that C cannot hold."""
@@ -86,7 +85,7 @@ class CRunner:
             address_of(reader.deliveries), address_of(reader.counters), {}, {}, [], None
         )
         self._kept: list[Any] = []  # C memory that the runner points at
-        self._runner = self._make(log, utc)
+        self._runner = self._make(log)
         self.records: CRecords | None = None
         if log is not None:
             self.records = CRecords(log.path, self._close_records, self._go_on_in)
@@ -100,7 +99,7 @@ class CRunner:
     def _text(self, text: str) -> Any:
         return self._keep(ffi.new("char[]", os.fsencode(text)))
 
-    def _make(self, log: RecordFile | None, utc: bool) -> Any:
+    def _make(self, log: RecordFile | None) -> Any:
         reader, catalog = self._reader, self._catalog
         config = ffi.new("struct mb_c_nf_config *")
         config.descriptor = self._descriptor
@@ -121,7 +120,7 @@ class CRunner:
         config.tuple_kind = self._keep(ffi.new("uint8_t[]", tuple_kinds(catalog)))
         config.log_path = self._text(str(log.path)) if log is not None else ffi.NULL
         config.log_fd = log.descriptor if log is not None else -1
-        config.utc = utc
+        config.utc = log is not None and log.utc
         config.is_part_of_log = log is not None and log.is_part
         config.stops = self._stops
         runner = lib.mb_c_nf_create(config)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import ipaddress
+import socket
 import struct
 
 VERSION = "1:"
@@ -30,6 +30,10 @@ def _both_ways(pairs: tuple[tuple[int, int], ...]) -> dict[int, int]:
 
 
 _COUNTERPARTS = {ICMP: _both_ways(_ICMP_PAIRS), ICMPV6: _both_ways(_ICMPV6_PAIRS)}
+
+
+def _octets(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
 def icmp_ports(protocol: int, message_type: int, code: int) -> tuple[int, int]:
@@ -53,7 +57,7 @@ def community_id(  # noqa: PLR0913 (a five-tuple and a seed)
     For ICMP the ports are type and code of a message. `seed` sets networks with the same addresses
     apart: all tools that are to agree have the same, which is 0 unless they are told.
     """
-    octets = tuple(ipaddress.ip_address(one).packed for one in (source, destination))
+    octets = tuple(map(_octets, (source, destination)))
     ports = (source_port, destination_port)
     is_one_way = False
     if protocol in _COUNTERPARTS:

@@ -66,6 +66,10 @@ class NetworkFunction:
     declares: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     """Event types of its own, parents first: full name → field → u8 u16 u32 u64 i64 f64 text."""
 
+    records: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """What the lines of its log say, for their JSON Schema: event_type ("" for none) → field → u8
+    u16 u32 u64 i64 f64 text texts bool, ? where not every line has it, a colon and a sentence."""
+
     inline: ClassVar[bool | None] = None
     """Whether packets wait for it, so that it may drop them. None: if its code mentions DROP or
     DROP_FLOW, or it edits."""

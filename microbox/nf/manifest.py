@@ -36,6 +36,7 @@ from microbox.nf.errors import DefinitionError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.needs import check_needs
 from microbox.nf.parameters import declared_by
+from microbox.nf.record_schema import check_records
 from microbox.nf.verdict import DROPS, LEAVES, Verdict
 
 FLOW_STATE_HANDLER = "(flow state)"
@@ -73,6 +74,7 @@ def check_class(owner: type[NetworkFunction]) -> None:
         raise DefinitionError(f"{owner.__name__}.per_flow is True or False, not {per_flow!r}")
     _check_commands(owner, handlers)
     check_needs(owner)
+    check_records(owner)
 
 
 def _check_edits(owner: type[NetworkFunction]) -> None:
@@ -128,6 +130,7 @@ def manifest_of(owner: type[NetworkFunction]) -> Manifest:
         files=list(owner.files),
         writes=list(owner.writes),
         network=owner.network,
+        records={kind: dict(fields) for kind, fields in owner.records.items()},
     )
 
 

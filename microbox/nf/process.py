@@ -224,7 +224,7 @@ class NFProcess:
         log = None
         if load.log_directory:
             path = Path(load.log_directory) / load.log_name
-            log = RecordFile(path, self._log, load.writes_part)
+            log = RecordFile(path, self._log, load.writes_part, load.log_format, load.utc)
         return runner_of(
             function,
             reader,
@@ -233,7 +233,6 @@ class NFProcess:
             on_error=load.on_error,
             tell=self._tell,
             log=log,
-            utc=load.utc,
             hint=self._hint_on,
         )
 

@@ -1,10 +1,7 @@
-"""An NF's log: JSON lines with the time and the flow of the event, then the NF's own fields.
+"""An NF's log: a file of lines (record_forms.py).
 
-    {"timestamp": 1700000000.123456789, "flow_id": 17, "src_ip": "10.0.0.1", ...}
-
-Names are EVE's where the meaning is the same. Times are exact: nanoseconds do not fit a double, so
-the number is written digit by digit. Where several processes share out an NF's flows, each writes
-a part of its log, with the place of each line in front of it (runtime/log_parts.py).
+Where several processes share out an NF's flows, each writes a part of its log, with the place of
+each line in front of it (runtime/log_parts.py).
 
 What cannot be written (a full disk) is counted and told once; the file always ends with a whole
 line.
@@ -13,22 +10,17 @@ line.
 from __future__ import annotations
 
 import fcntl
-import functools
-import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from microbox._core import lib
 from microbox.nf.errors import UsageError
-from microbox.nf.event import PROTOCOLS, Event, address_text, text_of
-from microbox.nf.publication import turn_round
+from microbox.nf.event import Event
+from microbox.nf.record_forms import form_of
 
-NANOSECONDS = 1_000_000_000
 BUFFER_SIZE = 1 << 18  # bytes that are written at once
 TIME_NAMES = frozenset(("timestamp",))
 HEADER_NAMES = TIME_NAMES.union("flow_id src_ip src_port dest_ip dest_port proto".split())
@@ -42,18 +34,20 @@ class RecordFile:
     path: Path
     descriptor: int = -1
     is_part: bool = False  # of a log that several processes write: each line has its place in front
+    format: str = "json"  # record_forms.FORMATS
+    utc: bool = False  # times as text instead of numbers
 
 
 class RecordLog:
     """One NF's log file, made at its first line; or made before, by whoever may."""
 
-    def __init__(self, file: RecordFile, *, utc: bool, tell: Callable[[str], None]) -> None:
-        """`utc`: times as text instead of numbers. `tell` gets a sentence when writing fails."""
+    def __init__(self, file: RecordFile, *, name: str, tell: Callable[[str], None]) -> None:
+        """`name`: the NF's. `tell` gets a sentence when writing fails."""
         self.path = file.path
         self._made = file.descriptor
         self.written = 0  # lines in the file
         self.lost = 0  # lines that could not be written
-        self._utc = utc
+        self._form = form_of(file.format, name, utc=file.utc)
         self.is_part = file.is_part
         self._place = 0
         self._tell = tell
@@ -76,8 +70,7 @@ class RecordLog:
         if not names.isdisjoint(fields):
             taken = ", ".join(sorted(names.intersection(fields)))
             raise UsageError(f"record: every line has {taken} already; use another name")
-        stamp = utc_time(time) if self._utc else epoch_time(time)
-        line = f'{{"timestamp": {stamp}{flow_header(event)}{encoded(fields)}}}\n'
+        line = f"{self._form.line(time, event, fields)}\n"
         if self.is_part:
             self._place = max(self._place, place)  # a batch is gone through in any order
             line = f"{self._place:064x} {line}"
@@ -160,73 +153,3 @@ def place_of(reader: Any, delivery: Any) -> int:
     return (int(place.packet) << 192 | int(place.order) << 128 | int(place.position) << 64) | int(
         place.among
     )
-
-
-def epoch_time(time: int) -> str:
-    """Nanoseconds since the epoch as a JSON number of seconds with nine decimals."""
-    seconds, nanoseconds = divmod(time, NANOSECONDS)
-    return f"{seconds}.{nanoseconds:09d}"
-
-
-def utc_time(time: int) -> str:
-    """Nanoseconds since the epoch as a JSON string in RFC 3339's form."""
-    seconds, nanoseconds = divmod(time, NANOSECONDS)
-    return f'"{_utc_second(seconds)}.{nanoseconds:09d}Z"'
-
-
-@functools.lru_cache(maxsize=64)
-def _utc_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def flow_header(event: Event | None) -> str:
-    """The fields that say which flow, or which packet, as part of a JSON object."""
-    if event is None or not event._has_tuple:
-        return ""
-    flow = event.flow
-    identity = f', "flow_id": {flow.id}' if flow else ""
-    raw = bytearray(flow.raw_tuple)
-    if event._is_packet and flow and event.direction:
-        turn_round(raw)
-    return identity + _tuple_text(bytes(raw))
-
-
-@functools.lru_cache(maxsize=65536)
-def _tuple_text(raw: bytes) -> str:
-    """Of struct mb_five_tuple; nothing where the frame carries no IP."""
-    protocol, version = raw[36], raw[37]
-    if not version:
-        return ""
-    source_port, destination_port = (
-        int.from_bytes(raw[i : i + 2], sys.byteorder) for i in (32, 34)
-    )
-    name = PROTOCOLS.get(protocol) or str(protocol)
-    return (
-        f', "src_ip": "{address_text(raw[:16])}", "src_port": {source_port}'
-        f', "dest_ip": "{address_text(raw[16:32])}", "dest_port": {destination_port}'
-        f', "proto": "{name}"'
-    )
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has no word for: bytes as text, anything else with a path or an address."""
-    if isinstance(value, bytes | bytearray | memoryview):
-        return text_of(bytes(value))
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"{value!r:.60} ({type(value).__name__}) cannot be written as JSON")
-
-
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)
-
-
-def encoded(fields: Mapping[str, Any]) -> str:
-    """The fields as the rest of a JSON object that has begun; "" for none."""
-    if not fields:
-        return ""
-    try:
-        return ", " + _encoder.encode(fields)[1:-1]
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"record: {error}") from error

@@ -26,20 +26,17 @@ def runner_of(  # noqa: PLR0913 (all that an NF needs to run, put together once)
     on_error: str,
     tell: Callable[[Problem], None],
     log: RecordFile | None,
-    utc: bool = False,
     hint: Hint = no_hint,
 ) -> AnyRunner:
     """The runner of an NF that has its parameters and its name. `log`: the file of its records.
     `hint`: what an error in Python calls for."""
     if descriptor_of(type(function)) is not None:
-        return CRunner(
-            function, reader, catalog, configure, on_error=on_error, tell=tell, log=log, utc=utc
-        )
+        return CRunner(function, reader, catalog, configure, on_error=on_error, tell=tell, log=log)
 
     def warn(message: str) -> None:
         tell(Problem("warning", message))
 
-    records = RecordLog(log, utc=utc, tell=warn) if log is not None else None
+    records = RecordLog(log, name=function.name, tell=warn) if log is not None else None
     return runner_class(type(function))(
         function,
         reader,

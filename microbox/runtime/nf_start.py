@@ -128,6 +128,7 @@ class NFStarter:
                 log_directory=str(self._options.log_directory.absolute()),
                 log_name=file,
                 writes_part=writes_part(nf, partition),
+                log_format=chain.log_format,
                 utc=chain.utc,
                 base=str(base or chain.base),
                 sandbox=nf.sandbox,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from microbox.events.catalog import Catalog
+from microbox.nf.record_forms import ALERT, eve_severity
 from microbox.runtime.capture import about_input
 from microbox.runtime.counters import NFCounters, WorkerCounters
 from microbox.runtime.errors import FAILED
@@ -514,16 +515,19 @@ def _alerts(lines: Iterable[bytes]) -> Iterator[AlertReport]:
 
 
 def _alert(line: str) -> AlertReport | None:
+    """Of a line in either form (nf/record_forms.py)."""
     try:
         row = json.loads(line)
-        ends = [endpoint(row[f"{end}_ip"], row[f"{end}_port"]) for end in ("src", "dest")]
+        said = row.get(ALERT, row)
+        severity = int(said["severity"])
+        ends = [endpoint(row[f"{end}_ip"], row.get(f"{end}_port", 0)) for end in ("src", "dest")]
         return AlertReport(
-            nf=str(row["nf"]),
-            signature=str(row["signature"]),
-            message=str(row["message"]),
-            severity=int(row["severity"]),
+            nf=str(said["nf"]),
+            signature=str(said["signature"]),
+            message=str(said["message"]),
+            severity=severity if said is row else eve_severity(severity),
             flow=" → ".join(ends),
-            in_shadow=row.get("in_shadow") is True,
+            in_shadow=said.get("in_shadow") is True,
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from microbox import Event, NetworkFunction, every, on
 from microbox.nf.errors import UsageError
-from microbox.nf.records import RecordFile, RecordLog, encoded, epoch_time, utc_time
+from microbox.nf.record_forms import encoded, epoch_time, utc_time
+from microbox.nf.records import RecordFile, RecordLog
 from microbox.testing import run_nf
 from tests.nf.conftest import START, MakeCapture, connection
 
@@ -30,7 +31,7 @@ def told() -> list[str]:
 
 @pytest.fixture
 def log(tmp_path: Path, told: list[str]) -> Iterator[RecordLog]:
-    made = RecordLog(RecordFile(tmp_path / "nf.jsonl"), utc=False, tell=told.append)
+    made = RecordLog(RecordFile(tmp_path / "nf.jsonl"), name="nf", tell=told.append)
     yield made
     made.close()
 
@@ -164,7 +165,7 @@ def test_nothing_is_made_where_nothing_is_written(log: RecordLog) -> None:
 
 
 def test_a_directory_that_is_gone_costs_lines_but_no_crash(tmp_path: Path, told: list[str]) -> None:
-    log = RecordLog(RecordFile(tmp_path / "gone" / "nf.jsonl"), utc=False, tell=told.append)
+    log = RecordLog(RecordFile(tmp_path / "gone" / "nf.jsonl"), name="nf", tell=told.append)
     for number in range(3):
         log.write(number, None, {})
         log.flush()

@@ -20,7 +20,7 @@ def parts(tmp_path: Path) -> Path:
     """A folder with the parts of a log; the second instance has none to write."""
     for nf, places in zip(IDS, PLACES, strict=True):
         file = RecordFile(tmp_path / log_name(nf), is_part=True)
-        log = RecordLog(file, utc=False, tell=pytest.fail)
+        log = RecordLog(file, name="nf", tell=pytest.fail)
         for number, place in enumerate(places):
             log.write(0, None, {"by": nf.name, "place": place, "number": number}, place)
         log.close()
@@ -54,7 +54,7 @@ def test_sort_does_the_same(parts: Path) -> None:
 def test_the_place_of_a_line_never_goes_back(tmp_path: Path) -> None:
     """A handler may go through a batch in any order."""
     path = tmp_path / "ids.1.part"
-    log = RecordLog(RecordFile(path, is_part=True), utc=False, tell=pytest.fail)
+    log = RecordLog(RecordFile(path, is_part=True), name="nf", tell=pytest.fail)
     for place in (7, 3, 9):
         log.write(0, None, {}, place)
     log.close()
