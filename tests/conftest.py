@@ -98,19 +98,33 @@ class Workbench:
         path.write_text(json.dumps({"input": str(capture), "chain": list(entries), **keys}))
         return path
 
-    def start(self, *arguments: object, prefix: Sequence[object] = ()) -> subprocess.Popen[str]:
+    def start(
+        self,
+        *arguments: object,
+        prefix: Sequence[object] = (),
+        stdin: int = subprocess.DEVNULL,
+    ) -> subprocess.Popen[str]:
         """Starts `microbox` with these arguments in the folder, by way of `prefix`."""
         process = subprocess.Popen(
             [*map(str, prefix), str(MICROBOX), *map(str, arguments)],
             cwd=self.folder,
             env=self.environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         self.started.append(process)
         return process
+
+    def start_in_terminal(
+        self, *arguments: object, prefix: Sequence[object] = ()
+    ) -> tuple[subprocess.Popen[str], int]:
+        """As `start`, with a terminal of its own, which is closed with the descriptor."""
+        master, slave = os.openpty()
+        process = self.start(*arguments, prefix=["setsid", "--ctty", *prefix], stdin=slave)
+        os.close(slave)
+        return process, master
 
     def run(
         self, *arguments: object, prefix: Sequence[object] = ()

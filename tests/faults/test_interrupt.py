@@ -1,15 +1,12 @@
 """A person stops a run: the summary so far, the exit status of shells, nobody left behind."""
 
 import os
-import pty
 import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-
-from tests.conftest import MICROBOX
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench
@@ -63,36 +60,23 @@ def test_a_signal_ends_a_run_in_order(
     assert workbench.processes() == {}
 
 
-def in_terminal(workbench: "Workbench", *command: str) -> tuple[subprocess.Popen[str], int]:
-    """A run with a terminal of its own, and the descriptor that the terminal is there with."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        ["setsid", "--ctty", *command, str(MICROBOX), "run", "chain.yaml"],
-        cwd=workbench.folder,
-        env=workbench.environment(),
-        stdin=slave,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    workbench.started.append(process)
-    os.close(slave)
-    workbench.wait_for(workbench.folder / "going")
-    return process, master
-
-
 def test_a_run_whose_terminal_is_closed_ends_in_order(workbench: "Workbench") -> None:
-    workbench.chain(workbench.nf("going", SLOW))
-    process, terminal = in_terminal(workbench)
+    chain = workbench.chain(workbench.nf("going", WAITING))
+    process, terminal = workbench.start_in_terminal("run", chain)
+    workbench.wait_for(workbench.folder / "going")
     os.close(terminal)
+    assert process.stderr
+    assert "stops: reading what is left" in process.stderr.readline()
+    (workbench.folder / "go").touch()
     assert workbench.end(process).returncode == 129
     assert workbench.summary()["nfs"][0]["outcome"] == "finished"
     assert workbench.processes() == {}
 
 
 def test_a_run_under_nohup_goes_on_without_its_terminal(workbench: "Workbench") -> None:
-    workbench.chain(workbench.nf("going", WAITING))
-    process, terminal = in_terminal(workbench, "nohup")
+    chain = workbench.chain(workbench.nf("going", WAITING))
+    process, terminal = workbench.start_in_terminal("run", chain, prefix=["nohup"])
+    workbench.wait_for(workbench.folder / "going")
     os.close(terminal)
     (workbench.folder / "go").touch()
     assert workbench.end(process).returncode == 0
