@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -153,6 +154,7 @@ def _run(
         try:
             with Display(is_quiet=showing.quiet, stdout_is_taken=showing.json) as display:
                 report = uvloop.run(run_chain(chain, options, display))
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is over: the rest is told
         except BaseException:
             remove_if_empty(directory)
             raise

@@ -225,8 +225,9 @@ class Controller:
         try:
             yield
         finally:
-            for number in (*ENDING, signal.SIGHUP):
+            for number in ENDING:
                 loop.remove_signal_handler(number)
+            loop.add_signal_handler(signal.SIGHUP, _nothing_is_open)  # as long as there is a loop
 
     def _hang_up(self) -> None:
         if self._terminal.is_closed:
@@ -335,3 +336,7 @@ class Controller:
 
     def _reading(self, running: Running) -> Reading:
         return reading(running, "stopping" if self._ending.is_stopping else "replay")
+
+
+def _nothing_is_open() -> None:
+    """SIGHUP that comes when the run is over: it has no log to open, and is to end nothing."""

@@ -73,12 +73,17 @@ def test_a_run_whose_terminal_is_closed_ends_in_order(workbench: "Workbench") ->
     assert workbench.processes() == {}
 
 
-def test_a_run_under_nohup_goes_on_without_its_terminal(workbench: "Workbench") -> None:
+def test_a_run_under_nohup_goes_on_without_its_terminal_to_its_last_instruction(
+    workbench: "Workbench",
+) -> None:
     chain = workbench.chain(workbench.nf("going", WAITING))
     process, terminal = workbench.start_in_terminal("run", chain, prefix=["nohup"])
     workbench.wait_for(workbench.folder / "going")
     os.close(terminal)
     (workbench.folder / "go").touch()
+    while process.poll() is None:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.001)
     assert workbench.end(process).returncode == 0
 
 
