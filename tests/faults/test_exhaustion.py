@@ -45,8 +45,8 @@ def test_too_few_descriptors_are_told_before_anything_starts(
     result = run_limited(workbench, chain, "ulimit -n 64")
     assert result.returncode == 1
     assert result.stderr == (
-        "error: 6 NFs take up to 136 open files, but no more than 64 are allowed; raise the limit: "
-        "ulimit -n 136\n"
+        "error: 6 NFs take up to 142 open files, but no more than 64 are allowed; raise the limit: "
+        "ulimit -n 142\n"
     )
 
 
