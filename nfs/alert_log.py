@@ -17,6 +17,7 @@ class AlertLog(NetworkFunction):
             "signature": "text: a short stable name of what was found",
             "severity": "u8: 1 information to 4 critical; in EVE 4 to 1",
             "message": "text: what was found",
+            "packet": "u64: number of the packet that caused it",
             "in_shadow": "bool?: the NF that reports it is in shadow",
         }
     }
@@ -39,6 +40,7 @@ class AlertLog(NetworkFunction):
             signature=event.signature,
             severity=event.severity,
             message=event.message,
+            packet=event.packet,
             **mark,
         )
         if event.in_shadow:

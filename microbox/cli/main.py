@@ -38,6 +38,7 @@ VERBS = {
     "ps": ("microbox.cli.ps:ps", "List the chains that run."),
     "flows": ("microbox.cli.flows:flows", "Show the flows of a chain that runs."),
     "why": ("microbox.cli.why:why", "Say what a chain does for a flow, and because of whom."),
+    "alerts": ("microbox.cli.alerts:alerts", "Write the packets that caused alerts to a capture."),
     "attach": ("microbox.cli.attach:attach", "Run an NF here, in a chain that runs."),
     "detach": ("microbox.cli.detach:detach", "Take an NF out of a chain that runs."),
     "reload": ("microbox.cli.reload:reload", "Read an NF's file anew while its chain runs."),
