@@ -546,6 +546,39 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class FindFlows:
+    """What is done for these flows? Answered by FoundFlows."""
+
+    kind = "find_flows"
+    number: int  # 0: by the tuple
+    five_tuple: bytes  # struct mb_five_tuple; protocol 0: any
+
+
+@dataclass(frozen=True, slots=True)
+class FlowState:
+    """What the stack does for a flow. Pairs are by direction, the originator's first."""
+
+    number: int
+    five_tuple: bytes  # struct mb_five_tuple
+    packets: list[int]
+    payload: list[int]  # bytes
+    states: list[int]  # TCP's
+    gets: list[list[int]]  # bits of subscriptions
+    off: list[list[int]]  # those that would get events, but are switched off for the flow
+    modules: int  # enum mb_module_bit
+    streams: list[bool]  # whose bytes are put in order
+    seen: list[bool]  # whether a packet went this way
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFlows:
+    """Those that there are."""
+
+    kind = "found_flows"
+    flows: list[FlowState]
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """Nothing is in flight."""
 
@@ -634,6 +667,8 @@ Message = (
     | Leave
     | Derive
     | Accused
+    | FindFlows
+    | FoundFlows
     | Pause
     | Paused
     | Met

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from microbox.cli.overriding import AS_WRITTEN, Overriding
 from microbox.cli.terminal import console, print_json
+from microbox.cli.why_running import why_in_run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 
 def why(
     flow: str,
-    chain: Path,
+    chain: Path | None = None,
     /,
     *,
+    run: str = "",
     overriding: Overriding = AS_WRITTEN,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Say what a chain does for one flow of its capture: which modules of the stack run for it and
-    because of which subscription, which NFs are woken how often, and which are not, and why.
+    """Say what a chain does for one flow: which modules of the stack run for it and because of
+    which subscription, which NFs are woken how often, and which are not, and why.
 
     Parameters
     ----------
@@ -40,20 +42,36 @@ def why(
         Its ends, such as '10.0.0.1:1234 -> 10.0.0.2:80', with tcp or udp in front where both may
         be meant; or its number, which logs call flow_id.
     chain
-        The chain file (YAML). Its NFs are asked what they subscribe to; they do not run.
+        The chain file (YAML): the flow is one of its capture. Its NFs are asked what they subscribe
+        to; they do not run. Without it, the flow is one of a chain that runs, at this moment.
+    run
+        That chain, as `microbox ps` shows it, or the name of the chain file without its ending. May
+        be left out where one runs.
     json
         Print one JSON document.
     """
-    from microbox.chain.describe import describe_all
-    from microbox.chain.prepare import prepare
-    from microbox.runtime.errors import FAILED, USAGE, InputError, RunError
+    from microbox.runtime.errors import USAGE
     from microbox.runtime.flow_name import parse_flow
-    from microbox.runtime.validation import from_child
 
     try:
         name = parse_flow(flow)
     except ValueError as error:
         return _fail(str(error), USAGE)
+    if chain is None:
+        return why_in_run(flow, run, as_json=json)
+    if run:
+        return _fail("--run: a chain file was named as well; expected one of them", USAGE)
+    return _why_in_capture(flow, name, chain, overriding, as_json=json)
+
+
+def _why_in_capture(
+    flow: str, name: FlowName, chain: Path, overriding: Overriding, *, as_json: bool
+) -> int:
+    from microbox.chain.describe import describe_all
+    from microbox.chain.prepare import prepare
+    from microbox.runtime.errors import FAILED, USAGE, InputError, RunError
+    from microbox.runtime.validation import from_child
+
     plan = prepare(chain, partial(describe_all, decode=from_child), overriding.overrides())
     try:
         account = _account(plan, name)
@@ -63,7 +81,7 @@ def why(
         return _fail(str(error), FAILED)
     if account is None:
         return _fail(f"{plan.chain.input} has no flow '{flow}'", USAGE)
-    if json:
+    if as_json:
         print_json(_document(plan, account))
     else:
         _print(plan, account)

@@ -30,6 +30,7 @@ HEADERS = (
     "microbox/io/filter.h",
     "microbox/stack/caps.h",
     "microbox/stack/counters.h",
+    "microbox/stack/flows/flow_inquiry.h",
     "microbox/stack/flows/hosts.h",
     "microbox/stack/module_load.h",
     "microbox/stack/conditions/condition.h",

@@ -43,6 +43,10 @@ class Changes:
         self._follow = follow
         self._lock = asyncio.Lock()
 
+    def none_under_way(self) -> AbstractAsyncContextManager[None]:
+        """Until its end no change begins: what workers answer is not to be mixed up."""
+        return self._lock
+
     async def take_place(self, lane: Lane, newcomer: RunningNF) -> int:
         """The NF takes the place of one that is dead. Returns the head of the log there.
 

@@ -54,7 +54,7 @@ CHANGE_TIMEOUT = 120_000  # milliseconds: an NF may take a minute to start
 
 Handler = Callable[[], dict[str, Any]]
 Change = Callable[[str], Awaitable[dict[str, Any]]]
-"""Carries out what is asked about the NF of that name. Raises ControlError."""
+"""Carries out what is asked about the NF of that name, or about a flow. Raises ControlError."""
 
 
 class ControlError(Exception):
@@ -194,7 +194,7 @@ class ControlServer:
 
     async def _change(self, request: Request, frames: list[bytes]) -> None:
         try:
-            answer = _success(await self._changes[request.verb](request.nf))
+            answer = _success(await self._changes[request.verb](request.about))
         except ControlError as error:
             answer = _refusal(str(error))
         await self._reply(frames, answer)
@@ -237,12 +237,12 @@ def _refusal(error: str) -> dict[str, Any]:
     return {"version": VERSION, "ok": False, "error": error}
 
 
-def ask(path: Path, verb: str, nf: str = "") -> dict[str, Any]:
+def ask(path: Path, verb: str, nf: str = "", *, flow: str = "") -> dict[str, Any]:
     """The result of asking the run behind `path`. Raises ControlError."""
-    about = {"nf": nf} if nf else {}
+    about = {key: name for key, name in (("nf", nf), ("flow", flow)) if name}
     with _client(path) as client:
         client.send(msgpack.packb({"version": VERSION, "verb": verb, **about}))
-        if not client.poll(CHANGE_TIMEOUT if nf else ANSWER_TIMEOUT):
+        if not client.poll(CHANGE_TIMEOUT if about else ANSWER_TIMEOUT):
             raise ControlError(f"{path.name.removesuffix(SUFFIX)} does not answer")
         answer = msgpack.unpackb(client.recv(), strict_map_key=True)
     if not answer.get("ok"):

@@ -28,6 +28,7 @@ from microbox.runtime.control import ControlError, ControlServer, attach_path, r
 from microbox.runtime.errors import FAILED, SIGNALLED, Interrupted
 from microbox.runtime.follower import Attendants, Follower
 from microbox.runtime.guests import Guests
+from microbox.runtime.inquiry import Inquiry
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.launch import Launcher
 from microbox.runtime.log_renewal import LogRenewal
@@ -128,6 +129,7 @@ class Controller:
         if policy := running.chain.worker_restart:
             workers = WorkerRestarts(running, self._launcher, policy, self._observer.note)
         self._by_hand = ByHand(running, self._starter, changes, self._observer)
+        self._inquiry = Inquiry(running, changes)
         self._guests = Guests(running, self._starter, changes, self._by_hand, self._observer)
         attendants = Attendants(restarts, workers, self._guests, self._logs)
         return Follower(running, attendants, self._ending, self._observer, self._nf_failed)
@@ -166,7 +168,7 @@ class Controller:
             server = ControlServer(
                 name,
                 {"status": self.status, "stop": self._stop_on_request},
-                self._by_hand.verbs(),
+                {**self._by_hand.verbs(), "why": self._inquiry.why},
             )
         except ControlError as error:
             self._observer.note(f"warning: no control socket: {error}")

@@ -16,6 +16,7 @@ from microbox.channel.messages import (
     Done,
     Failed,
     Finished,
+    FoundFlows,
     Leave,
     LogTaken,
     Message,
@@ -157,7 +158,7 @@ class Follower:
             match message:
                 case Done():
                     return message
-                case Paused() | Resumed():
+                case Paused() | Resumed() | FoundFlows():
                     lane.answers.put(message)
                 case Accused():
                     self._end_the_accused(lane, message)

@@ -18,6 +18,8 @@ SIZE_LIMIT = 4096
 
 ABOUT_RUN = Literal["status", "stop"]
 ABOUT_NF = Literal["detach", "reload", "promote"]
+ABOUT_FLOW = Literal["why"]
+NAMED = {"nf": "an NF", "flow": "a flow"}
 
 
 class RequestError(Exception):
@@ -30,16 +32,26 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Annotated[int, Field(ge=VERSION, le=VERSION)]  # Literal[1] takes 1.0 and true
-    verb: ABOUT_RUN | ABOUT_NF
+    verb: ABOUT_RUN | ABOUT_NF | ABOUT_FLOW
     nf: str = ""
+    flow: str = ""
+
+    @property
+    def about(self) -> str:
+        """The NF or the flow; "": the run."""
+        return self.nf or self.flow
 
     @model_validator(mode="after")
-    def _is_about_an_nf(self) -> Request:
+    def _is_about_what_it_names(self) -> Request:
         """Who asks to stop an NF must not stop the run."""
-        if self.verb in get_args(ABOUT_NF) and not self.nf:
-            raise ValueError(f"'{self.verb}' is about an NF; expected its name in 'nf'")
-        if self.verb in get_args(ABOUT_RUN) and self.nf:
-            raise ValueError(f"'{self.verb}' is about the run; expected no 'nf'")
+        for key, verbs in (("nf", ABOUT_NF), ("flow", ABOUT_FLOW)):
+            is_about_it = self.verb in get_args(verbs)
+            if is_about_it and not getattr(self, key):
+                raise ValueError(
+                    f"'{self.verb}' is about {NAMED[key]}; expected its name in '{key}'"
+                )
+            if not is_about_it and getattr(self, key):
+                raise ValueError(f"'{self.verb}' is not about {NAMED[key]}; expected no '{key}'")
         return self
 
 

@@ -24,6 +24,7 @@ from microbox.channel.messages import (
     Detach,
     Done,
     Failed,
+    FindFlows,
     HostNetwork,
     Message,
     ModuleFile,
@@ -39,6 +40,7 @@ from microbox.channel.messages import (
     WorkerSwitch,
 )
 from microbox.nf.derivations import derived_rows
+from microbox.runtime.flow_states import found_flows
 
 SLICE_NS = 20_000_000
 """A message waits at most about this long."""
@@ -391,6 +393,8 @@ def _obey(channel: Channel, message: Message, worker: Any) -> None:
         case Resume():  # somebody would have had to be waited for too long
             lib.mb_worker_resume(worker)
             channel.send(Resumed())
+        case FindFlows():
+            channel.send(found_flows(worker, message))
         case Stop():
             lib.mb_worker_stop(worker)
         case _:

@@ -8,6 +8,7 @@
 #include "microbox/bus/reader.h"
 #include "microbox/io/sink.h"
 #include "microbox/io/source.h"
+#include "microbox/stack/flows/flow_inquiry.h"
 #include "microbox/stack/stack.h"
 
 struct mb_worker_config {
@@ -107,6 +108,10 @@ int mb_worker_fail_closed(struct mb_worker *worker, uint32_t index);
 /* Goes on, also where the pause has not been reached yet. Each NF that was attached since the pause
  * gets system.nf_attached first. */
 void mb_worker_resume(struct mb_worker *worker);
+
+/* As mb_stack_ask. Call between two runs. */
+uint32_t mb_worker_ask(const struct mb_worker *worker, const struct mb_flow_question *question,
+                       struct mb_flow_answer *answers, uint32_t most);
 
 enum mb_worker_status {
     MB_WORKER_RUNNING, /* the slice is over; call again */

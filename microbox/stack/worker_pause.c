@@ -23,6 +23,11 @@ uint64_t mb_worker_head(const struct mb_worker *worker) {
     return worker->log.head;
 }
 
+uint32_t mb_worker_ask(const struct mb_worker *worker, const struct mb_flow_question *question,
+                       struct mb_flow_answer *answers, uint32_t most) {
+    return mb_stack_ask(worker->stack, question, answers, most);
+}
+
 /* The bits of who came, and those by which others follow what they publish. */
 static void collect_new(const struct mb_worker *worker, uint64_t joined[2]) {
     joined[0] = 0;

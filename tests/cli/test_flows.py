@@ -1,4 +1,5 @@
-"""`microbox flows` shows the flows of a chain that runs, and the chain does not notice."""
+"""`microbox flows` shows the flows of a chain that runs, `microbox why` what is done for one of
+them, and the chain does not notice."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from microbox.cli.flows import Shown, flows
+from microbox.cli.why import why
 from microbox.testing import Traffic, merged, tcp, udp
 from tests.conftest import Workbench
 
@@ -18,6 +20,20 @@ BURST = 6000
 """Flows: more than the chain's log holds entries, so that who is slow loses some."""
 
 SLOTS = 4096
+
+
+HALF = """
+class Half(NetworkFunction):
+    @on("tcp.data", switch=True)
+    def requests(self, event):
+        event.flow.unsubscribe("tcp.data", side="responder")
+    @on("tcp.data", filter="tcp port 443")
+    def tls(self, event):
+        pass
+    @on("packet.ip.tcp", filter="tcp[13] & 2 != 0")
+    def syn(self, event):
+        pass
+"""
 
 
 def traffic() -> Traffic:
@@ -38,7 +54,8 @@ def traffic() -> Traffic:
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
     bench = Workbench(tmp_path_factory.mktemp("flows"))
     capture = traffic().write(bench.folder / "traffic.pcap")
-    chain = bench.chain("flow_log", capture=capture, log={"slots": SLOTS})
+    options = {"log": {"slots": SLOTS}, "stack": {"command_delay": 8}}
+    chain = bench.chain("flow_log", bench.nf("half", HALF), capture=capture, **options)
     run = bench.start("run", chain, "--pace", "1")
     bench.until(lambda: run.poll() is not None or _packets(bench) > BURST + 10)
     yield bench
@@ -122,7 +139,35 @@ def test_the_first_are_shown_as_csv(bench: Workbench) -> None:
 
 def test_no_trace_of_it_stays(bench: Workbench) -> None:
     (run,) = json.loads(bench.run("ps", "--json").stdout)
-    assert [nf["name"] for nf in run["nfs"]] == ["flow_log"]
+    assert [nf["name"] for nf in run["nfs"]] == ["flow_log", "half"]
+
+
+def test_of_a_flow_it_is_said_who_reads_what(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
+    assert why("10.0.0.2:80 -> 10.0.0.1:1000", json=True) == 0
+    (flow,) = json.loads(capsys.readouterr().out)["flows"]
+    assert flow["name"] == "10.0.0.1:1000 → 10.0.0.2:80 TCP"
+    assert (flow["pkts_toserver"], flow["bytes_toclient"]) == (4, 100)
+    assert flow["streams"] == [True, False]
+    assert [one["name"] for one in flow["modules"]] == ["tcp.monitor", "tcp.stream"]
+    by_handler = {f"{one['nf']}.{one['handler']}": one for one in flow["subscriptions"]}
+    told = {name: (one["gets"], one["off"]) for name, one in by_handler.items()}
+    assert told["half.requests"] == ([True, False], [False, True])
+    assert told["half.tls"] == ([False, False], [False, False])
+    assert told["half.syn"] == (None, [False, False])
+    assert told["flow_log.tcp"] == ([True, True], [False, False])
+    assert by_handler["half.requests"]["modules"] == ["tcp.monitor", "tcp.stream"]
+    assert by_handler["half.tls"]["modules"] == []
+
+    assert why(str(flow["flow_id"])) == 0
+    text = capsys.readouterr().out
+    assert "tcp.stream of what the originator sends" in text
+    assert "the filter takes none of its packets: tcp port 443" in text
+
+    assert why("10.0.0.9:1 -> 10.0.0.2:80") == 1
+    assert "there is no flow '10.0.0.9:1 -> 10.0.0.2:80'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

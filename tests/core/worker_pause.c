@@ -1,6 +1,9 @@
 /* NFs come and go while packets flow: what each of them sees is exact. */
 #include "worker_fixture.h"
 
+#include "microbox/stack/flows/flow_lifecycle.h"
+#include "microbox/stack/module.h"
+
 enum { PACKETS = 900, BATCH = 10, FLOWS = 3 };
 
 static const struct mb_worker_config small_batches = {.batch = BATCH};
@@ -206,6 +209,34 @@ static void who_asks_for_it_is_told_of_the_flows_first(void **state) {
     assert_int_equal(bench->nf[2].flows_told, 0);
 }
 
+static uint32_t asked(const struct bench *bench, struct mb_flow_question question,
+                      struct mb_flow_answer answers[FLOWS]) {
+    return mb_worker_ask(bench->worker, &question, answers, FLOWS);
+}
+
+static void it_is_told_what_is_done_for_a_flow(void **state) {
+    struct bench *bench = *state;
+    bench->nf[0].reads_flows = true;
+    start_and_pause(bench, 1, false);
+    struct mb_flow_answer answers[FLOWS];
+    assert_int_equal(asked(bench, (struct mb_flow_question){.number = 2}, answers), 1);
+    const struct mb_flow_answer second = answers[0];
+    assert_int_equal(second.number, 2);
+    assert_int_equal(second.tuple.destination_port, 2);
+    assert_int_equal(second.gets[0][0], 1); /* NF 0's bit */
+    assert_int_equal(second.seen, 1);       /* nobody has answered */
+    assert_int_equal(second.snapshot.side[0].packets, BATCH / FLOWS);
+    assert_int_equal(second.modules, MB_MODULE_FLOW);
+    struct mb_flow_question question = {.tuple = mb_reversed_tuple(&second.tuple)};
+    assert_int_equal(asked(bench, question, answers), 1);
+    assert_int_equal(answers[0].number, 2);
+    question.tuple.protocol = 6;
+    assert_int_equal(asked(bench, question, answers), 0);
+    question.tuple.protocol = 0;
+    question.tuple.source_port = 99;
+    assert_int_equal(asked(bench, question, answers), 0);
+}
+
 /* Nobody read flows before, so they begin when somebody does. */
 static void flows_that_were_not_tracked_are_picked_up(void **state) {
     struct bench *bench = *state;
@@ -303,6 +334,7 @@ int main(void) {
         PAUSE_TEST(another_takes_over_at_one_event),
         PAUSE_TEST(what_cannot_be_subscribed_to_changes_nothing),
         PAUSE_TEST(who_asks_for_it_is_told_of_the_flows_first),
+        PAUSE_TEST(it_is_told_what_is_done_for_a_flow),
         PAUSE_TEST(flows_that_were_not_tracked_are_picked_up),
         PAUSE_TEST(a_start_that_is_past_is_not_told_to_who_comes_later),
         PAUSE_TEST(who_takes_a_place_begins_with_all_switches_as_in_new_flows),

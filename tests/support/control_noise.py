@@ -10,8 +10,8 @@ import msgpack
 
 from microbox.runtime.request import SIZE_LIMIT
 
-VERBS = {"status": False, "stop": False, "detach": True, "reload": True, "promote": True}
-"""Those that there are, and whether they are about an NF."""
+VERBS = {"status": "", "stop": "", "detach": "nf", "reload": "nf", "promote": "nf", "why": "flow"}
+"""Those that there are, and the key for what they are about."""
 
 Mutator = Callable[[random.Random], bytes]
 
@@ -19,8 +19,7 @@ Mutator = Callable[[random.Random], bytes]
 def requests(nf: str) -> list[dict[str, Any]]:
     """One of each kind that a run carries out."""
     return [
-        {"version": 1, "verb": verb, **({"nf": nf} if is_about_nf else {})}
-        for verb, is_about_nf in VERBS.items()
+        {"version": 1, "verb": verb, **({key: nf} if key else {})} for verb, key in VERBS.items()
     ]
 
 
@@ -49,8 +48,11 @@ def noise(seed: int, count: int, nf: str) -> Iterator[bytes]:
 def _is_wrong(payload: bytes) -> bool:
     """Of what may be a request: true where it has a value that none may have."""
     wire = msgpack.unpackb(payload, strict_map_key=False)
-    names = wire.keys() - {"version", "verb", "nf"}
-    is_named = isinstance(wire.get("nf", ""), str) and bool(wire.get("nf")) == VERBS[wire["verb"]]
+    names = wire.keys() - {"version", "verb", "nf", "flow"}
+    is_named = all(
+        isinstance(wire.get(key, ""), str) and bool(wire.get(key)) == (VERBS[wire["verb"]] == key)
+        for key in ("nf", "flow")
+    )
     return bool(names) or type(wire["version"]) is not int or not is_named
 
 
