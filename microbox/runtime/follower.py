@@ -242,6 +242,8 @@ class Follower:
             nf.child.kill()
         except ChildError:
             pass  # it is gone: `exit` says how
+        if nf.finished and nf.is_guest:
+            self._guests.has_finished(nf)
         nf.exit = await nf.child.exited()
         nf.answers.end(ChildDied(nf.name, nf.exit))
         if lane.is_lost:

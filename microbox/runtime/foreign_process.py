@@ -69,9 +69,10 @@ class ForeignProcess:
         self.pid = pid
         self._pidfd = pidfd
         self._gone = asyncio.Event()
-        asyncio.get_running_loop().add_reader(pidfd, self._note_exit)
+        asyncio.get_running_loop().add_reader(pidfd, self.let_go)
 
-    def _note_exit(self) -> None:
+    def let_go(self) -> None:
+        """It is not waited for any more: as if it were gone."""
         asyncio.get_running_loop().remove_reader(self._pidfd)
         self._gone.set()
 

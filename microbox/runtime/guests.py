@@ -174,6 +174,13 @@ class Guests:
         except ControlError as error:
             await self._refuse(nf.child, str(error))
 
+    def has_finished(self, nf: RunningNF) -> None:
+        """It has said its last word: a user's process is his, who may look at what it prints for as
+        long as he likes."""
+        process = nf.child.process
+        if isinstance(process, ForeignProcess):
+            process.let_go()
+
     def is_gone(self, lane: Lane, nf: RunningNF) -> None:
         """Its process has ended without a word of farewell."""
         self._in_background(self._forget(lane, nf))

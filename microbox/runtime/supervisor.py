@@ -208,7 +208,9 @@ class Child:
         return self.process.returncode is None
 
     def kill(self) -> None:
-        """SIGKILL; nothing when it is gone."""
+        """SIGKILL; nothing when it is gone, or has been let go of."""
+        if not self.is_alive:
+            return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 

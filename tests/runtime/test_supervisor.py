@@ -2,14 +2,19 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import uvloop
 
+from microbox.channel.async_channel import AsyncChannel
+from microbox.channel.channel import pair
 from microbox.channel.messages import Begin, Failed, Manifest, Problem, Ready
+from microbox.runtime.foreign_process import ForeignProcess
 from microbox.runtime.supervisor import (
+    UNKNOWN,
     Child,
     ChildBreaksProtocol,
     ChildDied,
@@ -18,6 +23,7 @@ from microbox.runtime.supervisor import (
     Exit,
     printable,
 )
+from microbox.runtime.validation import from_child
 
 PRELUDE = """\
 import os, signal, sys, time
@@ -195,3 +201,27 @@ def test_a_failed_answer_keeps_its_traceback(tmp_path: Path) -> None:
         assert caught.value.failed == Failed("boom", "Traceback", "try this")
 
     Watched(tmp_path, "channel.send(Failed('boom', 'Traceback', 'try this'))").run(talk)
+
+
+def test_a_process_that_is_let_go_of_lives_on() -> None:
+    async def run(process: "subprocess.Popen[bytes]") -> None:
+        ours, theirs = pair()
+        pidfd = os.pidfd_open(process.pid)
+        foreign = ForeignProcess(process.pid, pidfd)
+        child = Child("guest", foreign, AsyncChannel(ours, from_child), pidfd, _ignore)
+        child.watch_exit()
+        assert child.is_alive
+        foreign.let_go()
+        assert await child.exited() == Exit(UNKNOWN, is_known=False)
+        await child.close()
+        theirs.close()
+
+    with subprocess.Popen(["sleep", "60"]) as process:
+        uvloop.run(run(process))
+        assert process.poll() is None
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+def _ignore(_name: str, _problem: Problem) -> None:
+    pass
