@@ -43,6 +43,7 @@ class NFStarter:
         self._on_problem = on_problem
         self.record_files = RecordFiles(options.log_directory, on_problem)
         self.children: list[Child] = []
+        self._logs: dict[Child, str] = {}  # names of their files
         self.confined: dict[str, Confined] = {}  # by the NF's name: all its processes are alike
 
     def close(self) -> None:
@@ -73,6 +74,9 @@ class NFStarter:
         """Ends a process that is not needed."""
         await child.close()
         self.children.remove(child)
+        log = self._logs.pop(child, "")
+        if log not in self._logs.values():
+            self.record_files.release(log)
 
     async def load(self, chain: Chain, nf: ChainNF, partition: Partition) -> tuple[Child, Manifest]:
         """A process that has loaded the NF's file, and what the NF is."""
@@ -118,7 +122,7 @@ class NFStarter:
     ) -> Manifest:
         """Lets a process load the NF's file. `base`: what relative paths among its parameters count
         from, where that is not the chain's folder."""
-        file = log_name(nf, partition)
+        self._logs[child] = file = log_name(nf, partition)
         with self.record_files.opened(nf.name, file) as descriptors:
             load = Load(
                 name=nf.entry,

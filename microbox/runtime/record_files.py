@@ -24,7 +24,7 @@ MODE = 0o644
 @dataclass(slots=True)
 class Made:
     """A log: the files that it is in, as descriptors to read and write. The newest is the last one;
-    those before are still written to."""
+    those before are still written to. None where nobody writes to the log any more."""
 
     files: list[int]
     is_ours: bool  # False: something was there before this run, and is until the first line
@@ -38,16 +38,16 @@ class Made:
             return False
 
     def settle(self) -> None:
-        """The process that wrote to the oldest file has gone on in the newest one."""
-        if len(self.files) > 1:
-            oldest = self.files.pop(0)
-            self.first_lines = _with_lines_of(oldest, self.first_lines)
-            os.close(oldest)
+        """Nobody writes to the oldest file any more, which has another name."""
+        oldest = self.files.pop(0)
+        self.first_lines = _with_lines_of(oldest, self.first_lines)
+        os.close(oldest)
 
     def close(self) -> None:
         """Closes the files."""
         for descriptor in self.files:
             os.close(descriptor)
+        self.files.clear()
 
 
 class RecordFiles:
@@ -114,7 +114,7 @@ class RecordFiles:
         moved = {
             file: made
             for file, made in self._made.items()
-            if not file.endswith(PART) and not made.is_at(self._directory / file)
+            if made.files and not file.endswith(PART) and not made.is_at(self._directory / file)
         }
         renewed = set()
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -130,8 +130,20 @@ class RecordFiles:
 
     def settle(self, file: str) -> None:
         """The process that wrote to the log's old file has gone on in the new one."""
-        if made := self._made.get(file):
+        made = self._made.get(file)
+        if made is not None and len(made.files) > 1:
             made.settle()
+
+    def release(self, file: str) -> None:
+        """Nobody writes to the log any more, unless another process is given it again."""
+        made = self._made.get(file)
+        if made is None:
+            return
+        while made.files and not made.is_at(self._directory / file):
+            made.settle()
+        while len(made.files) > 1:
+            made.settle()
+        made.close()
 
     def earlier_lines(self, file: str) -> list[bytes]:
         """The first lines of a log that are in files of other names by now: FIRST_LINES at most."""

@@ -98,3 +98,19 @@ def test_a_log_that_cannot_be_made_anew_goes_on_as_it_was(tmp_path: Path) -> Non
     log.rmdir()
     assert files.renew() == {"ids.jsonl"}
     files.close()
+
+
+def test_a_log_that_nobody_writes_any_more_takes_no_descriptors(tmp_path: Path) -> None:
+    files = RecordFiles(tmp_path, no_problem)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    write(files, "ids.jsonl", b"one\n")
+    (tmp_path / "ids.jsonl").rename(tmp_path / "ids.jsonl.1")
+    files.renew()
+    write(files, "ids.jsonl", b"two\n")
+    files.release("ids.jsonl")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert files.renew() == set()
+    assert files.earlier_lines("ids.jsonl") == [b"one\n"]
+    write(files, "ids.jsonl", b"three\n")
+    assert (tmp_path / "ids.jsonl").read_bytes() == b"two\nthree\n"
+    files.close()
