@@ -19,7 +19,7 @@ from typing import Any, Protocol, Self
 
 from microbox._core import ffi, lib
 from microbox.chain.additions import next_addition
-from microbox.chain.model import Chain, ChainNF
+from microbox.chain.model import Chain, ChainNF, Input
 from microbox.chain.plan import Plan, PlannedNF
 from microbox.chain.planner import make_plan
 from microbox.chain.sources import built_in_source, is_path
@@ -151,7 +151,7 @@ class InProcess:
         while True:
             chain = Chain(
                 "(within this process)",
-                Path(self._name),
+                Input((Path(self._name),)),
                 None,
                 tuple(unit.entry for unit in self.units),
                 settings=settings.as_settings(),

@@ -18,9 +18,8 @@ import uvloop
 from microbox._core import lib
 from microbox.chain.errors import ChainErrors
 from microbox.chain.load import read_chain, read_chain_text
-from microbox.chain.model import STANDARD_INPUT, Chain, Overrides
+from microbox.chain.model import Chain, Input, Overrides
 from microbox.channel.messages import Problem
-from microbox.runtime.capture import open_capture
 from microbox.runtime.controller import run_chain
 from microbox.runtime.descriptors import provide_descriptors
 from microbox.runtime.errors import USAGE, InputError, RunError
@@ -28,6 +27,7 @@ from microbox.runtime.log_directory import make_log_directory
 from microbox.runtime.observer import Reading
 from microbox.runtime.report import RunReport
 from microbox.runtime.running import RunOptions
+from microbox.runtime.several_captures import open_input
 
 UNNAMED = "(chain)"
 """What a chain that is in no file is called."""
@@ -82,9 +82,9 @@ def main() -> int:
 def _run(request: dict[str, Any], relay: Relay) -> dict[str, Any]:
     chain = _chain(request)
     provide_descriptors(len(chain.nfs))
-    if chain.input == STANDARD_INPUT:
+    if chain.input.is_piped:
         raise InputError("microbox.run reads files: standard input is the caller's")
-    capture = open_capture(chain.input, chain.input_bytes_max)
+    capture = open_input(chain.input, chain.input_bytes_max)
     try:
         directory = make_log_directory(Path(request["logs"]), overwrite=False)
     except OSError as error:
@@ -97,7 +97,7 @@ def _run(request: dict[str, Any], relay: Relay) -> dict[str, Any]:
 
 def _chain(request: dict[str, Any]) -> Chain:
     overrides = Overrides(
-        input=Path(request["input"]) if request["input"] is not None else None,
+        input=Input((Path(request["input"]),)) if request["input"] is not None else None,
         output=Path(request["output"]) if request["output"] is not None else None,
     )
     if "path" in request:

@@ -27,6 +27,7 @@ from microbox.chain.model import (
     ChainEvent,
     ChainModule,
     EventSettings,
+    Input,
     LogSettings,
     LogsSettings,
     Overrides,
@@ -110,8 +111,7 @@ class _Loader:
         """The file's value, with what options of their own say in its place."""
         given = dict(value)
         if self._overrides.input is not None:
-            is_piped = self._overrides.input == STANDARD_INPUT
-            given["input"] = str(STANDARD_INPUT if is_piped else self._overrides.input.absolute())
+            given["input"] = self._overrides.input.in_a_file()
         if self._overrides.output is not None:
             given["output"] = str(self._overrides.output)
         if self._overrides.workers is not None:
@@ -130,7 +130,7 @@ class _Loader:
         stack = sound(StackSettings, value.get("stack"))
         made = Chain(
             file=self._document.file,
-            input=capture or Path(),
+            input=capture or Input(()),
             output=output,
             nfs=tuple(nfs),
             settings=stack.as_settings(),
@@ -172,14 +172,15 @@ class _Loader:
             return Position(file="--workers")
         return self._document.value_position(("workers",))
 
-    def _input(self, written: object) -> Path | None:
-        if self._overrides.input == STANDARD_INPUT:
-            return STANDARD_INPUT
-        if self._overrides.input is not None:
-            return self._existing_capture(self._overrides.input)
+    def _input(self, written: object) -> Input | None:
+        given = self._overrides.input
+        if given is not None:
+            files = [path for path in given.paths if path != STANDARD_INPUT]
+            return given if all(list(map(self._is_there, files))) else None
         if not isinstance(written, str) or not written:
             return None
-        return self._existing_capture(self._document.path(("input",), written))
+        path = self._document.path(("input",), written)
+        return Input((path,)) if self._is_there(path) else None
 
     @staticmethod
     def _input_bytes_max(written: object) -> int:
@@ -193,14 +194,14 @@ class _Loader:
             return Position(file="-r")
         return self._document.value_position(("input",))
 
-    def _existing_capture(self, path: Path) -> Path | None:
+    def _is_there(self, path: Path) -> bool:
+        """Says what is wrong with a path of the input."""
         message, hint = missing_capture(path)
-        if not message:
-            return path
-        self._document.complain(self._input_position(), message, hint)
-        return None
+        if message:
+            self._document.complain(self._input_position(), message, hint)
+        return not message
 
-    def _output(self, written: object, capture: Path | None) -> Path | None:
+    def _output(self, written: object, capture: Input | None) -> Path | None:
         path, position = self._overrides.output, Position(file="--output")
         if path is None:
             if not isinstance(written, str) or not written:

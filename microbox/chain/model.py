@@ -47,6 +47,31 @@ WORKERS_MAX = 64  # MB_WORKERS_MAX
 INPUT_BYTES_MAX_DEFAULT = 2 << 30
 STANDARD_INPUT = Path("-")
 """As `-r` names it."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a chain reads: captures one behind the other, directories of captures among them, or
+    standard input."""
+
+    paths: tuple[Path, ...]
+
+    @property
+    def is_piped(self) -> bool:
+        """True for standard input alone."""
+        return self.paths == (STANDARD_INPUT,)
+
+    def in_a_file(self) -> str:
+        """As a chain file says it; "-" for what only the command line can say."""
+        if self.is_piped or len(self.paths) > 1:
+            return str(STANDARD_INPUT)
+        return str(self.paths[0].absolute())
+
+    def __str__(self) -> str:
+        """As people read it."""
+        return ", ".join(map(str, self.paths))
+
+
 _INSTANCE_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")
 
 
@@ -210,7 +235,7 @@ class ChainFile(Section):
     """The whole file."""
 
     input: Annotated[str, Field(min_length=1)] = Field(
-        description="the path of a capture file (pcap or pcapng)"
+        description="the path of a capture file (pcap or pcapng), or of a directory of such"
     )
     input_bytes_max: Size = Field(
         default=INPUT_BYTES_MAX_DEFAULT,
@@ -339,7 +364,7 @@ class Chain:
     """A chain file whose every part is well-formed, defaults and overrides filled in."""
 
     file: str  # as the user wrote its path: messages begin with it
-    input: Path
+    input: Input
     output: Path | None
     nfs: tuple[ChainNF, ...]
     settings: dict[str, int] = field(default_factory=lambda: StackSettings().as_settings())
@@ -371,7 +396,7 @@ class Chain:
 class Overrides:
     """What the command line says instead of the file. Paths count from the working directory."""
 
-    input: Path | None = None
+    input: Input | None = None
     output: Path | None = None
     log_directory: Path | None = None
     utc: bool | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from microbox.chain.model import STANDARD_INPUT
+from microbox.chain.model import Input
 
 
 def near_file(path: Path) -> str:
@@ -26,22 +26,24 @@ def missing_file(path: Path, expected: str) -> tuple[str, str]:
 
 def missing_capture(path: Path) -> tuple[str, str]:
     """Message and hint where there is no capture to read; "", "" where there may be one."""
-    expected = "expected a capture file (pcap or pcapng)"
-    if path.is_dir():
-        return f"'{path}' is a directory; {expected}", ""
-    if not path.exists():
-        return f"no such file '{path}'; {expected}", near_file(path)
-    return "", ""
+    if path.exists():
+        return "", ""
+    return f"no such file '{path}'; expected a capture file (pcap or pcapng)", near_file(path)
 
 
-def unwritable(path: Path, capture: Path | None) -> str:
+def unwritable(path: Path, capture: Input | None) -> str:
     """Why the output cannot be written there; "" where it can. `capture`: the input."""
     if path.is_dir():
         return f"'{path}' is a directory; expected a capture file to write"
     if not path.parent.is_dir():
         return f"'{path.parent}' is no directory; expected a capture file to write in one"
-    if capture is None or capture == STANDARD_INPUT or not path.exists():
+    if capture is None or capture.is_piped or not path.exists():
         return ""
-    if not path.samefile(capture):
+    if not any(_holds(one, path) for one in capture.paths):
         return ""
     return f"'{path}' is the input; expected another file to write"
+
+
+def _holds(read: Path, path: Path) -> bool:
+    """True where a path of the input is this file, or the directory that it is in."""
+    return path.parent.samefile(read) if read.is_dir() else path.samefile(read)

@@ -19,7 +19,7 @@ STDOUT = Path("-")
 def alerts(
     *logs: Path,
     write: Annotated[Path, Parameter(alias="-w", allow_leading_hyphen=True)],
-    read: Annotated[Path | None, Parameter(alias="-r")] = None,
+    read: Annotated[list[Path] | None, Parameter(alias="-r", negative=())] = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Write the packets that caused alerts to a capture (pcapng), each with its alerts as comments.
@@ -34,21 +34,23 @@ def alerts(
     write
         The capture to write; - is standard output.
     read
-        The capture that the run read. By default the one that its summary names.
+        The capture that the run read; several as the run was given them. By default the one that
+        its summary names.
     json
         Print one JSON document.
     """
+    from microbox.chain.model import Input
     from microbox.cli.main import FINE, WRONG
     from microbox.cli.terminal import print_json
     from microbox.runtime.alert_capture import alert_comments, write_alert_packets
-    from microbox.runtime.capture import open_capture
     from microbox.runtime.errors import InputError
+    from microbox.runtime.several_captures import open_input
 
     try:
         found = list(logs) or [_newest_directory()]
         comments = alert_comments(_log(one) for one in found)
-        name = read or _input_of(found[0])
-        capture = open_capture(name).fd
+        name = Input(tuple(read or [_input_of(found[0])]))
+        capture = open_input(name).fd
         try:
             with _opened(write, capture) as file:
                 written = write_alert_packets(comments, capture, str(name), file)
@@ -101,8 +103,8 @@ def _input_of(given: Path) -> Path:
         file = json_module.loads(summary.read_bytes())["input"]["file"]
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{summary}: does not say what the run read; write -r CAPTURE") from None
-    if file == "-":
-        raise InputError("the run read standard input; write -r CAPTURE for what came there")
+    if not Path(file).exists():  # standard input, several captures, or one that was moved
+        raise InputError(f"the run read {file}, which is no file here; write -r CAPTURE")
     return Path(file)
 
 

@@ -84,11 +84,11 @@ def _check_capture(plan: Plan) -> None:
     import os
 
     from microbox.chain.errors import ChainError, ChainErrors
-    from microbox.runtime.capture import open_capture
     from microbox.runtime.errors import InputError
+    from microbox.runtime.several_captures import open_input
 
     try:
-        os.close(open_capture(plan.chain.input, plan.chain.input_bytes_max).fd)
+        os.close(open_input(plan.chain.input, plan.chain.input_bytes_max).fd)
     except InputError as error:
         position = plan.chain.input_position
         raise ChainErrors([ChainError.at(plan.chain.file, position, str(error))]) from None

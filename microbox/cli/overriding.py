@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from microbox.chain.model import WORKERS_MAX, Overrides
+from microbox.chain.model import WORKERS_MAX, Input, Overrides
 
 
 @Parameter(name="*")
@@ -17,10 +17,13 @@ class Overriding:
     """Options that go before what the chain file says."""
 
     read: Annotated[
-        Path | None,
-        Parameter(name=["--read", "-r"], allow_leading_hyphen=True),  # "-" is one
-    ] = None
-    """Read this capture; - is standard input, which is read to its end first."""
+        list[Path],
+        Parameter(  # "-" is one
+            name=["--read", "-r"], allow_leading_hyphen=True, negative=(), show_default=False
+        ),
+    ] = field(default_factory=list)
+    """Read this capture, or those of this directory. May be repeated: one behind the other. - is
+    standard input, which is read to its end first."""
 
     workers: Annotated[
         int | None, Parameter(validator=validators.Number(gte=1, lte=WORKERS_MAX))
@@ -36,7 +39,7 @@ class Overriding:
     def overrides(self, *, log_directory: Path | None = None, utc: bool | None = None) -> Overrides:
         """As the loader takes them, with what only one verb has."""
         return Overrides(
-            input=self.read,
+            input=Input(tuple(self.read)) if self.read else None,
             log_directory=log_directory,
             utc=utc,
             workers=self.workers,

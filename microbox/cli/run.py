@@ -15,7 +15,7 @@ from cyclopts import Parameter, validators
 
 from microbox.chain.errors import ChainErrors
 from microbox.chain.load import load_chain
-from microbox.chain.model import STANDARD_INPUT, Chain, Overrides
+from microbox.chain.model import Chain, Overrides
 from microbox.cli.overriding import AS_WRITTEN, Overriding
 from microbox.runtime.listening import Address
 from microbox.runtime.report import RunReport
@@ -130,17 +130,16 @@ def _run(
     from microbox._core import lib
     from microbox.cli.progress import Display
     from microbox.cli.reading import reading_to_the_end
-    from microbox.runtime.capture import open_capture
     from microbox.runtime.controller import run_chain
     from microbox.runtime.descriptors import provide_descriptors
     from microbox.runtime.log_directory import remove_if_empty
     from microbox.runtime.running import RunOptions
+    from microbox.runtime.several_captures import open_input
 
     lib.mb_become_undumpable()  # an NF of the same user must not reach the controller
     provide_descriptors(len(chain.nfs), chain.workers)
-    is_piped = chain.input == STANDARD_INPUT
-    with reading_to_the_end() if is_piped else nullcontext():
-        capture = open_capture(chain.input, chain.input_bytes_max)
+    with reading_to_the_end() if chain.input.is_piped else nullcontext():
+        capture = open_input(chain.input, chain.input_bytes_max)
     try:
         directory = _log_directory(chain, changing)
         options = RunOptions(

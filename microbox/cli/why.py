@@ -91,9 +91,9 @@ def _why_in_capture(
 def _account(plan: Plan, name: FlowName) -> FlowAccount | None:
     """Of the first flow that is meant; None where there is none. Raises InputError, RunError."""
     from microbox.api.flow_account import account_of, find_flows
-    from microbox.runtime.capture import open_capture
+    from microbox.runtime.several_captures import open_input
 
-    capture = open_capture(plan.chain.input, plan.chain.input_bytes_max)
+    capture = open_input(plan.chain.input, plan.chain.input_bytes_max)
     try:
         found = find_flows(plan, capture.fd, name)
         if not found:

@@ -26,6 +26,7 @@ HEADERS = (
     "microbox/bus/soundness.h",
     "microbox/io/source.h",
     "microbox/io/sink.h",
+    "microbox/io/join.h",
     "microbox/io/merge.h",
     "microbox/io/filter.h",
     "microbox/stack/caps.h",

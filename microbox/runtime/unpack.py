@@ -137,8 +137,7 @@ def unpack(fd: int, name: str, most: int) -> tuple[int, str]:
     memory = os.memfd_create("microbox input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         warning = _fill(memory, fd, name, most)
-        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
-        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
+        seal(memory)
     except OSError as error:
         os.close(memory)
         raise InputError(f"{name}: cannot be read into memory: {error.strerror}") from None
@@ -146,6 +145,12 @@ def unpack(fd: int, name: str, most: int) -> tuple[int, str]:
         os.close(memory)
         raise
     return memory, warning
+
+
+def seal(memory: int) -> None:
+    """Nobody can change the memory from here on. Raises OSError."""
+    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
 
 
 def _fill(memory: int, fd: int, name: str, most: int) -> str:

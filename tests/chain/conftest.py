@@ -11,7 +11,7 @@ import pytest
 
 from microbox.chain.errors import Position
 from microbox.chain.filters import FilterFacts
-from microbox.chain.model import Chain, ChainNF
+from microbox.chain.model import Chain, ChainNF, Input
 from microbox.chain.plan import Plan
 from microbox.chain.planner import make_plan
 from microbox.channel.messages import (
@@ -91,7 +91,7 @@ def chain_of(nfs: Sequence[HandMade], **settings: Any) -> Chain:
     """A chain whose n-th NF stands in line n + 2 of `chain.yaml`."""
     return Chain(
         file="chain.yaml",
-        input=Path("capture.pcap"),
+        input=Input((Path("capture.pcap"),)),
         output=None,
         nfs=tuple(
             instance

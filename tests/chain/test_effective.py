@@ -13,7 +13,7 @@ import pytest
 from microbox.chain.document import value_of
 from microbox.chain.effective import as_yaml
 from microbox.chain.load import load_chain
-from microbox.chain.model import Chain, ChainFile, NetworkFunctionEntry, Overrides
+from microbox.chain.model import Chain, ChainFile, Input, NetworkFunctionEntry, Overrides
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -89,7 +89,7 @@ def test_short_forms_and_parallel_entries(folder: Path) -> None:
 def test_what_the_command_line_says_is_in_it(folder: Path) -> None:
     (folder / "chains" / "chain.yaml").write_text("input: none.pcap\nchain: [flow_log]\n")
     overrides = Overrides(
-        input=Path("chains/sample.pcap"), workers=3, settings=("chain.flow_log.top=3",)
+        input=Input((Path("chains/sample.pcap"),)), workers=3, settings=("chain.flow_log.top=3",)
     )
     effective = load_chain(Path("chains/chain.yaml"), overrides).effective
     assert effective["input"] == str(folder / "chains" / "sample.pcap")
@@ -99,7 +99,7 @@ def test_what_the_command_line_says_is_in_it(folder: Path) -> None:
 
 def test_standard_input_is_left_to_the_command_line(folder: Path) -> None:
     (folder / "chains" / "chain.yaml").write_text("chain: [flow_log]\n")
-    overrides = Overrides(input=Path("-"))
+    overrides = Overrides(input=Input((Path("-"),)))
     chain = load_chain(Path("chains/chain.yaml"), overrides)
     assert "input" not in chain.effective
     assert meaning(again(chain, folder, overrides)) == meaning(chain)

@@ -13,7 +13,7 @@ from microbox.chain.conditions.rule import WHEN, Rule
 from microbox.chain.errors import ChainErrors, Position
 from microbox.chain.filters import FilterFacts
 from microbox.chain.load import load_chain, read_chain
-from microbox.chain.model import Chain, ChainEvent, ChainNF
+from microbox.chain.model import Chain, ChainEvent, ChainNF, Input
 from microbox.chain.plan import Plan
 from microbox.chain.planner import make_plan, part_errors
 from microbox.channel.messages import HandlerDeclaration, Manifest, TypeDeclaration
@@ -224,7 +224,7 @@ def test_a_mistake_in_an_nf_points_into_its_file(tmp_path: Path) -> None:
         '    slow = event("tcp.end.slow", when="flow.age > 5")\n'
         '    other = event("tcp.end.other", when="""true and\n  flow.age > 5""")\n'
     )
-    chain = Chain("chain.yaml", Path("a"), None, (ChainNF("slow", source),))
+    chain = Chain("chain.yaml", Input(()), None, (ChainNF("slow", source),))
     conditions = (
         declared("flow.tcp.end.slow", "flow.age > 5", 4),
         declared("flow.tcp.end.other", "true and\n  flow.age > 5", 5),
@@ -336,7 +336,7 @@ def test_there_are_limits(events: dict[str, Rule], said: str) -> None:
     places |= {part: (Position(5, 1),) for part in (WHEN, *(f"c{i}" for i in range(7)))}
     chain = Chain(
         "chain.yaml",
-        Path("a"),
+        Input(()),
         None,
         (),
         events=tuple(

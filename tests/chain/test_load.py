@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from microbox.chain.errors import ChainErrors, Position
 from microbox.chain.load import load_chain, read_chain
-from microbox.chain.model import Chain, Overrides
+from microbox.chain.model import Chain, Input, Overrides
 from microbox.chain.stack_settings import StackSettings
 from microbox.chain.supervision import Restart
 from microbox.channel.messages import HostNetwork
@@ -57,7 +57,7 @@ def complaints(load: Load) -> Complaints:
 
 def test_the_smallest_chain(load: Load) -> None:
     chain = load("input: capture.pcap\nchain: [flow_log]\n")
-    assert chain.input == Path("capture.pcap")
+    assert chain.input == Input((Path("capture.pcap"),))
     assert chain.output is None
     assert [nf.name for nf in chain.nfs] == ["flow_log"]
     assert chain.nfs[0].source.name == "flow_log.py"
@@ -134,7 +134,7 @@ def test_what_is_read_counts_from_the_file_and_what_is_written_from_here(
         "input: ../capture.pcap\noutput: out.pcap\nchain: [../my_nf.py]\nlogs: {directory: logs}\n"
     )
     chain = load_chain(Path("deep/chain.yaml"))
-    assert chain.input == Path("capture.pcap")
+    assert chain.input == Input((Path("capture.pcap"),))
     assert chain.nfs[0].source == Path("my_nf.py")
     assert chain.output == Path("out.pcap")
     assert chain.log_directory == Path("logs")
@@ -143,9 +143,9 @@ def test_what_is_read_counts_from_the_file_and_what_is_written_from_here(
 
 def test_the_command_line_goes_before_the_file(load: Load, folder: Path) -> None:
     (folder / "other.pcap").write_bytes(b"")
-    overrides = Overrides(input=Path("other.pcap"), log_directory=Path("here"), utc=True)
+    overrides = Overrides(input=Input((Path("other.pcap"),)), log_directory=Path("here"), utc=True)
     chain = load("chain: [flow_log]\nlogs: {directory: there}\n", overrides)
-    assert chain.input == Path("other.pcap")
+    assert chain.input == Input((Path("other.pcap"),))
     assert chain.log_directory == Path("here")
     assert chain.utc
 
@@ -220,7 +220,7 @@ def test_a_file_that_is_not_text(folder: Path) -> None:
 
 
 def test_an_input_of_the_command_line_that_is_not_there(complaints: Complaints) -> None:
-    assert complaints("chain: [flow_log]\n", Overrides(input=Path("captur.pcap"))) == [
+    assert complaints("chain: [flow_log]\n", Overrides(input=Input((Path("captur.pcap"),)))) == [
         "-r: no such file 'captur.pcap'; expected a capture file (pcap or pcapng); "
         "did you mean 'capture.pcap'?"
     ]

@@ -121,10 +121,10 @@ def test_what_is_no_capture_is_said_before_anything_starts(
     assert not (workbench.folder / "microbox-logs").exists()
 
 
-def test_a_directory_is_no_capture(workbench: "Workbench", count_chain: Path) -> None:
+def test_a_directory_of_other_files_is_no_input(workbench: "Workbench", count_chain: Path) -> None:
     result = workbench.run("run", count_chain, "-r", ".")
     assert result.returncode == 2
-    assert "directory" in result.stderr
+    assert "of a directory, all files are read" in result.stderr
 
 
 @pytest.mark.parametrize("option", ["--utc", "--json", "--quiet"])

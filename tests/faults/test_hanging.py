@@ -9,12 +9,12 @@ import uvloop
 
 from microbox.chain.load import load_chain
 from microbox.channel.messages import Problem
-from microbox.runtime.capture import open_capture
 from microbox.runtime.controller import run_chain
 from microbox.runtime.errors import RunError
 from microbox.runtime.observer import Reading
 from microbox.runtime.report import RunReport
 from microbox.runtime.running import Patience, RunOptions
+from microbox.runtime.several_captures import open_input
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench
@@ -52,7 +52,7 @@ def run(chain: Path, folder: Path, patience: Patience) -> tuple[RunReport, list[
     """Runs a chain in this process's loop, with the patience of a test."""
     loaded = load_chain(chain)
     notes = Notes()
-    options = RunOptions(open_capture(loaded.input), folder, patience=patience)
+    options = RunOptions(open_input(loaded.input), folder, patience=patience)
 
     async def bounded() -> RunReport:
         async with asyncio.timeout(60):

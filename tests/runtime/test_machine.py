@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from microbox.chain.model import Chain
+from microbox.chain.model import Chain, Input
 from microbox.chain.planner import make_plan
 from microbox.events.catalog import built_in
 from microbox.runtime.machine import available_memory, processors, warnings_about_workers
@@ -34,7 +34,7 @@ MANY = 1 << 50
     ],
 )
 def test_what_is_said(workers: int, there: int, free: int, said: list[str]) -> None:
-    chain = Chain("chain.yaml", Path("in.pcap"), None, nfs=(), workers=workers)
+    chain = Chain("chain.yaml", Input((Path("in.pcap"),)), None, nfs=(), workers=workers)
     plan = make_plan(chain, [], built_in())
     assert warnings_about_workers(plan, processors=there, available=free) == said
 

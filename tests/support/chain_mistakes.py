@@ -22,7 +22,8 @@ MISTAKES = {
     ),
     "no input": (
         "chain: [flow_log]\n",
-        "chain.yaml:1:1: `input` is missing; expected the path of a capture file (pcap or pcapng)",
+        "chain.yaml:1:1: `input` is missing; expected the path of a capture file (pcap or pcapng), "
+        "or of a directory of such",
     ),
     "no chain": (
         "input: capture.pcap\n",
@@ -42,16 +43,16 @@ MISTAKES = {
     "an input that is no text": (
         "input: 17\nchain: [flow_log]\n",
         "chain.yaml:1:8: `input` is 17 (a whole number); expected the path of a capture file "
-        "(pcap or pcapng)",
+        "(pcap or pcapng), or of a directory of such",
     ),
     "an input that is not there": (
         "input: captur.pcap\nchain: [flow_log]\n",
         "chain.yaml:1:8: no such file 'captur.pcap'; expected a capture file (pcap or pcapng); "
         "did you mean 'capture.pcap'?",
     ),
-    "an input that is a directory": (
-        "input: .\nchain: [flow_log]\n",
-        "chain.yaml:1:8: '.' is a directory; expected a capture file (pcap or pcapng)",
+    "an output in the directory that is the input": (
+        "input: .\noutput: ./capture.pcap\nchain: [flow_log]\n",
+        "chain.yaml:2:9: 'capture.pcap' is the input; expected another file to write",
     ),
     "an output that is the input": (
         "input: capture.pcap\noutput: ./capture.pcap\nchain: [flow_log]\n",
@@ -218,7 +219,7 @@ MISTAKES = {
 NOT_OF_SHAPE = {
     "a key that stands twice",
     "an input that is not there",
-    "an input that is a directory",
+    "an output in the directory that is the input",
     "an output that is the input",
     "an output nowhere",
     "an NF file that is not there",
