@@ -11,18 +11,6 @@ import pytest
 if TYPE_CHECKING:
     from tests.conftest import Workbench
 
-SLOW = """
-class Slow(NetworkFunction):
-    seen = 0
-    @on("packet")
-    def see(self, event):
-        self.seen += 1
-        time.sleep(0.5 if self.seen > 3 else 0)
-        open("going", "a").write(".")
-    def finish(self):
-        return {"seen": self.seen}
-"""
-
 STUCK = """
 class Stuck(NetworkFunction):
     @on("packet")
@@ -47,12 +35,20 @@ def begun(workbench: "Workbench", code: str) -> subprocess.Popen[str]:
     return process
 
 
+def let_go_on(workbench: "Workbench", process: subprocess.Popen[str]) -> None:
+    """Lets an NF that waits read what is left, as soon as the run stops."""
+    assert process.stderr
+    assert "stops: reading what is left" in process.stderr.readline()
+    (workbench.folder / "go").touch()
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_run_in_order(
     workbench: "Workbench", number: signal.Signals, status: int
 ) -> None:
-    process = begun(workbench, SLOW)
+    process = begun(workbench, WAITING)
     process.send_signal(number)
+    let_go_on(workbench, process)
     result = workbench.end(process)
     assert result.returncode == status
     assert "chain.yaml: interrupted" in result.stdout
@@ -65,9 +61,7 @@ def test_a_run_whose_terminal_is_closed_ends_in_order(workbench: "Workbench") ->
     process, terminal = workbench.start_in_terminal("run", chain)
     workbench.wait_for(workbench.folder / "going")
     os.close(terminal)
-    assert process.stderr
-    assert "stops: reading what is left" in process.stderr.readline()
-    (workbench.folder / "go").touch()
+    let_go_on(workbench, process)
     assert workbench.end(process).returncode == 129
     assert workbench.summary()["nfs"][0]["outcome"] == "finished"
     assert workbench.processes() == {}
@@ -90,9 +84,10 @@ def test_a_run_under_nohup_goes_on_without_its_terminal_to_its_last_instruction(
 def test_ctrl_c_on_the_whole_process_group_is_the_controllers_to_handle(
     workbench: "Workbench",
 ) -> None:
-    process = begun(workbench, SLOW)
+    process = begun(workbench, WAITING)
     for child in workbench.processes():
         os.kill(child, signal.SIGINT)
+    let_go_on(workbench, process)
     assert workbench.end(process).returncode == 130
     assert workbench.summary()["nfs"][0]["outcome"] == "finished"
 
@@ -133,12 +128,13 @@ def test_a_signal_before_the_first_packet_leaves_nothing(workbench: "Workbench")
 
 
 def test_microbox_stop_ends_a_run_in_order(workbench: "Workbench") -> None:
-    process = begun(workbench, SLOW)
+    process = begun(workbench, WAITING)
     shown = workbench.run("ps")
     assert "chain." in shown.stdout
     assert "going" in shown.stdout
     stopped = workbench.run("stop", "chain")
     assert (stopped.returncode, stopped.stderr) == (0, "")
+    let_go_on(workbench, process)
     assert workbench.end(process).returncode == 143
     assert workbench.summary()["ended"] == "interrupted"
     assert workbench.run("stop").returncode == 2
