@@ -55,6 +55,8 @@ class MetricsEndpoint(Collector):
         self._metrics.look(time.monotonic())
 
     async def close(self) -> None:
-        """Answers no more requests."""
+        """Takes no more requests. One that is being read meanwhile finds nothing: what was counted
+        is unmapped soon."""
+        self._metrics = None
         await asyncio.to_thread(self._server.shutdown)
         self._server.server_close()
