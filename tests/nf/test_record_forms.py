@@ -55,6 +55,7 @@ def test_lines_are_as_suricata_writes_them(workbench: Workbench) -> None:
         "signature": "start",
         "severity": 1,  # EVE's highest
         "message": "seen",
+        "packet": 1,
     }
     (reported,) = workbench.summary()["first_alerts"]
     assert (reported["signature"], reported["severity"]) == ("start", 4)
