@@ -44,6 +44,7 @@ from microbox.runtime.results import ALERT_LOG, Ending, make_report
 from microbox.runtime.running import Running, RunOptions
 from microbox.runtime.supervisor import ChildFailed
 from microbox.runtime.terminal import Terminal
+from microbox.runtime.tracing import Tracing
 from microbox.runtime.watch import TICK, Watch
 from microbox.runtime.worker_restart import WorkerRestarts
 
@@ -129,7 +130,8 @@ class Controller:
         if policy := running.chain.worker_restart:
             workers = WorkerRestarts(running, self._launcher, policy, self._observer.note)
         self._by_hand = ByHand(running, self._starter, changes, self._observer)
-        self._inquiry = Inquiry(running, changes)
+        inquiry = Inquiry(running, changes)
+        self._about_flows = {"why": inquiry.why, "trace": Tracing(running, inquiry).trace}
         self._guests = Guests(running, self._starter, changes, self._by_hand, self._observer)
         attendants = Attendants(restarts, workers, self._guests, self._logs)
         return Follower(running, attendants, self._ending, self._observer, self._nf_failed)
@@ -168,7 +170,7 @@ class Controller:
             server = ControlServer(
                 name,
                 {"status": self.status, "stop": self._stop_on_request},
-                {**self._by_hand.verbs(), "why": self._inquiry.why},
+                {**self._by_hand.verbs(), **self._about_flows},
             )
         except ControlError as error:
             self._observer.note(f"warning: no control socket: {error}")

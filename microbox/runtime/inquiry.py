@@ -40,6 +40,13 @@ class Inquiry:
 
     async def why(self, flow: str) -> dict[str, Any]:
         """What is done for each flow that is meant. Raises ControlError."""
+        found = await self.find(flow)
+        plan = self._running.plan
+        return {"flows": [_account(plan, one) for _, one in found]}
+
+    async def find(self, flow: str) -> list[tuple[Lane, FlowState]]:
+        """Each flow that is meant, and whose it is: one at least, the first to begin first. Raises
+        ControlError."""
         try:
             question = _question(parse_flow(flow))
         except ValueError as error:
@@ -50,21 +57,20 @@ class Inquiry:
             raise ControlError(f"the {error}") from None
         if not found:
             raise ControlError(f"there is no flow '{flow}' at this moment")
-        plan = self._running.plan
-        return {"flows": [_account(plan, one) for one in found]}
+        return sorted(found, key=lambda one: one[1].number)
 
-    async def _ask_workers(self, question: FindFlows) -> list[FlowState]:
+    async def _ask_workers(self, question: FindFlows) -> list[tuple[Lane, FlowState]]:
         """One question at a time, and workers rest between two."""
         clock = asyncio.get_running_loop().time
+        found: list[tuple[Lane, FlowState]] = []
         async with self._turn:
             await asyncio.sleep(self._rests_until - clock())
             async with self._changes.none_under_way():
                 began = clock()
-                found = [
-                    one for lane in self._running.lanes for one in await _asked(lane, question)
-                ]
+                for lane in self._running.lanes:
+                    found += [(lane, one) for one in await _asked(lane, question)]
             self._rests_until = clock() + (clock() - began) / SHARE
-        return sorted(found, key=lambda one: one.number)
+        return found
 
 
 async def _asked(lane: Lane, question: FindFlows) -> list[FlowState]:

@@ -18,7 +18,7 @@ SIZE_LIMIT = 4096
 
 ABOUT_RUN = Literal["status", "stop"]
 ABOUT_NF = Literal["detach", "reload", "promote"]
-ABOUT_FLOW = Literal["why"]
+ABOUT_FLOW = Literal["why", "trace"]
 NAMED = {"nf": "an NF", "flow": "a flow"}
 
 

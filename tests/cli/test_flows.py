@@ -1,5 +1,5 @@
 """`microbox flows` shows the flows of a chain that runs, `microbox why` what is done for one of
-them, and the chain does not notice."""
+them, `microbox trace` its packets on their way, and the chain does not notice."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from microbox.cli.flows import Shown, flows
+from microbox.cli.trace import show, trace
 from microbox.cli.why import why
 from microbox.testing import Traffic, merged, tcp, udp
 from tests.conftest import Workbench
@@ -36,6 +37,25 @@ class Half(NetworkFunction):
 """
 
 
+SLOW_MS = 5
+"""Much longer than it takes to see it."""
+
+SLOW = f"""
+class Slow(NetworkFunction):
+    inline = True
+    @on("udp.datagram", filter="port 4000")
+    def look(self, event):
+        time.sleep({SLOW_MS} / 1000)
+"""
+
+BEHIND = """
+class Behind(NetworkFunction):
+    @on("udp.datagram", filter="port 4000")
+    def look(self, event):
+        pass
+"""
+
+
 def traffic() -> Traffic:
     """Two connections, which are silent then; many datagrams at once; one a tenth of a second for a
     minute, while it is looked at."""
@@ -55,7 +75,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
     bench = Workbench(tmp_path_factory.mktemp("flows"))
     capture = traffic().write(bench.folder / "traffic.pcap")
     options = {"log": {"slots": SLOTS}, "stack": {"command_delay": 8}}
-    chain = bench.chain("flow_log", bench.nf("half", HALF), capture=capture, **options)
+    nfs = {"half": HALF, "slow": SLOW, "behind": BEHIND}
+    files = [bench.nf(name, code) for name, code in nfs.items()]
+    chain = bench.chain("flow_log", *files, capture=capture, **options)
     run = bench.start("run", chain, "--pace", "1")
     bench.until(lambda: run.poll() is not None or _packets(bench) > BURST + 10)
     yield bench
@@ -139,7 +161,7 @@ def test_the_first_are_shown_as_csv(bench: Workbench) -> None:
 
 def test_no_trace_of_it_stays(bench: Workbench) -> None:
     (run,) = json.loads(bench.run("ps", "--json").stdout)
-    assert [nf["name"] for nf in run["nfs"]] == ["flow_log", "half"]
+    assert [nf["name"] for nf in run["nfs"]] == ["flow_log", "half", "slow", "behind"]
 
 
 def test_of_a_flow_it_is_said_who_reads_what(
@@ -168,6 +190,43 @@ def test_of_a_flow_it_is_said_who_reads_what(
 
     assert why("10.0.0.9:1 -> 10.0.0.2:80") == 1
     assert "there is no flow '10.0.0.9:1 -> 10.0.0.2:80'" in capsys.readouterr().err
+
+
+def test_packets_are_followed_through_the_nfs(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
+    assert trace("10.0.0.3:3000 -> 10.0.0.4:4000", count=1, timeout=30, json=True) == 0
+    document = json.loads(capsys.readouterr().out)
+    (packet,) = document["packets"]
+    assert packet["packet"] > document["flow_id"] > BURST
+    assert (packet["from"], packet["events"]) == ("originator", 1)
+    slow, behind = packet["nfs"]
+    assert (slow["nf"], slow["waited"]) == ("slow", 0)
+    assert slow["took"] > SLOW_MS * 1000 - 200  # it came at most 100 µs before it was seen
+    assert (behind["nf"], behind["waited"]) == ("behind", slow["took"])
+    assert behind["took"] is not None
+
+    assert trace("10.0.0.9:1 -> 10.0.0.2:80") == 1
+    assert "there is no flow '10.0.0.9:1 -> 10.0.0.2:80'" in capsys.readouterr().err
+
+
+def test_packets_are_shown_with_the_times_of_each_nf(capsys: pytest.CaptureFixture[str]) -> None:
+    times = {"nf": "slow", "waited": 0.0, "took": 5200.0, "exact": True}
+    behind = {"nf": "behind", "waited": 5200.0, "took": 91.0, "exact": False}
+    batches = {"nf": "batches", "waited": 0.0, "took": None, "exact": False}
+    packets = [
+        {"packet": 1234, "from": "responder", "events": 2, "nfs": [times, behind, batches]},
+        {"packet": 1236, "from": "originator", "events": 1, "nfs": []},
+    ]
+    show(packets)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["packet", "events", "NF", "waited", "took"],
+        ["1,234", "←", "2", "slow", "5.20", "ms"],
+        ["behind", "5.20", "ms", "~91", "µs"],
+        ["batches", "not", "yet"],
+        ["1,236", "→", "1", "no", "NF", "reads", "it"],
+    ]
 
 
 @pytest.mark.parametrize(

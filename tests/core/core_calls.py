@@ -15,7 +15,7 @@ INFALLIBLE = set(
     """
     memcmp memcpy memmove memset memchr strchr strcmp strncmp strlen strnlen strtol strtoul strtod
     snprintf vsnprintf strerror qsort qsort_r bsearch abort ldexp pow fmod trunc
-    free close fclose munmap ferror dlerror dlclose clock_gettime nanosleep
+    free close fclose munmap ferror dlerror dlclose clock_gettime nanosleep sched_yield
     pcap_close pcap_dump pcap_dump_close pcap_dump_file pcap_freecode pcap_geterr
     pcap_offline_filter
     """.split()

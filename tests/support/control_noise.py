@@ -10,7 +10,8 @@ import msgpack
 
 from microbox.runtime.request import SIZE_LIMIT
 
-VERBS = {"status": "", "stop": "", "detach": "nf", "reload": "nf", "promote": "nf", "why": "flow"}
+VERBS = {"status": "", "stop": "", "detach": "nf", "reload": "nf", "promote": "nf"}
+VERBS |= {"why": "flow", "trace": "flow"}
 """Those that there are, and the key for what they are about."""
 
 Mutator = Callable[[random.Random], bytes]

@@ -1,0 +1,124 @@
+"""`microbox trace`: packets of a flow on their way through the NFs, and the time that each took."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from microbox.cli.run_names import find_run
+from microbox.cli.terminal import console, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Packet = dict[str, Any]
+
+
+def trace(
+    flow: str,
+    /,
+    *,
+    run: str = "",
+    count: Annotated[int, Parameter(name=["--count", "-n"])] = 10,
+    timeout: float = 10.0,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Show the way of a flow's packets through a chain that runs: which NFs each one is for, how
+    long it waited for others to pass it, and how long each took. The chain does not wait for it.
+
+    Parameters
+    ----------
+    flow
+        Its ends, such as '10.0.0.1:1234 -> 10.0.0.2:80', with tcp or udp in front where both may
+        be meant; or its number, which `microbox flows` and logs call flow_id.
+    run
+        The run, as `microbox ps` shows it, or the name of the chain file without its ending. May
+        be left out where one chain runs.
+    count
+        How many packets are shown. Others go by while one is watched.
+    timeout
+        Seconds after which no more packets are waited for.
+    json
+        Print one JSON document.
+    """
+    from microbox.runtime.control import ControlError
+    from microbox.runtime.errors import FAILED, USAGE
+
+    if count < 1 or timeout <= 0:
+        print("error: -n and --timeout: expected more than 0", file=sys.stderr)
+        return USAGE
+    found = find_run(run, "trace")
+    if isinstance(found, int):
+        return found
+    name, control = found
+    try:
+        number, packets = _packets(control, flow, count, timeout)
+    except ControlError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    if json:
+        print_json({"run": name, "flow_id": number, "packets": packets})
+    elif packets:
+        show(packets)
+    if len(packets) < count:
+        print(f"{len(packets)} of {count} packets came in {timeout:g} s", file=sys.stderr)
+    return 0
+
+
+def _packets(control: Path, flow: str, count: int, timeout: float) -> tuple[int, list[Packet]]:
+    """Raises ControlError, also where the flow is not there at first."""
+    from microbox.runtime.control import ControlError, ask
+
+    packets: list[Packet] = []
+    number = 0
+    until = time.monotonic() + timeout
+    while len(packets) < count and (not number or time.monotonic() < until):
+        try:
+            answer = ask(control, "trace", flow=str(number or flow))
+        except ControlError:
+            if not number:
+                raise
+            break  # it has ended, or the run has
+        number = answer["flow_id"]
+        packets += answer["packets"]
+    return number, packets[:count]
+
+
+def show(packets: list[Packet]) -> None:
+    """As a table."""
+    console().print(_table(packets))
+
+
+def _table(packets: list[Packet]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for column in ("packet", "events", "NF", "waited", "took"):
+        table.add_column(column, justify="left" if column == "NF" else "right")
+    for packet in packets:
+        arrow = "→" if packet["from"] == "originator" else "←"
+        first = (f"{packet['packet']:,} {arrow}", f"{packet['events']:,}")
+        if not packet["nfs"]:
+            table.add_row(*map(Text, (*first, "no NF reads it", "", "")))
+        for one in packet["nfs"]:
+            table.add_row(*map(Text, (*first, one["nf"], *_times(one))))
+            first = ("", "")
+    return table
+
+
+def _times(one: dict[str, Any]) -> tuple[str, str]:
+    """How long it waited, and how long it took."""
+    waited = _duration(one["waited"]) if one["waited"] else ""
+    if one["took"] is None:
+        return waited, "not yet"
+    return waited, f"{'' if one['exact'] else '~'}{_duration(one['took'])}"
+
+
+def _duration(microseconds: float) -> str:
+    milliseconds = microseconds / 1000
+    return f"{milliseconds:,.2f} ms" if milliseconds >= 1 else f"{microseconds:.0f} µs"
