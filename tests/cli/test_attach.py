@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import select
 import signal
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from terminal import Terminal
 
-from tests.conftest import MICROBOX, Workbench
+from tests.conftest import Workbench
 
 WATCH = """
 class Watch(NetworkFunction):
@@ -26,46 +23,6 @@ class Watch(NetworkFunction):
     def finish(self):
         return {"seen": self.seen}
 """
-
-
-class Terminal:
-    """A terminal with one process in its foreground."""
-
-    def __init__(self, bench: Workbench, *arguments: object) -> None:
-        self._ours, theirs = os.openpty()
-        self._text = ""
-        self.process = subprocess.Popen(
-            [str(MICROBOX), *map(str, arguments)],
-            cwd=bench.folder,
-            env={**bench.environment(), "TERM": "dumb"},
-            preexec_fn=lambda: os.login_tty(theirs),  # noqa: PLW1509 (no other thread runs)
-        )
-        os.close(theirs)
-
-    def wait_for(self, words: str, seconds: float = 30) -> str:
-        """What it has shown, up to these words."""
-        deadline = time.monotonic() + seconds
-        while words not in self._text:
-            left = deadline - time.monotonic()
-            assert left > 0, f"it does not show '{words}', but: {self._text}"
-            if select.select([self._ours], [], [], left)[0]:
-                self._text += self._read()
-        shown, _, self._text = self._text.partition(words)
-        return shown
-
-    def _read(self) -> str:
-        try:
-            return os.read(self._ours, 65536).decode()
-        except OSError as error:  # nobody has it open any more
-            raise AssertionError(f"it ended, having shown: {self._text}") from error
-
-    def type(self, text: str) -> None:
-        os.write(self._ours, text.encode())
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
 
 
 Attach = Callable[[str], Terminal]
