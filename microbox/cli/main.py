@@ -40,6 +40,7 @@ VERBS = {
     "why": ("microbox.cli.why:why", "Say what a chain does for a flow, and because of whom."),
     "alerts": ("microbox.cli.alerts:alerts", "Write the packets that caused alerts to a capture."),
     "trace": ("microbox.cli.trace:trace", "Show a flow's packets on their way through the NFs."),
+    "watch": ("microbox.cli.watch:watch", "Show the events of a chain that runs."),
     "attach": ("microbox.cli.attach:attach", "Run an NF here, in a chain that runs."),
     "detach": ("microbox.cli.detach:detach", "Take an NF out of a chain that runs."),
     "reload": ("microbox.cli.reload:reload", "Read an NF's file anew while its chain runs."),

@@ -26,6 +26,7 @@ from microbox.runtime.changes import Changes
 from microbox.runtime.confinement import warnings_about
 from microbox.runtime.control import ControlError, ControlServer, attach_path, run_name
 from microbox.runtime.errors import FAILED, SIGNALLED, Interrupted
+from microbox.runtime.event_view import event_view
 from microbox.runtime.follower import Attendants, Follower
 from microbox.runtime.guests import Guests
 from microbox.runtime.inquiry import Inquiry
@@ -169,7 +170,7 @@ class Controller:
         try:
             server = ControlServer(
                 name,
-                {"status": self.status, "stop": self._stop_on_request},
+                {"status": self.status, "events": self.events, "stop": self._stop_on_request},
                 {**self._by_hand.verbs(), **self._about_flows},
             )
         except ControlError as error:
@@ -213,6 +214,10 @@ class Controller:
             "workers": [worker_status(lane) for lane in running.lanes],
             "nfs": [nf_status(lane, nf) for lane in running.lanes for nf in lane.nfs],
         }
+
+    def events(self) -> dict[str, Any]:
+        """What `microbox events --live` shows, and `watch` has to know."""
+        return event_view(self._running) if self._running is not None else {}
 
     def _stop_on_request(self) -> dict[str, Any]:
         self.interrupt(signal.SIGTERM)

@@ -16,7 +16,7 @@ VERSION = 1
 SIZE_LIMIT = 4096
 """Bytes of a request."""
 
-ABOUT_RUN = Literal["status", "stop"]
+ABOUT_RUN = Literal["status", "events", "stop"]
 ABOUT_NF = Literal["detach", "reload", "promote"]
 ABOUT_FLOW = Literal["why", "trace"]
 NAMED = {"nf": "an NF", "flow": "a flow"}

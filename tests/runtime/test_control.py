@@ -45,7 +45,7 @@ def while_serving(talk: Callable[[ControlServer], Awaitable[Any]]) -> tuple[Any,
         return carry_out
 
     async def run() -> Any:
-        server = ControlServer(NAME, {verb: handler(verb) for verb in ("status", "stop")})
+        server = ControlServer(NAME, {verb: handler(verb) for verb in ("status", "events", "stop")})
         serving = asyncio.create_task(server.serve())
         try:
             return await talk(server)
@@ -66,7 +66,7 @@ def send(path: Path, payload: bytes) -> dict[str, Any]:
         return answer
 
 
-@pytest.mark.parametrize("verb", ["status", "stop"])
+@pytest.mark.parametrize("verb", ["status", "events", "stop"])
 def test_a_verb_is_carried_out_and_answered(verb: str) -> None:
     result, done = while_serving(lambda server: asyncio.to_thread(ask, server.path, verb))
     assert result["verb"] == verb

@@ -10,7 +10,7 @@ import msgpack
 
 from microbox.runtime.request import SIZE_LIMIT
 
-VERBS = {"status": "", "stop": "", "detach": "nf", "reload": "nf", "promote": "nf"}
+VERBS = {"status": "", "events": "", "stop": "", "detach": "nf", "reload": "nf", "promote": "nf"}
 VERBS |= {"why": "flow", "trace": "flow"}
 """Those that there are, and the key for what they are about."""
 

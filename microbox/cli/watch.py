@@ -1,0 +1,204 @@
+"""`microbox watch`: the events of a chain that runs, as they come."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from microbox.cli.run_names import find_run
+
+if TYPE_CHECKING:
+    from microbox.cli.event_lines import Lines
+    from microbox.cli.watched_types import Reading
+    from microbox.cli.watching import View, Wanted
+    from microbox.events.catalog import Catalog, EventType
+
+ENDED = 1
+TIMED_OUT = 124  # as of timeout(1)
+
+TERMINAL_RATE = 100  # events a second: more runs past people
+PIPE_RATE = 10_000  # a tenth of what a core can write
+DEADLINE = 2.0  # seconds that a watcher whom the chain waits for may stand still
+LOWEST_PRIORITY = 19
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Until:
+    """When it ends."""
+
+    once: Annotated[bool, Parameter(negative=())] = False
+    """After one event."""
+
+    count: Annotated[int, Parameter(name=["--count", "-n"])] = 0
+    """After so many events."""
+
+    timeout: float = 0.0
+    """After so many seconds."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Form:
+    """How an event is shown."""
+
+    field: Annotated[list[str], Parameter(negative=())] = dataclasses.field(default_factory=list)
+    """Only this field of it: one that `microbox events TYPE` lists, data, or a name among those of
+    --csv. May be repeated."""
+
+    json: Annotated[bool, Parameter(negative=())] = False
+    """As a JSON object, one a line."""
+
+    csv: Annotated[bool, Parameter(negative=())] = False
+    """As a row of comma-separated values, behind one with their names."""
+
+
+def watch(  # noqa: PLR0913 (an option each)
+    type: str,
+    /,
+    *,
+    run: str = "",
+    filter: str = "",
+    until: Until = Until(),
+    form: Form = Form(),
+    rate: int = 0,
+) -> int:
+    """Show the events of a chain that runs, as they come, one a line. Ctrl-C ends it.
+
+    The chain never waits for it: events that come faster than they can be read are skipped, and
+    stderr says how many.
+
+    Parameters
+    ----------
+    type
+        A type, such as tcp.end or http.request: it, and all types below it.
+    run
+        The run, as `microbox ps` shows it, or the name of the chain file without its ending. May
+        be left out where one chain runs.
+    filter
+        Only events of packets and flows that fit, in libpcap's syntax.
+    rate
+        At most so many events a second; by default 100 on a terminal, else 10,000.
+    """
+    from microbox.cli.watched_types import RunTypes
+    from microbox.cli.watching import View, Wanted
+    from microbox.runtime.control import ControlError, ask
+    from microbox.runtime.errors import FAILED, USAGE
+
+    found = find_run(run, "watch")
+    if isinstance(found, int):
+        return found
+    try:
+        types = RunTypes(ask(found[1], "events"))
+        of = types.resolve(type)
+        reading = types.reading(of)
+        wanted = Wanted(
+            types=reading.types,
+            filter=_checked(filter),
+            declares=types.declares,
+            number=_count(until),
+            seconds=_seconds(until),
+            rate=_rate(rate),
+        )
+        lines = _lines(of, types.catalog, form)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+    except ControlError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    if reading.left_out:
+        names = ", ".join(reading.left_out)
+        print(f"without what NFs publish: {names} (watch it by name)", file=sys.stderr)
+    return _watch(found[1], View(wanted, lines), wanted, reading)
+
+
+# --- what is asked for ---
+
+
+def _checked(expression: str) -> str:
+    from microbox.chain.filters import judge_filter
+
+    if expression and (wrong := judge_filter(expression).error):
+        raise ValueError(f"--filter: '{expression}' is no filter in libpcap's syntax: {wrong}")
+    return expression
+
+
+def _count(until: Until) -> int:
+    """0: any."""
+    if until.once and until.count not in (0, 1):
+        raise ValueError(f"--once is -n 1; expected one of both, not -n {until.count} as well")
+    if until.count < 0:
+        raise ValueError(f"-n: {until.count} is no number of events; expected 1 or more")
+    return 1 if until.once else until.count
+
+
+def _seconds(until: Until) -> float:
+    """0: no limit."""
+    if not 0 <= until.timeout < float("inf"):
+        raise ValueError(f"--timeout: {until.timeout:g} is no number of seconds; expected 1.5, say")
+    return until.timeout
+
+
+def _rate(rate: int) -> int:
+    if rate < 0:
+        raise ValueError(f"--rate: {rate} is no number of events a second; expected 1 or more")
+    return rate or (TERMINAL_RATE if sys.stdout.isatty() else PIPE_RATE)
+
+
+def _lines(of: EventType, catalog: Catalog, form: Form) -> Lines:
+    from microbox.cli.event_columns import chosen, columns
+    from microbox.cli.event_lines import CsvLines, FieldLines, JsonLines, TextLines
+
+    if form.json and form.csv:
+        raise ValueError("--json and --csv are two forms; expected one of them")
+    fields = chosen(form.field, of, catalog)
+    if form.json:
+        return JsonLines(fields)
+    if form.csv:
+        return CsvLines(fields or columns(of))
+    if fields:
+        return FieldLines(fields)
+    in_terminal = sys.stdout.isatty()
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    in_colour = in_terminal and not is_plain
+    return TextLines(of, catalog, in_terminal=in_terminal, in_colour=in_colour)
+
+
+# --- what comes of it ---
+
+
+def _watch(control: Path, view: View, wanted: Wanted, reading: Reading) -> int:
+    from microbox.cli.observation import Place, observe
+    from microbox.cli.watching import watcher
+
+    if reading.skips:  # of a busy machine it takes what the chain leaves
+        os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
+    place = Place(skips=reading.skips, deadline=0.0 if reading.skips else DEADLINE)
+    observed = observe(control, watcher(wanted, view), "watch", place)
+    view.end()
+    return observed if isinstance(observed, int) else _status(view, wanted, observed.outcome)
+
+
+def _status(view: View, wanted: Wanted, outcome: str) -> int:
+    """0 where all came that was asked for, or enough for somebody who named no number."""
+    from microbox.cli.main import FINE, INTERRUPTED
+
+    if view.is_complete:
+        return FINE
+    came = f"{view.shown:,} of {wanted.number:,} events" if wanted.number else "no event"
+    if view.timed_out and (wanted.number or not view.shown):
+        print(f"{came} came within {wanted.seconds:g} s", file=sys.stderr)
+        return TIMED_OUT
+    if not wanted.number:
+        return FINE
+    if outcome == "finished":
+        print(f"{came} came before the run ended", file=sys.stderr)
+        return ENDED
+    return INTERRUPTED

@@ -1,0 +1,155 @@
+"""The NF behind `microbox watch`: shows the events that it gets, as far as anybody can follow them.
+
+It never makes anybody wait. Of events that come faster than they can be read it shows a sample and
+says how many it left out; so it does where whoever reads its output is slow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from microbox.cli.event_lines import Lines
+from microbox.cli.observation import Observer
+from microbox.cli.unhurried_output import UnhurriedOutput
+from microbox.nf.decorators import on
+from microbox.nf.event import Event
+
+STDOUT, STDERR = 1, 2
+NOTE_PERIOD = 1.0  # seconds between two words on what is skipped
+
+
+class Budget:
+    """So many events a second, and at most what a second brings at once."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._left = float(rate)
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        """True where one more may be shown."""
+        if self._left < 1:
+            now = time.monotonic()
+            self._left = min(self._left + (now - self._at) * self._rate, self._rate)
+            self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events, and how many of them."""
+
+    types: Sequence[str]
+    filter: str = ""
+    declares: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # the chain's own types
+    number: int = 0  # 0: as many as there are
+    seconds: float = 0.0  # until it ends; 0: no limit
+    rate: int = 100  # at most so many a second
+
+
+class View:
+    """What is shown, and what is not."""
+
+    def __init__(self, wanted: Wanted, lines: Lines) -> None:
+        """Shows nothing yet."""
+        self.shown = 0
+        self.skipped = 0
+        self.timed_out = False
+        self._wanted = wanted
+        self._lines = lines
+        self._budget = Budget(wanted.rate)
+        self._output: UnhurriedOutput | None = None
+        self._notes: UnhurriedOutput | None = None
+        self._said = 0  # of what was skipped
+        self._next_note = 0.0
+
+    def begin(self, when_lost: Callable[[], None]) -> None:
+        """Before the first event. `when_lost` is called in another thread where nobody reads what
+        is shown any more."""
+        self._output = UnhurriedOutput(STDOUT, when_lost)
+        self._notes = UnhurriedOutput(STDERR, lambda: None)
+        self._next_note = time.monotonic() + NOTE_PERIOD
+        if self._lines.header:
+            self._output.put(self._lines.header)
+
+    @property
+    def is_complete(self) -> bool:
+        """True when as many as were wanted are shown."""
+        return 0 < self._wanted.number <= self.shown
+
+    def see(self, event: Event) -> None:
+        """One more event; nothing where there were enough."""
+        if self.is_complete:
+            return
+        assert self._output is not None
+        if self._budget.take() and self._output.put(self._lines.line(event)):
+            self.shown += 1
+        else:
+            self.skip(1)
+
+    def skip(self, count: int) -> None:
+        """So many events came that are not shown."""
+        if self.is_complete:
+            return
+        self.skipped += count
+        now = time.monotonic()
+        if now >= self._next_note:
+            self._next_note = now + NOTE_PERIOD
+            self._say_skipped()
+
+    def end(self) -> None:
+        """After the last event. Raises OSError where nobody gets what is shown."""
+        if self._output is None or self._notes is None:
+            return
+        try:
+            unwritten = self._output.close()
+            self.shown -= unwritten
+            self.skipped += unwritten
+            self._say_skipped()
+        finally:
+            with contextlib.suppress(OSError):
+                self._notes.close()
+
+    def _say_skipped(self) -> None:
+        assert self._notes is not None
+        if self.skipped > self._said:
+            self._said = self.skipped
+            plural = "s" if self.skipped > 1 else ""
+            self._notes.put(f"{self.skipped:,} event{plural} skipped\n")
+
+
+def watcher(wanted: Wanted, view: View) -> type[Observer]:
+    """The class of an NF that shows such events."""
+
+    class Watcher(Observer):
+        declares = wanted.declares
+
+        def start(self) -> None:
+            # Not before: the threads that write are to be confined as well.
+            view.begin(self.leave)
+            if wanted.seconds:
+                signal.signal(signal.SIGALRM, self.give_up)
+                signal.setitimer(signal.ITIMER_REAL, wanted.seconds)
+
+        @on(*wanted.types, filter=wanted.filter)
+        def see(self, event: Event) -> None:
+            view.see(event)
+            if view.is_complete:
+                self.leave()
+
+        @on("system.lost")
+        def lose(self, event: Event) -> None:
+            view.skip(event.events)
+
+        def give_up(self, *_: object) -> None:
+            view.timed_out = True
+            self.leave()
+
+    return Watcher
