@@ -33,6 +33,7 @@ from microbox.runtime.inquiry import Inquiry
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.launch import Launcher
 from microbox.runtime.log_renewal import LogRenewal
+from microbox.runtime.losses import Losses
 from microbox.runtime.machine import available_memory, processors, warnings_about_workers
 from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer, Reading
@@ -291,7 +292,8 @@ class Controller:
 
     async def _follow(self, running: Running, follower: Follower) -> None:
         began = time.monotonic()
-        ticking = asyncio.create_task(self._tick(running))
+        losses = Losses(running, self._observer.note)
+        ticking = asyncio.create_task(self._tick(running, losses))
         self._service_manager.ready()
         try:
             await follower.follow()
@@ -299,6 +301,7 @@ class Controller:
             self._service_manager.stopping()
             ticking.cancel()
             await asyncio.gather(ticking, self._logs.stop(), return_exceptions=True)
+        losses.look()
         self._ending.seconds = time.monotonic() - began
 
     def _follow_newcomer(self, lane: Lane, nf: RunningNF) -> None:
@@ -329,7 +332,7 @@ class Controller:
 
     # --- progress, and who does not move ---
 
-    async def _tick(self, running: Running) -> None:
+    async def _tick(self, running: Running, losses: Losses) -> None:
         watches: dict[Lane, Watch] = {}
         while True:
             now = self._reading(running)
@@ -337,6 +340,7 @@ class Controller:
             self._service_manager.reading(now)
             if self._metrics is not None:
                 self._metrics.look(running)
+            losses.look()
             for lane in running.lanes:
                 if lane not in watches:
                     watches[lane] = Watch(lane, self._options, self._observer.note)

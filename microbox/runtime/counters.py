@@ -32,6 +32,13 @@ VERDICT_NAMES = {
     lib.MB_RESET: "reset",
 }
 
+ROWS = [
+    name
+    for name, field in ffi.typeof("struct mb_stack_counters").fields
+    if field.type.kind == "primitive"
+]
+ROWS_SIZE = ffi.offsetof("struct mb_stack_counters", "published_by_type")
+READINGS_MAX = 100
 
 Name = TypeVar("Name", str, int)
 
@@ -130,6 +137,27 @@ class WorkerPages:
     def value(self, name: str) -> int:
         """One row of counters.def, as of now."""
         return int(getattr(self._values, name))
+
+    def rows(self) -> dict[str, int]:
+        """The rows of counters.def, all as of one moment, while the worker runs.
+
+        Two readings in a row that are equal caught no copy half written: the worker would have had
+        to go on and to stand still between them.
+        """
+        rows = self._read_rows()
+        for _ in range(READINGS_MAX):
+            again = self._read_rows()
+            if again == rows:
+                break
+            rows = again
+        return dict(zip(ROWS, memoryview(rows).cast("Q"), strict=True))
+
+    def _read_rows(self) -> bytes:
+        return bytes(ffi.buffer(ffi.addressof(self._values), ROWS_SIZE))
+
+    def caps_met(self) -> dict[str, dict[str, int]]:
+        """How often each cap was met, by policy, as of now."""
+        return _caps_met(self._values.caps_met)
 
     def counters(self) -> WorkerCounters:
         """All of it, when the worker has ended."""
