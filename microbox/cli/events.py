@@ -1,9 +1,10 @@
-"""`microbox events`: the hierarchy of event types, and how many of each a run had."""
+"""`microbox events`: the hierarchy of event types, and how many of each a run had, or has now."""
 
 from __future__ import annotations
 
 import json as json_module
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,10 +21,28 @@ SUMMARY = "summary.json"
 LOG_DIRECTORIES = "microbox-logs*"
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class OfRun:
+    """Of a chain that runs."""
+
+    live: Annotated[bool, Parameter(negative=())] = False
+    """Of a chain that runs: how many of each came, how many a second, who publishes and who reads
+    them. Goes on until Ctrl-C or the end of the run."""
+
+    once: Annotated[bool, Parameter(negative=())] = False
+    """With --live: show it once, after a second."""
+
+    run: str = ""
+    """With --live: the run, as `microbox ps` shows it, or the name of the chain file without its
+    ending. May be left out where one chain runs."""
+
+
 def events(
     type: str = "",
     /,
     *,
+    of_run: OfRun = OfRun(),
     counts: Path | None = None,
     chain: Path | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
@@ -47,6 +66,12 @@ def events(
     from microbox.cli.terminal import console, print_json
     from microbox.events.catalog import UnknownEventType
 
+    if mistake := _mistake(of_run, counts, chain):
+        return _fail(mistake)
+    if of_run.live:
+        from microbox.cli.live_events import show_live
+
+        return show_live(type, of_run.run, once=of_run.once, as_document=json)
     catalog = _catalog(chain)
     try:
         root = catalog.resolve(type) if type else catalog.by_number(0)
@@ -68,6 +93,15 @@ def events(
     if source:
         out.print(f"[dim]counts of {source}[/dim]")
     return FINE
+
+
+def _mistake(of_run: OfRun, counts: Path | None, chain: Path | None) -> str:
+    """What of the options does not go together; "" where all does."""
+    if of_run.live and (counts or chain):
+        return "--live has counts and types of its own; expected neither --counts nor --chain"
+    if not of_run.live and (of_run.once or of_run.run):
+        return "--once and --run are about a chain that runs; expected --live beside them"
+    return ""
 
 
 def _fail(message: str) -> int:

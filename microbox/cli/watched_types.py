@@ -30,8 +30,10 @@ class RunTypes:
         self.declares = {one.name: one.fields for one in declared}
         """As an NF that reads them has to declare them."""
         self.catalog: Catalog = built_in().with_user_types(declared)
-        self._publishers: Mapping[str, Sequence[str]] = answer.get("publishers", {})
-        self._subscribers: Mapping[str, Sequence[str]] = answer.get("subscribers", {})
+        self.publishers: Mapping[str, Sequence[str]] = answer.get("publishers", {})
+        """NFs by the full name of what they publish."""
+        self.subscribers: Mapping[str, Sequence[str]] = answer.get("subscribers", {})
+        """NFs by the full name of what they subscribe to."""
 
     def resolve(self, name: str) -> EventType:
         """The type called so. Raises ValueError."""
@@ -49,7 +51,7 @@ class RunTypes:
         by_nfs = [one for one in below if not (one.is_by_stack or one.is_abstract)]
         if by_stack:
             types = by_stack if of.is_abstract else [of.name]
-            left_out = [one.name for one in by_nfs if one.name in self._publishers]
+            left_out = [one.name for one in by_nfs if one.name in self.publishers]
             return Reading(types, skips=True, left_out=left_out)
         if not any(self._comes(one) for one in by_nfs):
             raise ValueError(f"nobody publishes '{of.name}' in this chain, so no event would come")
@@ -58,5 +60,5 @@ class RunTypes:
     def _comes(self, one: EventType) -> bool:
         """A parser comes with who reads it."""
         if one.name == TIMER:
-            return TIMER in self._subscribers
-        return one.is_by_stack or bool(one.parser) or one.name in self._publishers
+            return TIMER in self.subscribers
+        return one.is_by_stack or bool(one.parser) or one.name in self.publishers
