@@ -36,6 +36,7 @@ VERBS = {
     "completion": ("microbox.cli.completion:completion", "Print what completes verbs in a shell."),
     "include": ("microbox.cli.include:include", "Say where the C headers are."),
     "ps": ("microbox.cli.ps:ps", "List the chains that run."),
+    "top": ("microbox.cli.top:top", "Show a chain that runs, as it goes."),
     "flows": ("microbox.cli.flows:flows", "Show the flows of a chain that runs."),
     "why": ("microbox.cli.why:why", "Say what a chain does for a flow, and because of whom."),
     "alerts": ("microbox.cli.alerts:alerts", "Write the packets that caused alerts to a capture."),

@@ -41,7 +41,7 @@ def _not_one(name: str, wanted: list[str], found: list[str], verb: str) -> str:
     if not found:
         return f"there is no run{called}; nothing of this user runs{_others()}"
     count = f"there are {len(wanted)} runs" if wanted else "there is no run"
-    option = "" if verb in ("stop", "flows") else " (--run)"
+    option = "" if verb in ("stop", "flows", "top") else " (--run)"
     return f"{count}{called}; expected one of{option}: {', '.join(found)}"
 
 

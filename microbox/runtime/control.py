@@ -177,6 +177,8 @@ class ControlServer:
             await self._reply(frames, self._at_once(request))
         except (ControlError, RequestError) as error:
             await self._reply(frames, _refusal(str(error)))
+        except Exception as error:
+            await self._reply(frames, _refusal(f"an error of microbox: {error!r}"))
 
     def _at_once(self, request: Request) -> dict[str, Any]:
         handler = self._handlers.get(request.verb)

@@ -39,7 +39,7 @@ from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer, Reading
 from microbox.runtime.output_parts import merge_output
 from microbox.runtime.problems import Problems
-from microbox.runtime.progress import nf_status, reading, worker_status
+from microbox.runtime.progress import balances_now, nf_status, reading, worker_status
 from microbox.runtime.report import RunReport
 from microbox.runtime.restart import Restarts
 from microbox.runtime.results import ALERT_LOG, Ending, make_report
@@ -214,6 +214,7 @@ class Controller:
             **dataclasses.asdict(self._reading(running)),
             "workers": [worker_status(lane) for lane in running.lanes],
             "nfs": [nf_status(lane, nf) for lane in running.lanes for nf in lane.nfs],
+            "balances": balances_now(running),
         }
 
     def events(self) -> dict[str, Any]:

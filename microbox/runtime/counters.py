@@ -153,7 +153,7 @@ class WorkerPages:
         return dict(zip(ROWS, memoryview(rows).cast("Q"), strict=True))
 
     def _read_rows(self) -> bytes:
-        return bytes(ffi.buffer(ffi.addressof(self._values), ROWS_SIZE))
+        return bytes(ffi.buffer(self._values, ROWS_SIZE))
 
     def caps_met(self) -> dict[str, dict[str, int]]:
         """How often each cap was met, by policy, as of now."""

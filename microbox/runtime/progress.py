@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from microbox.runtime.balances import received
 from microbox.runtime.confinement import in_force
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.observer import Reading
 from microbox.runtime.results import shadow_report
 from microbox.runtime.running import Running
 from microbox.runtime.supervisor import Child
+from microbox.runtime.totals import sums
+
+NF_COUNTERS = ("matched", "handled", "alerts", "lost")
 
 
 def reading(running: Running, doing: str) -> Reading:
@@ -52,13 +56,23 @@ def _positions(lane: Lane) -> list[tuple[RunningNF, int]]:
 def worker_status(lane: Lane) -> dict[str, Any]:
     """What `microbox ps` shows of a worker and what it does."""
     one = _lane_reading(lane, "")
+    rows = lane.pages.rows()
     return {
         "name": lane.worker.name,
         "process": lane.worker.process.pid,
         "packets": one.packets,
         "events": one.events,
         "file_read": one.file_read,
+        "received": rows["packets"],
+        "bytes": rows["bytes"],
+        "published": rows["entries"],
     }
+
+
+def balances_now(running: Running) -> list[dict[str, Any]]:
+    """What adds up while packets flow: what became of those that were received."""
+    rows = sums(lane.pages.rows() for lane in running.all_lanes)
+    return [dataclasses.asdict(received(rows))]
 
 
 def nf_status(lane: Lane, nf: RunningNF) -> dict[str, Any]:
@@ -73,8 +87,17 @@ def nf_status(lane: Lane, nf: RunningNF) -> dict[str, Any]:
         "shadow": dataclasses.asdict(shadow) if shadow else None,
         "attached": nf.is_guest,
         "in_force": in_force(nf.child.process.pid, nf.confined, nf.planned.supervision.memory),
-        **{counter: nf.pages.value(counter) for counter in ("matched", "handled", "alerts")},
+        "stage": nf.planned.stage,
+        "lag": _lag(lane, nf),
+        **{counter: nf.pages.value(counter) for counter in NF_COUNTERS},
     }
+
+
+def _lag(lane: Lane, nf: RunningNF) -> int:
+    """Events of the worker's log that it has yet to pass. Of one that is gone: none any more."""
+    if not nf.child.is_alive:
+        return 0
+    return max(0, lane.pages.head - lane.pages.passed(nf.planned.index, nf.pages.cursor))
 
 
 def signature(lane: Lane) -> tuple[int, ...]:

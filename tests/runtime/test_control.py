@@ -144,6 +144,27 @@ def test_no_more_changes_are_under_way_than_there_may_be() -> None:
     assert sorted(one["result"]["nf"] for one in others) == list(map(str, range(CHANGES_MAX)))
 
 
+def test_an_error_of_the_run_is_told_and_the_next_request_is_answered() -> None:
+    asked: list[str] = []
+
+    def status() -> dict[str, Any]:
+        asked.append("status")
+        return {"share": 1 / (len(asked) - 1)}
+
+    async def run() -> dict[str, Any]:
+        server = ControlServer(NAME, {"status": status})
+        serving = asyncio.create_task(server.serve())
+        try:
+            with pytest.raises(ControlError, match="an error of microbox: ZeroDivisionError"):
+                await asyncio.to_thread(ask, server.path, "status")
+            return await asyncio.to_thread(ask, server.path, "status")
+        finally:
+            serving.cancel()
+            server.close()
+
+    assert uvloop.run(run()) == {"share": 1.0}
+
+
 def test_only_the_owner_can_reach_the_socket() -> None:
     async def look(server: ControlServer) -> tuple[int, int]:
         directory = server.path.parent
