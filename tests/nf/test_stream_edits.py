@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from microbox import DROP_FLOW, Event, NetworkFunction, Verdict, on
+from microbox import DROP_FLOW, RESET, Event, NetworkFunction, Verdict, on
 from microbox.testing import Result, RunFailed, run_nf
 from tests.nf.conftest import MakeCapture, udp
 from tests.nf.lossy_tcp import ACK, connection, frame
@@ -178,6 +178,65 @@ def test_bytes_behind_a_hole_are_edited_when_they_are_given_out(
     result = run_nf(Shouter, capture([*frames, *later], spacing=20 * SECOND))
     assert [one.data[54:] for one in result.output if b"BEHIND" in one.data] == [b"BEHIND"]
     assert len(result.output) == len(frames) + len(later)
+
+
+class Stars(NetworkFunction):
+    """An editor behind the first one."""
+
+    edits = "payload"
+
+    @on("tcp.data")
+    def mask(self, event: Event) -> None:
+        """Sees what the first one left."""
+        assert bytes(event.data).isupper()
+        event.edit(payload=b"*", payload_offset=1)
+
+
+class Guard(NetworkFunction):
+    """Drops the flow for what only the two editors together make of its bytes."""
+
+    edits = ""
+
+    @on("tcp.data")
+    def look(self, event: Event) -> Verdict | None:
+        """For the second piece."""
+        return DROP_FLOW if bytes(event.data) == b"S*COND" else None
+
+
+class Reset(NetworkFunction):
+    """Resets at the first bytes."""
+
+    edits = ""
+
+    @on("tcp.data")
+    def look(self, _event: Event) -> Verdict:
+        """Whatever they are."""
+        return RESET
+
+
+@pytest.mark.parametrize("ends", ["by time", "with the input"])
+def test_editors_and_a_dropper_follow_each_other_behind_a_hole(
+    capture: MakeCapture, ends: str
+) -> None:
+    """Each sees what the ones in front left, and a verdict holds for the bytes that still wait."""
+    pieces = [(510, b"behind"), (516, b"second"), (522, b"third")]
+    opening = connection(b"", 1)[:3]
+    held = [frame(ACK, at, 101, data, 1234, back=True) for at, data in pieces]
+    later = [udp(b"later")] * 4 if ends == "by time" else []
+    frames = capture([*opening, *held, *later], spacing=8 * SECOND)
+    edited = run_nf([Shouter, Stars], frames)
+    assert [data for _, data in segments_of(edited)] == [b"B*HIND", b"S*COND", b"T*IRD"]
+    guarded = run_nf([Shouter, Stars, Guard], frames)
+    assert [data for _, data in segments_of(guarded)] == [b"B*HIND"]
+    assert len(guarded.output) == len(opening) + 1 + len(later)
+
+
+def test_a_reset_for_bytes_given_out_by_time_drops_the_flow(capture: MakeCapture) -> None:
+    """No packet of the flow is in hand, in whose place RSTs could leave."""
+    frames = [*behind_a_hole(510), udp(b"much later")]
+    result = run_nf([Shouter, Reset], capture(frames, spacing=20 * SECOND))
+    assert [one.data for one in result.output] == [*frames[:3], frames[-1]]
+    assert (result.counters["resets_made"], result.counters["resets_not_made"]) == (0, 1)
 
 
 @pytest.mark.parametrize("seed", range(3))
