@@ -45,7 +45,7 @@ def show_live(type: str, run: str, *, once: bool, as_document: bool) -> int:
         return 0
     out = console()
     if once or not out.is_terminal:
-        out.print(_table(nodes(root, before, now)))
+        out.print(table_of(nodes(root, before, now)))
         return 0
     return _follow(out, control, root.name, before, now)
 
@@ -60,14 +60,15 @@ def _follow(out: Console, control: Path, root: str, before: Look, now: Look) -> 
         try:
             while True:
                 found = nodes(now.types.catalog.by_name[root], before, now)
-                live.update(_table(found), refresh=True)
+                live.update(table_of(found), refresh=True)
                 time.sleep(PERIOD)
                 before, now = now, look(control)
         except (KeyboardInterrupt, ControlError):
             return 0
 
 
-def _table(found: Sequence[Node]) -> Table:
+def table_of(found: Sequence[Node]) -> Table:
+    """A row a type; events and rates with those below it, as in the tree of a run that is over."""
     from rich.table import Table
     from rich.text import Text
 
@@ -82,7 +83,7 @@ def _table(found: Sequence[Node]) -> Table:
             Text(
                 f"{'  ' * one.depth}{label}", style="dim cyan" if one.type.is_abstract else "cyan"
             ),
-            Text(f"{one.count:,}", style="" if one.count else "dim"),
+            Text(f"{one.total:,}", style="" if one.total else "dim"),
             Text(f"{one.rate:,.0f}", style="green" if one.rate else "dim"),
             Text(", ".join(one.publishers)),
             Text(", ".join(one.subscribers)),

@@ -23,7 +23,7 @@ ENDED = 1
 TIMED_OUT = 124  # as of timeout(1)
 
 TERMINAL_RATE = 100  # events a second: more runs past people
-PIPE_RATE = 10_000  # a tenth of what a core can write
+PIPE_RATE = 10_000  # about a quarter of a core, as JSON
 DEADLINE = 2.0  # seconds that a watcher whom the chain waits for may stand still
 LOWEST_PRIORITY = 19
 

@@ -37,7 +37,7 @@ def balances(
         *_output(running, worker),
         _entries(worker, running.plan.catalog),
         *_passed(running, worker),
-        *_lagging(nfs),
+        *lagging(nfs),
         *_handled(nfs),
         *_commands(running, worker, counters),
         *_records(nfs),
@@ -157,13 +157,14 @@ def _parts_passed(nf: RunningNF, position: int, published: int) -> list[Term]:
     return [part for part in parts if part.count or part.what == words]
 
 
-def _lagging(nfs: list[NFReport]) -> Iterator[Balance]:
-    """What NFs that skip were too slow for."""
+def lagging(nfs: list[NFReport]) -> Iterator[Balance]:
+    """What NFs that skip were too slow for. The run has lost nothing where it is one that somebody
+    looks on with."""
     for nf in nfs:
         if nf.lost:
             parts = [
                 Term(nf.matched, "that it read"),
-                Term(nf.lost, "that it was too slow for (on_lag: skip)", is_loss=True),
+                Term(nf.lost, "that it was too slow for (on_lag: skip)", is_loss=not nf.attached),
             ]
             yield Balance(f"events for {nf.name}", Term(nf.matched + nf.lost, "events"), parts)
 

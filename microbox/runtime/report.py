@@ -168,6 +168,7 @@ class NFReport:
     summary: dict[str, Any]  # what its finish() returned
     instances: list[NFReport] = field(default_factory=list)  # processes that share out its flows;
     # [] where it is one
+    attached: bool = False  # it came from a terminal while the chain ran
 
     @property
     def is_well(self) -> bool:

@@ -203,6 +203,7 @@ def _nf_report(nf: RunningNF, worker: WorkerCounters, catalog: Catalog) -> NFRep
         handled=values["handled"],
         raised=values["raised"],
         lost=values["lost"],
+        attached=nf.is_guest,
         published=sums([by_name(counters.published, catalog)]),
         alerts=values["alerts"],
         verdicts=sums([counters.verdicts]),

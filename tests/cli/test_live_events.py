@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 
+from rich.console import Console
 from terminal import Terminal
 
 from microbox.cli.event_rates import Look, Node, nodes
 from microbox.cli.events import sums
+from microbox.cli.live_events import table_of
 from microbox.cli.watched_types import RunTypes
 from tests.conftest import Workbench
 
@@ -58,6 +61,17 @@ def test_only_what_somebody_has_to_do_with_is_shown_below_its_parents() -> None:
         "flow.tcp.data.http.request",
     ]
     assert [one.depth for one in shown("tcp.data").values()] == [0, 1, 2]
+
+
+def test_a_row_counts_what_is_below_it_too() -> None:
+    written = io.StringIO()
+    Console(file=written, width=100).print(table_of([*shown("tcp.data").values()]))
+    rows = [line.split() for line in written.getvalue().splitlines()]
+    assert rows[1:] == [
+        ["flow.tcp.data", "320", "105", "stack"],
+        ["http", "20", "5", "http_log"],
+        ["request", "20", "5", "http_parser"],
+    ]
 
 
 def test_json_of_a_chain_that_runs(steady: Workbench) -> None:
