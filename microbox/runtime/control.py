@@ -199,6 +199,8 @@ class ControlServer:
             answer = _success(await self._changes[request.verb](request.about))
         except ControlError as error:
             answer = _refusal(str(error))
+        except Exception as error:
+            answer = _refusal(f"an error of microbox: {error!r}")
         await self._reply(frames, answer)
 
     async def _reply(self, frames: list[bytes], answer: dict[str, Any]) -> None:

@@ -18,9 +18,11 @@ from prometheus_client.core import (
 )
 
 from microbox.events.catalog import Catalog
+from microbox.runtime.balances import received
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.latency import BOUNDS, Histogram, Latency
 from microbox.runtime.machine import resident_memory
+from microbox.runtime.progress import lag
 from microbox.runtime.results import DROPPED_FOR
 from microbox.runtime.running import Running
 
@@ -92,6 +94,7 @@ class Metrics:
         catalog = self._running.plan.catalog
         return [
             *_of_workers(lanes),
+            _of_received(lanes),
             _of_events(lanes, catalog),
             _of_reasons(lanes, catalog),
             *_of_nfs(lanes),
@@ -136,6 +139,15 @@ def _of_workers(lanes: Sequence[Lane]) -> Iterator[Metric]:
         memory.add_metric([lane.worker.name], resident_memory(lane.worker.process.pid))
     yield time
     yield memory
+
+
+def _of_received(lanes: Sequence[Lane]) -> Metric:
+    documentation = "Packets received, by what became of them: they add up to all."
+    family = _counter("received_packets", documentation, ["became", "worker"])
+    for lane in lanes:
+        for part in received(lane.pages.rows()).parts:
+            family.add_metric([part.what, lane.worker.name], part.count)
+    return family
 
 
 def _of_events(lanes: Sequence[Lane], catalog: Catalog) -> Metric:
@@ -186,12 +198,6 @@ def _of_nfs(lanes: Sequence[Lane]) -> Iterator[Metric]:
     yield restarts
 
 
-def _lag(lane: Lane, nf: RunningNF) -> int:
-    if not nf.child.is_alive:
-        return 0
-    return max(lane.pages.head - lane.pages.passed(nf.planned.index, nf.pages.cursor), 0)
-
-
 def _memory(_: Lane, nf: RunningNF) -> int:
     return resident_memory(nf.child.process.pid) if nf.child.is_alive else 0
 
@@ -202,7 +208,7 @@ def _memory_limit(_: Lane, nf: RunningNF) -> int:
 
 NF_GAUGES: tuple[tuple[str, str, Callable[[Lane, RunningNF], int]], ...] = (
     ("nf_up", "1 while its process lives.", lambda _, nf: nf.child.is_alive),
-    ("nf_lag_events", "Entries of the log that it has yet to pass.", _lag),
+    ("nf_lag_events", "Entries of the log that it has yet to pass.", lag),
     ("nf_resident_memory_bytes", "Memory of its process, shared memory included.", _memory),
     ("nf_memory_limit_bytes", "What its code may take; 0: no limit.", _memory_limit),
 )

@@ -88,12 +88,12 @@ def nf_status(lane: Lane, nf: RunningNF) -> dict[str, Any]:
         "attached": nf.is_guest,
         "in_force": in_force(nf.child.process.pid, nf.confined, nf.planned.supervision.memory),
         "stage": nf.planned.stage,
-        "lag": _lag(lane, nf),
+        "lag": lag(lane, nf),
         **{counter: nf.pages.value(counter) for counter in NF_COUNTERS},
     }
 
 
-def _lag(lane: Lane, nf: RunningNF) -> int:
+def lag(lane: Lane, nf: RunningNF) -> int:
     """Events of the worker's log that it has yet to pass. Of one that is gone: none any more."""
     if not nf.child.is_alive:
         return 0

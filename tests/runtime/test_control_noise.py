@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import statistics
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import msgpack
 import pytest
 import uvloop
 import zmq
+from traffic import repeated
 
 from microbox.runtime import control
 from microbox.runtime.request import VERSION
@@ -180,8 +180,7 @@ def test_a_flood_gets_its_share_and_others_are_answered(
 @pytest.mark.skipif(not IS_NIGHTLY, reason="takes minutes: make nightly")
 @pytest.mark.timeout(600)
 def test_a_chain_keeps_its_rate_under_a_flood(workbench: Workbench, demo: Path) -> None:
-    capture = workbench.folder / "long.pcap"
-    capture.write_bytes(repeated(demo.read_bytes(), REPETITIONS))
+    capture = repeated(demo, workbench.folder / "long.pcap", times=REPETITIONS, apart=60)
     chain = workbench.chain("flow_log", "dns_log", capture=capture)
     ratios = []
     for _ in range(PAIRS):
@@ -200,19 +199,3 @@ def rate(
         ended = bench.end(run, timeout=100)
     assert ended.returncode == 0, ended.stderr
     return float(json.loads(ended.stdout)["timing"]["packets_per_second"])
-
-
-def repeated(capture: bytes, times: int) -> bytes:
-    """A pcap file so many times over, each a minute after the one before."""
-    head, position, records = capture[:24], 24, []
-    while position < len(capture):
-        seconds, _, captured, _ = struct.unpack_from("<4I", capture, position)
-        end = position + 16 + captured
-        records.append((seconds, capture[position + 4 : end]))
-        position = end
-    parts = [
-        struct.pack("<I", seconds + 60 * number) + rest
-        for number in range(times)
-        for seconds, rest in records
-    ]
-    return head + b"".join(parts)

@@ -97,6 +97,10 @@ def test_a_run_shows_what_its_summary_says(workbench: Workbench, demo: Path) -> 
     summary = workbench.summary()
     worker = {"worker": "worker"}
     assert value(samples, "microbox_packets_total", **worker) == summary["input"]["packets"]
+    received = {"processed": summary["input"]["packets"], "dropped at a cap": 0}
+    for became, packets in received.items():
+        shown = value(samples, "microbox_received_packets_total", became=became, **worker)
+        assert shown == packets
     assert value(samples, "microbox_packet_bytes_total", **worker) == summary["input"]["bytes"]
     for reason, times in summary["reasons"].items():
         shown = samples.get(
