@@ -34,7 +34,7 @@ class ByHand:
         return {"detach": self.detach, "reload": self.reload, "promote": self.promote}
 
     async def detach(self, name: str) -> dict[str, Any]:
-        """The NF finishes, and the chain goes on without it."""
+        """The NF finishes, with all its instances, and the chain goes on without it."""
         found = self._named(name)
         lane, nf = found[0]
         readers = ", ".join(
@@ -51,7 +51,8 @@ class ByHand:
         return {"events": heads}
 
     async def reload(self, name: str) -> dict[str, Any]:
-        """A new process of the NF, its file read anew, takes over from the old one at one event."""
+        """A new process of the NF, its file read anew, takes over from the old one at one event,
+        one for each instance."""
         found = self._named(name)
         if found[0][1].is_guest:
             raise ControlError(f"{name} was attached: end it, and attach it anew")
@@ -100,21 +101,28 @@ class ByHand:
         return {"events": heads}
 
     def _unknown(self, name: str) -> ControlError:
-        names = ", ".join(one.name for one in self._running.plan.nfs)
+        names = ", ".join(dict.fromkeys(one.entry for one in self._running.plan.nfs))
         return ControlError(f"there is no NF '{name}'; expected one of: {names}")
 
     def _named(self, name: str) -> list[Member]:
-        """The NF's process in each lane, and the lane."""
-        lanes = self._running.lanes
-        found = [(lane, nf) for lane in lanes for nf in lane.nfs if nf.planned.name == name]
+        """The NF's process, or those of its instances, in each lane, and the lane."""
+        members = [(lane, nf) for lane in self._running.lanes for nf in lane.nfs]
+        found = [(lane, nf) for lane, nf in members if nf.planned.entry == name]
         if not found:
-            raise self._unknown(name)
+            raise self._one_of_several(name, members) or self._unknown(name)
         for _, nf in found:
             if not nf.child.is_alive:
                 raise ControlError(f"{nf.name} {nf.outcome}")
-        if found[0][1].planned.spread is not None:
-            raise ControlError(f"{name} is one of several instances: they come and go together")
         return found
+
+    def _one_of_several(self, name: str, members: Sequence[Member]) -> ControlError | None:
+        for _, nf in members:
+            if nf.planned.name == name:
+                return ControlError(
+                    f"{name} is one of several instances, which come and go together: "
+                    f"name them '{nf.planned.entry}'"
+                )
+        return None
 
 
 def at_events(heads: Sequence[int]) -> str:

@@ -126,13 +126,19 @@ class Changes:
         self, members: Sequence[Member], newcomers: Sequence[RunningNF]
     ) -> list[int]:
         """The NF's new processes, one for each member, take the places of those that live: in each
-        lane at one event, and not before the old one has finished. Returns the heads of the logs
+        lane at one event, and not before the old ones have finished. Returns the heads of the logs
         there. Raises ChangeError, ChildError: the old ones go on."""
+        pairs = list(zip(members, newcomers, strict=True))
         async with self._lock, self._all_paused(members) as heads:
-            for (lane, old), newcomer, head in zip(members, newcomers, heads, strict=True):
-                newcomer.lives.joined = head
-                await self._replace(lane, old, newcomer)
-        for (lane, old), newcomer in zip(members, newcomers, strict=True):
+            head_of = dict(zip(_lanes_of(members), heads, strict=True))
+            new_of = {old: newcomer for (_, old), newcomer in pairs}
+            renewed = {lane: [new_of.get(one, one) for one in lane.nfs] for lane in head_of}
+            for (lane, old), newcomer in pairs:
+                newcomer.lives.joined = head_of[lane]
+                await self._replace(lane, old, newcomer, renewed[lane])
+            for lane, nfs in renewed.items():
+                await lane.worker.send(_subscriptions(self._running.plan, nfs))
+        for (lane, old), newcomer in pairs:
             lane.nfs = _in_order([*_without(old, lane), newcomer])
             lane.left.append(old)
             self._follow(lane, newcomer)
@@ -140,11 +146,13 @@ class Changes:
                 await newcomer.child.send(Begin())
         return heads
 
-    async def _replace(self, lane: Lane, old: RunningNF, newcomer: RunningNF) -> None:
+    async def _replace(
+        self, lane: Lane, old: RunningNF, newcomer: RunningNF, nfs: Sequence[RunningNF]
+    ) -> None:
+        """`nfs`: the lane's when all are replaced, other instances of this one too."""
         running = self._running
         newcomer.planned = _planned_now(running.plan, newcomer)
         newcomer.lives.promoted = old.lives.promoted
-        nfs = _in_order([*_without(old, lane), newcomer])
         old.is_replaced = True
         await self._introduce(running.plan, newcomer, nfs)
         await self._let_leave(lane, old)
@@ -152,7 +160,6 @@ class Changes:
             await old.child.send(Stop())
         await old.child.exited(running.options.patience.stop)
         await self._attach(lane, newcomer)
-        await lane.worker.send(_subscriptions(running.plan, nfs))
 
     async def promote(self, entry: str) -> list[int]:
         """The NF, in shadow until now, judges: all its instances, in each lane from one event on.

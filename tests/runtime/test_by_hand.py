@@ -155,3 +155,41 @@ def test_there_has_to_be_such_an_nf(workbench: "Workbench", run: "subprocess.Pop
     assert result.returncode == 1
     assert "there is no NF 'three'; expected one of: one, two" in result.stderr
     summaries(workbench, run)
+
+
+SHARE = """
+class Share(NetworkFunction):
+    def start(self):
+        self.before = self.after = 0
+    @on("packet")
+    def see(self, event):
+        self.VERSION += 1
+        self.record(event, number=event.packet)
+    def finish(self):
+        return {"before": self.before, "after": self.after}
+"""
+
+
+def test_instances_are_read_anew_together_and_leave_together(
+    workbench: "Workbench", demo: Path
+) -> None:
+    """At one event, by the name that the chain has for them; no packet is missed or seen twice."""
+    write(workbench, "share", "before", SHARE)
+    write(workbench, "all", "before", SHARE)
+    chain = workbench.chain({"nf": "./share.py", "instances": 2}, "./all.py", capture=demo)
+    process = workbench.start("run", chain, "--pace", "0.5")
+    workbench.until(lambda: "packets" in workbench.run("ps").stdout)
+    alone = workbench.run("reload", "share.1")
+    assert "name them 'share'" in alone.stderr
+    write(workbench, "share", "after", SHARE)
+    renewed = workbench.run("reload", "share")
+    assert renewed.returncode == 0, renewed.stderr
+    gone = workbench.run("detach", "share")
+    assert gone.returncode == 0, gone.stderr
+    nfs = summaries(workbench, process)
+    shared = nfs["share"]["summary"]
+    assert shared["before"] > 0
+    assert shared["after"] > 0
+    numbers = sorted(line["number"] for line in workbench.log("share"))
+    assert numbers == [line["number"] for line in workbench.log("all")][: len(numbers)]
+    assert len(numbers) == shared["before"] + shared["after"]
