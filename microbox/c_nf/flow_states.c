@@ -33,16 +33,18 @@ static uint32_t power_of_two(uint32_t at_least) {
     return power;
 }
 
-int mb_flow_states_create(struct mb_flow_states *states, uint32_t size, uint32_t most) {
+int mb_flow_states_create(struct mb_flow_states *states, uint32_t size, uint32_t most,
+                          uint32_t poll_max) {
     *states = (struct mb_flow_states){0};
     if (size == 0)
         return 0;
     states->size = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     states->most = most;
-    states->buckets = power_of_two(most);
+    states->blocks = most + 2 * poll_max; /* ended in this poll, and in the one before */
+    states->buckets = power_of_two(states->blocks);
     states->bucket = reserve(states->buckets * sizeof *states->bucket);
-    states->block = reserve(((size_t)most + 1) * sizeof *states->block);
-    states->bytes = reserve(((size_t)most + 1) * states->size);
+    states->block = reserve(((size_t)states->blocks + 1) * sizeof *states->block);
+    states->bytes = reserve(((size_t)states->blocks + 1) * states->size);
     if (states->bucket != NULL && states->block != NULL && states->bytes != NULL)
         return 0;
     mb_flow_states_destroy(states);
@@ -51,8 +53,8 @@ int mb_flow_states_create(struct mb_flow_states *states, uint32_t size, uint32_t
 
 void mb_flow_states_destroy(struct mb_flow_states *states) {
     give_back(states->bucket, states->buckets * sizeof *states->bucket);
-    give_back(states->block, ((size_t)states->most + 1) * sizeof *states->block);
-    give_back(states->bytes, ((size_t)states->most + 1) * states->size);
+    give_back(states->block, ((size_t)states->blocks + 1) * sizeof *states->block);
+    give_back(states->bytes, ((size_t)states->blocks + 1) * states->size);
     *states = (struct mb_flow_states){0};
 }
 
@@ -72,13 +74,14 @@ static void *bytes_of(const struct mb_flow_states *states, uint32_t number) {
     return states->bytes + (size_t)number * states->size;
 }
 
+/* There is one: as many as may be live, and as many as may have ended. */
 static uint32_t take_free(struct mb_flow_states *states) {
     const uint32_t number = states->free;
     if (number != 0) {
         states->free = states->block[number].next;
         return number;
     }
-    return states->used < states->most ? ++states->used : 0;
+    return ++states->used;
 }
 
 void *mb_flow_states_get(struct mb_flow_states *states, uint64_t flow) {
@@ -87,11 +90,12 @@ void *mb_flow_states_get(struct mb_flow_states *states, uint64_t flow) {
     uint32_t number = find(states, flow);
     if (number != 0)
         return bytes_of(states, number);
-    number = take_free(states);
-    if (number == 0) {
+    if (states->live == states->most) {
         states->refused++;
         return NULL;
     }
+    states->live++;
+    number = take_free(states);
     uint32_t *bucket = bucket_of(states, flow);
     states->block[number] = (struct mb_flow_block){.flow = flow, .next = *bucket};
     *bucket = number;
@@ -105,6 +109,7 @@ void mb_flow_states_end(struct mb_flow_states *states, uint64_t flow) {
     const uint32_t number = find(states, flow);
     if (number == 0 || states->block[number].is_ending)
         return;
+    states->live--;
     states->block[number].is_ending = true;
     states->block[number].next_ending = states->ending;
     states->ending = number;

@@ -41,7 +41,8 @@ static int allocate(struct mb_c_nf_runner *runner) {
     runner->records.is_part = config->is_part_of_log;
     const uint32_t most =
         descriptor->flow_states_max != 0 ? descriptor->flow_states_max : MB_NF_FLOW_STATES;
-    return mb_flow_states_create(&runner->states, descriptor->flow_state_size, most);
+    return mb_flow_states_create(&runner->states, descriptor->flow_state_size, most,
+                                 config->capacity);
 }
 
 struct mb_c_nf_runner *mb_c_nf_create(const struct mb_c_nf_config *config) {
@@ -243,6 +244,7 @@ static bool poll(struct mb_c_nf_runner *runner, uint64_t timeout_ns) {
     if (count <= 0)
         return true;
     runner->count = (uint32_t)count;
+    mb_flow_states_turn(&runner->states);
     mb_take_back_unsound(config->deliveries, runner->count, config->shapes, config->pool_size,
                          runner->unsound);
     return false;
@@ -273,7 +275,6 @@ enum mb_c_nf_outcome mb_c_nf_run(struct mb_c_nf_runner *runner, uint64_t timeout
         handle_deliveries(runner);
         if (runner->failures > 0)
             return MB_C_NF_FAILED;
-        mb_flow_states_turn(&runner->states);
         runner->commanded = false;
         if (has_ended(runner))
             return MB_C_NF_ENDED;
