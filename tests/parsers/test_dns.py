@@ -40,7 +40,9 @@ def test_a_whole_message_is_read() -> None:
     assert message.question[0].name.to_text() == "www.shop.example."
 
 
-@pytest.mark.parametrize("data", [b"", b"\x12\x34\x01", QUESTION[:20]])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x12\x34\x01", QUESTION[:20]], ids=["nothing", "half a header", "cut"]
+)
 def test_what_has_no_whole_question_is_no_message(data: bytes) -> None:
     assert parse(data) == (None, False)
 
