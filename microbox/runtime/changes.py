@@ -60,7 +60,8 @@ class Changes:
             nfs = _in_order([*nfs, newcomer])
             died = lane.pages.gone_at(newcomer.planned.index)
             newcomer.lives.missed += head - min(died, head)
-            await self._introduce(plan, newcomer, nfs)
+            await self._let_know(plan, newcomer, nfs)
+            await self._make_known(plan, [newcomer], nfs)
             await self._attach(lane, newcomer)
             await lane.worker.send(_subscriptions(plan, nfs))
         lane.nfs = nfs
@@ -109,7 +110,8 @@ class Changes:
             plan = _plan_of(plan, nfs, newcomers)
             for newcomer in newcomers:
                 newcomer.lives.joined = head
-                await self._introduce(plan, newcomer, nfs, newcomers)
+                await self._let_know(plan, newcomer, nfs)
+            await self._make_known(plan, newcomers, nfs)
             await self._let_derive(lane, plan)
             for newcomer in newcomers:
                 await self._attach(lane, newcomer)
@@ -135,7 +137,13 @@ class Changes:
             renewed = {lane: [new_of.get(one, one) for one in lane.nfs] for lane in head_of}
             for (lane, old), newcomer in pairs:
                 newcomer.lives.joined = head_of[lane]
-                await self._replace(lane, old, newcomer, renewed[lane])
+                newcomer.lives.promoted = old.lives.promoted
+                newcomer.planned = _planned_now(self._running.plan, newcomer)
+                await self._let_know(self._running.plan, newcomer, renewed[lane])
+            for nfs in renewed.values():
+                await self._make_known(self._running.plan, newcomers, nfs)
+            for (lane, old), newcomer in pairs:
+                await self._replace(lane, old, newcomer)
             for lane, nfs in renewed.items():
                 await lane.worker.send(_subscriptions(self._running.plan, nfs))
         for (lane, old), newcomer in pairs:
@@ -146,19 +154,12 @@ class Changes:
                 await newcomer.child.send(Begin())
         return heads
 
-    async def _replace(
-        self, lane: Lane, old: RunningNF, newcomer: RunningNF, nfs: Sequence[RunningNF]
-    ) -> None:
-        """`nfs`: the lane's when all are replaced, other instances of this one too."""
-        running = self._running
-        newcomer.planned = _planned_now(running.plan, newcomer)
-        newcomer.lives.promoted = old.lives.promoted
+    async def _replace(self, lane: Lane, old: RunningNF, newcomer: RunningNF) -> None:
         old.is_replaced = True
-        await self._introduce(running.plan, newcomer, nfs)
         await self._let_leave(lane, old)
         with contextlib.suppress(ChildError):
             await old.child.send(Stop())
-        await old.child.exited(running.options.patience.stop)
+        await old.child.exited(self._running.options.patience.stop)
         await self._attach(lane, newcomer)
 
     async def promote(self, entry: str) -> list[int]:
@@ -230,24 +231,24 @@ class Changes:
         nf.leaves = True
         await lane.worker.send(Detach(nf.planned.index, 0, in_order=True))
 
-    async def _introduce(
-        self,
-        plan: Plan,
-        newcomer: RunningNF,
-        nfs: Sequence[RunningNF],
-        newcomers: Collection[RunningNF] = (),
-    ) -> None:
-        """It first: if that fails, nobody else knows of it. `newcomers`, who come with it, are
-        introduced themselves."""
+    async def _let_know(self, plan: Plan, newcomer: RunningNF, nfs: Sequence[RunningNF]) -> None:
+        """The newcomer knows its neighbours among `nfs`. Raises ChildError. All that come together
+        know theirs before anybody knows of one of them, so that nobody has to forget it."""
         areas = {one.planned.index: one.area for one in nfs}
         known = [each for each in neighbours(plan, newcomer.planned) if each.index in areas]
         for each in known:
             await newcomer.child.send(each, [areas[each.index]])
         for _ in known:
             await newcomer.child.expect(Met, self._running.options.patience.meet, MAPPING)
-        new = {newcomer, *newcomers}
-        others = [one for one in nfs if one not in new and one.child.is_alive]
-        await self._meet_by(others, plan, newcomer)
+
+    async def _make_known(
+        self, plan: Plan, newcomers: Collection[RunningNF], nfs: Sequence[RunningNF]
+    ) -> None:
+        """Their neighbours among `nfs` know the newcomers, which know each other."""
+        others = [one for one in nfs if one not in newcomers and one.child.is_alive]
+        for newcomer in newcomers:
+            if newcomer in nfs:
+                await self._meet_by(others, plan, newcomer)
 
     async def _let_derive(self, lane: Lane, plan: Plan) -> None:
         """Publishers derive from now on what somebody new reads."""

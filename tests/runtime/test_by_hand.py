@@ -193,3 +193,44 @@ def test_instances_are_read_anew_together_and_leave_together(
     numbers = sorted(line["number"] for line in workbench.log("share"))
     assert numbers == [line["number"] for line in workbench.log("all")][: len(numbers)]
     assert len(numbers) == shared["before"] + shared["after"]
+
+
+GATE = """
+class Gate(NetworkFunction):
+    inline = True
+    @on("packet")
+    def pass_on(self, event):
+        pass
+"""
+
+# Of two processes the one that starts first waits for the other, which starts well and then ends.
+DYING = """
+import threading
+class Share(NetworkFunction):
+    def start(self):
+        try:
+            open("first", "x").close()
+        except FileExistsError:
+            threading.Timer(0.5, os._exit, (1,)).start()
+        else:
+            time.sleep(2)
+    @on("packet")
+    def see(self, event):
+        raise AssertionError("it has come")
+"""
+
+
+def test_instances_of_which_one_dies_before_it_comes_change_nothing(
+    workbench: "Workbench", demo: Path
+) -> None:
+    """Neither has taken a place by then, and nobody knows of the other one."""
+    write(workbench, "gate", "", GATE)
+    write(workbench, "share", "before", SHARE)
+    chain = workbench.chain("./gate.py", {"nf": "./share.py", "instances": 2}, capture=demo)
+    process = workbench.start("run", chain, "--pace", "0.5")
+    workbench.until(lambda: "packets" in workbench.run("ps").stdout)
+    write(workbench, "share", "", DYING)
+    refused = workbench.run("reload", "share")
+    assert "share goes on as it was" in refused.stderr
+    nfs = summaries(workbench, process)
+    assert nfs["share"]["summary"] == {"before": nfs["gate"]["handled"], "after": 0}
