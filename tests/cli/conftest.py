@@ -86,7 +86,7 @@ class Read(NetworkFunction):
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def steady(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Iterator[Workbench]:
     """A chain that runs, with an HTTP exchange each tenth of a second."""
     bench = Workbench(tmp_path_factory.mktemp("steady"))
