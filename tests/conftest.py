@@ -72,7 +72,7 @@ def tshark() -> Tshark:
 # --- whole chains ---
 
 MICROBOX = Path(sys.executable).with_name("microbox")
-WORKER_MODULE = "microbox.runtime.worker_process"
+WORKER_MODULE = "microbox.runtime.processes.worker_process"
 NF_PRELUDE = "import os, signal, sys, time\nfrom microbox import NetworkFunction, on, every\n"
 
 

@@ -26,7 +26,7 @@ from microbox.nf.batch import Batch
 from microbox.nf.decorators import on, on_batch
 from microbox.nf.event import Event
 from microbox.nf.function import NetworkFunction
-from microbox.runtime.flow_name import FlowName
+from microbox.runtime.inspection.flow_name import FlowName
 
 ENDS = ("flow.end", "flow.tcp.end", "flow.udp.end", "flow.icmp.end")
 NANOSECONDS = 1_000_000_000

@@ -47,9 +47,9 @@ from microbox.nf.problems import HandlerFailed
 from microbox.nf.reader import Reader
 from microbox.nf.records import RecordFile
 from microbox.nf.running import AnyRunner, runner_of
-from microbox.runtime import worker_process
 from microbox.runtime.errors import RunError
-from microbox.runtime.neighbours import neighbours
+from microbox.runtime.membership.neighbours import neighbours
+from microbox.runtime.processes import worker_process
 
 AnyNF = type[NetworkFunction] | str | Path
 """A class, the name of a built-in NF, or the path of a file."""

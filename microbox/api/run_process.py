@@ -20,14 +20,14 @@ from microbox.chain.errors import ChainErrors
 from microbox.chain.load import read_chain, read_chain_text
 from microbox.chain.model import Chain, Input, Overrides
 from microbox.channel.messages import Problem
+from microbox.runtime.accounts.report import RunReport
 from microbox.runtime.controller import run_chain
 from microbox.runtime.descriptors import provide_descriptors
 from microbox.runtime.errors import USAGE, InputError, RunError
-from microbox.runtime.log_directory import make_log_directory
+from microbox.runtime.inputs.several_captures import open_input
 from microbox.runtime.observer import Reading
-from microbox.runtime.report import RunReport
+from microbox.runtime.outputs.log_directory import make_log_directory
 from microbox.runtime.running import RunOptions
-from microbox.runtime.several_captures import open_input
 
 UNNAMED = "(chain)"
 """What a chain that is in no file is called."""

@@ -21,7 +21,7 @@ from microbox.nf.decorators import on_batch
 from microbox.nf.derived import DerivedEvent
 from microbox.nf.function import NetworkFunction
 from microbox.nf.manifest import manifest_of
-from microbox.runtime.capture import open_capture
+from microbox.runtime.inputs.capture import open_capture
 
 EventName = str | DerivedEvent
 """The name of an event type, or what `microbox.event` made."""

@@ -1,7 +1,7 @@
 """The messages between the controller and its children, as dataclasses.
 
 A child trusts the controller and builds these with `from_wire`. The controller trusts nobody: it
-validates what children say (`microbox.runtime.validation`). Order of a run::
+validates what children say (`microbox.runtime.processes.validation`). Order of a run::
 
     controller → NF      Load         which NF, its parameters; + its log file, where it has one
     NF → controller      Confined     what is in force before its code is loaded

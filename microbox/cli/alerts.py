@@ -42,9 +42,9 @@ def alerts(
     from microbox.chain.model import Input
     from microbox.cli.main import FINE, WRONG
     from microbox.cli.terminal import print_json
-    from microbox.runtime.alert_capture import alert_comments, write_alert_packets
     from microbox.runtime.errors import InputError
-    from microbox.runtime.several_captures import open_input
+    from microbox.runtime.inputs.several_captures import open_input
+    from microbox.runtime.outputs.alert_capture import alert_comments, write_alert_packets
 
     try:
         found = list(logs) or [_newest_directory()]
@@ -111,8 +111,8 @@ def _input_of(given: Path) -> Path:
 @contextmanager
 def _opened(write: Path, capture: int) -> Iterator[BinaryIO]:
     """What cannot be finished is no capture of all alerts: it is removed."""
-    from microbox.runtime.capture import open_output
     from microbox.runtime.errors import InputError
+    from microbox.runtime.inputs.capture import open_output
 
     if write == STDOUT:
         if sys.stdout.isatty():

@@ -89,8 +89,8 @@ def attach(
     """
     from microbox.channel.channel import Channel
     from microbox.nf.attached import AttachedNF
-    from microbox.runtime.attach_socket import connect
-    from microbox.runtime.control import ControlError, attach_path
+    from microbox.runtime.control.attach_socket import connect
+    from microbox.runtime.control.control_socket import ControlError, attach_path
     from microbox.runtime.errors import FAILED, USAGE
 
     try:

@@ -49,7 +49,7 @@ def check(
     from microbox.cli.main import FINE, WRONG
     from microbox.cli.plan_json import plan_as_json
     from microbox.cli.terminal import print_json
-    from microbox.runtime.validation import from_child
+    from microbox.runtime.processes.validation import from_child
 
     describe = partial(describe_all, decode=from_child)
     try:
@@ -85,7 +85,7 @@ def _check_capture(plan: Plan) -> None:
 
     from microbox.chain.errors import ChainError, ChainErrors
     from microbox.runtime.errors import InputError
-    from microbox.runtime.several_captures import open_input
+    from microbox.runtime.inputs.several_captures import open_input
 
     try:
         os.close(open_input(plan.chain.input, plan.chain.input_bytes_max).fd)

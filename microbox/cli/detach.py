@@ -20,7 +20,7 @@ def detach(nf: str, /, *, run: Annotated[str, Parameter(name="--run")] = "") -> 
         The run, as `microbox ps` shows it, or the name of the chain file without its ending. May
         be left out where one chain runs.
     """
-    from microbox.runtime.by_hand import at_events
+    from microbox.runtime.membership.by_hand import at_events
 
     asked = ask_run(run, "detach", nf)
     if isinstance(asked, int):

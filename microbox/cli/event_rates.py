@@ -41,7 +41,7 @@ class Node:
 
 def look(control: Path) -> Look:
     """Asks the run behind this control socket. Raises ControlError."""
-    from microbox.runtime.control import ask
+    from microbox.runtime.control.control_socket import ask
 
     answer = ask(control, "events")
     published = answer.get("published", {})

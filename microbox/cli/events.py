@@ -120,7 +120,7 @@ def _catalog(chain: Path | None) -> Catalog:
         return built_in()
     from microbox.chain.describe import describe_all
     from microbox.chain.prepare import prepare
-    from microbox.runtime.validation import from_child
+    from microbox.runtime.processes.validation import from_child
 
     return prepare(chain, partial(describe_all, decode=from_child)).catalog
 

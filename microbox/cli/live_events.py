@@ -22,7 +22,7 @@ PERIOD = 1.0  # seconds between two looks
 def show_live(type: str, run: str, *, once: bool, as_document: bool) -> int:
     """Returns the exit status. It is shown once, too, where nobody looks on."""
     from microbox.cli.main import FAILED
-    from microbox.runtime.control import ControlError
+    from microbox.runtime.control.control_socket import ControlError
     from microbox.runtime.errors import USAGE
 
     found = find_run(run, "events --live")
@@ -54,7 +54,7 @@ def _follow(out: Console, control: Path, root: str, before: Look, now: Look) -> 
     """Until Ctrl-C, or until the run is over."""
     from rich.live import Live
 
-    from microbox.runtime.control import ControlError
+    from microbox.runtime.control.control_socket import ControlError
 
     with Live(console=out, auto_refresh=False) as live:
         try:

@@ -31,7 +31,7 @@ def nfs(name: str = "", /, *, json: Annotated[bool, Parameter(negative=())] = Fa
     from microbox.cli.complaints import complain
     from microbox.cli.main import FINE, WRONG
     from microbox.cli.terminal import console, print_json
-    from microbox.runtime.validation import from_child
+    from microbox.runtime.processes.validation import from_child
 
     wanted = wanted_nfs(name)
     answers = partial(describe_all, decode=from_child)(wanted)

@@ -22,8 +22,8 @@ from microbox.nf.attached import AttachedNF, Results, Terminal
 from microbox.nf.function import NetworkFunction
 from microbox.nf.reader import Reader
 from microbox.nf.running import AnyRunner
-from microbox.runtime.attach_socket import connect
-from microbox.runtime.control import ControlError, attach_path
+from microbox.runtime.control.attach_socket import connect
+from microbox.runtime.control.control_socket import ControlError, attach_path
 from microbox.runtime.errors import FAILED
 
 

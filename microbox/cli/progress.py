@@ -16,7 +16,7 @@ from rich.text import Text
 
 from microbox.channel.messages import Problem
 from microbox.runtime.observer import Reading
-from microbox.runtime.supervisor import printable
+from microbox.runtime.processes.supervisor import printable
 
 RATE_WINDOW = 1.0
 """Seconds that the shown rates are averaged over."""

@@ -23,7 +23,7 @@ def ps(*, json_: Annotated[bool, Parameter(name="--json", negative=())] = False)
     json_
         Print one JSON document.
     """
-    from microbox.runtime.control import ControlError, ask, running
+    from microbox.runtime.control.control_socket import ControlError, ask, running
 
     found: list[dict[str, Any]] = []
     for name, path in running().items():
@@ -76,8 +76,8 @@ def _print_shadows(run: dict[str, Any], out: Console) -> None:
     """What NFs in shadow would have done up to now."""
     from rich.text import Text
 
-    from microbox.runtime.instances import shadow_of_all
-    from microbox.runtime.report import ShadowReport
+    from microbox.runtime.accounts.instances import shadow_of_all
+    from microbox.runtime.accounts.report import ShadowReport
 
     by_name: dict[str, list[ShadowReport]] = {}
     for nf in run["nfs"]:

@@ -17,8 +17,8 @@ from microbox.chain.errors import ChainErrors
 from microbox.chain.load import load_chain
 from microbox.chain.model import Chain, Overrides
 from microbox.cli.overriding import AS_WRITTEN, Overriding
-from microbox.runtime.listening import Address
-from microbox.runtime.report import RunReport
+from microbox.runtime.accounts.report import RunReport
+from microbox.runtime.control.listening import Address
 from microbox.runtime.service_manager import ServiceManager
 
 
@@ -105,7 +105,7 @@ def _all_errors(chain: Path, overrides: Overrides) -> ChainErrors | None:
 
     from microbox.chain.describe import describe_all
     from microbox.chain.prepare import prepare
-    from microbox.runtime.validation import from_child
+    from microbox.runtime.processes.validation import from_child
 
     try:
         prepare(chain, partial(describe_all, decode=from_child), overrides)
@@ -115,7 +115,7 @@ def _all_errors(chain: Path, overrides: Overrides) -> ChainErrors | None:
 
 
 def _complain(message: str, detail: str) -> None:
-    from microbox.runtime.supervisor import printable
+    from microbox.runtime.processes.supervisor import printable
 
     lines = [*message.splitlines(), *(f"  {line}" for line in detail.splitlines())]
     for line in lines:
@@ -132,9 +132,9 @@ def _run(
     from microbox.cli.reading import reading_to_the_end
     from microbox.runtime.controller import run_chain
     from microbox.runtime.descriptors import provide_descriptors
-    from microbox.runtime.log_directory import remove_if_empty
+    from microbox.runtime.inputs.several_captures import open_input
+    from microbox.runtime.outputs.log_directory import remove_if_empty
     from microbox.runtime.running import RunOptions
-    from microbox.runtime.several_captures import open_input
 
     lib.mb_become_undumpable()  # an NF of the same user must not reach the controller
     provide_descriptors(len(chain.nfs), chain.workers)
@@ -164,7 +164,7 @@ def _run(
 
 def _log_directory(chain: Chain, changing: Changing) -> Path:
     from microbox.runtime.errors import USAGE, RunError
-    from microbox.runtime.log_directory import DEFAULT, make_log_directory
+    from microbox.runtime.outputs.log_directory import DEFAULT, make_log_directory
 
     wanted = chain.log_directory or DEFAULT
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 def find_run(name: str, verb: str) -> tuple[str, Path] | int:
     """The run's name and its socket; or the exit status, when it was said what is wrong."""
-    from microbox.runtime.control import running
+    from microbox.runtime.control.control_socket import running
     from microbox.runtime.errors import USAGE
 
     found = running()
@@ -23,7 +23,7 @@ def find_run(name: str, verb: str) -> tuple[str, Path] | int:
 
 def ask_run(name: str, verb: str, nf: str = "") -> tuple[str, dict[str, Any]] | int:
     """The run's name and its answer; or the exit status, when it was said what is wrong."""
-    from microbox.runtime.control import ControlError, ask
+    from microbox.runtime.control.control_socket import ControlError, ask
     from microbox.runtime.errors import FAILED
 
     found = find_run(name, verb)

@@ -38,7 +38,7 @@ def _print_log_schema(name: str, form: str) -> int:
     from microbox.cli.nfs import wanted_nfs
     from microbox.cli.terminal import print_json
     from microbox.nf.record_schema import log_schema
-    from microbox.runtime.validation import from_child
+    from microbox.runtime.processes.validation import from_child
 
     (nf,) = wanted_nfs(name)
     (answer,) = describe_all([nf], decode=from_child)

@@ -12,8 +12,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from microbox.events.catalog import built_in
-from microbox.runtime.report import Balance, NFReport, RunReport, Term, event_counts
-from microbox.runtime.supervisor import printable
+from microbox.runtime.accounts.report import Balance, NFReport, RunReport, Term, event_counts
+from microbox.runtime.processes.supervisor import printable
 
 VALUE_WIDTH = 120
 """Characters of a text in an NF's summary; the rest is in summary.json."""

@@ -129,7 +129,7 @@ def _frames(name: str, path: Path, looks: _Looks, wait: Wait) -> Iterator[Frame]
 def _sample(path: Path) -> Sample | None:
     """None where the run is over."""
     from microbox.cli.top_frame import sample
-    from microbox.runtime.control import ControlError, ask
+    from microbox.runtime.control.control_socket import ControlError, ask
 
     status: dict[str, Any] = {}
     if path.exists():

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from microbox.runtime.usage import Usage, usage
+from microbox.runtime.accounts.usage import Usage, usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from rich.text import Text
 from microbox.chain.units import format_size
 from microbox.cli.summary import equation
 from microbox.cli.top_frame import Frame, NFRow, WorkerRow
-from microbox.runtime.report import Balance, Term
+from microbox.runtime.accounts.report import Balance, Term
 
 NUMBERS = ("events/s", "lag", "CPU", "lost", "restarts", "memory")
 

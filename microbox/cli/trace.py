@@ -45,7 +45,7 @@ def trace(
     json
         Print one JSON document.
     """
-    from microbox.runtime.control import ControlError
+    from microbox.runtime.control.control_socket import ControlError
     from microbox.runtime.errors import FAILED, USAGE
 
     if count < 1 or timeout <= 0:
@@ -71,7 +71,7 @@ def trace(
 
 def _packets(control: Path, flow: str, count: int, timeout: float) -> tuple[int, list[Packet]]:
     """Raises ControlError, also where the flow is not there at first."""
-    from microbox.runtime.control import ControlError, ask
+    from microbox.runtime.control.control_socket import ControlError, ask
 
     packets: list[Packet] = []
     number = 0

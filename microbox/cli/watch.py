@@ -88,7 +88,7 @@ def watch(  # noqa: PLR0913 (an option each)
     """
     from microbox.cli.watched_types import RunTypes
     from microbox.cli.watching import View, Wanted
-    from microbox.runtime.control import ControlError, ask
+    from microbox.runtime.control.control_socket import ControlError, ask
     from microbox.runtime.errors import FAILED, USAGE
 
     found = find_run(run, "watch")

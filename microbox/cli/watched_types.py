@@ -25,7 +25,7 @@ class RunTypes:
     """The event types of a chain that runs, and who has to do with them."""
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
-        """`answer`: of the control socket (runtime/event_view.py)."""
+        """`answer`: of the control socket (runtime/inspection/event_view.py)."""
         declared = [TypeDeclaration(**one) for one in answer.get("declared", ())]
         self.declares = {one.name: one.fields for one in declared}
         """As an NF that reads them has to declare them."""

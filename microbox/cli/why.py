@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from microbox.api.flow_account import FlowAccount, FlowFound, Subscription
     from microbox.chain.plan import Plan
-    from microbox.runtime.flow_name import FlowName
+    from microbox.runtime.inspection.flow_name import FlowName
 
 
 def why(
@@ -51,7 +51,7 @@ def why(
         Print one JSON document.
     """
     from microbox.runtime.errors import USAGE
-    from microbox.runtime.flow_name import parse_flow
+    from microbox.runtime.inspection.flow_name import parse_flow
 
     try:
         name = parse_flow(flow)
@@ -70,7 +70,7 @@ def _why_in_capture(
     from microbox.chain.describe import describe_all
     from microbox.chain.prepare import prepare
     from microbox.runtime.errors import FAILED, USAGE, InputError, RunError
-    from microbox.runtime.validation import from_child
+    from microbox.runtime.processes.validation import from_child
 
     plan = prepare(chain, partial(describe_all, decode=from_child), overriding.overrides())
     try:
@@ -91,7 +91,7 @@ def _why_in_capture(
 def _account(plan: Plan, name: FlowName) -> FlowAccount | None:
     """Of the first flow that is meant; None where there is none. Raises InputError, RunError."""
     from microbox.api.flow_account import account_of, find_flows
-    from microbox.runtime.several_captures import open_input
+    from microbox.runtime.inputs.several_captures import open_input
 
     capture = open_input(plan.chain.input, plan.chain.input_bytes_max)
     try:

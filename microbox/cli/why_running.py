@@ -18,7 +18,7 @@ SIDES = ("originator", "responder")
 
 def why_in_run(flow: str, run: str, *, as_json: bool) -> int:
     """What is done for it at this moment; the exit status."""
-    from microbox.runtime.control import ControlError, ask
+    from microbox.runtime.control.control_socket import ControlError, ask
     from microbox.runtime.errors import FAILED
 
     found = find_run(run, "why")

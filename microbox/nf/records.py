@@ -1,7 +1,7 @@
 """An NF's log: a file of lines (record_forms.py).
 
 Where several processes share out an NF's flows, each writes a part of its log, with the place of
-each line in front of it (runtime/log_parts.py).
+each line in front of it (runtime/outputs/log_parts.py).
 
 What cannot be written (a full disk) is counted and told once; the file always ends with a whole
 line.

@@ -20,38 +20,43 @@ from typing import TYPE_CHECKING, Any
 from microbox.chain.model import Chain
 from microbox.chain.plan import Plan
 from microbox.channel.messages import Problem
-from microbox.runtime.attach_socket import AttachSocket
-from microbox.runtime.by_hand import ByHand
-from microbox.runtime.changes import Changes
-from microbox.runtime.confinement import warnings_about
-from microbox.runtime.control import ControlError, ControlServer, attach_path, run_name
+from microbox.runtime.accounts.losses import Losses
+from microbox.runtime.accounts.problems import Problems
+from microbox.runtime.accounts.progress import balances_now, nf_status, reading, worker_status
+from microbox.runtime.accounts.report import RunReport
+from microbox.runtime.accounts.results import ALERT_LOG, Ending, make_report
+from microbox.runtime.control.attach_socket import AttachSocket
+from microbox.runtime.control.control_socket import (
+    ControlError,
+    ControlServer,
+    attach_path,
+    run_name,
+)
 from microbox.runtime.errors import FAILED, SIGNALLED, Interrupted
-from microbox.runtime.event_view import event_view
+from microbox.runtime.failures.restart import Restarts
+from microbox.runtime.failures.watch import TICK, Watch
+from microbox.runtime.failures.worker_restart import WorkerRestarts
 from microbox.runtime.follower import Attendants, Follower
-from microbox.runtime.guests import Guests
-from microbox.runtime.inquiry import Inquiry
+from microbox.runtime.inspection.event_view import event_view
+from microbox.runtime.inspection.inquiry import Inquiry
+from microbox.runtime.inspection.tracing import Tracing
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.launch import Launcher
-from microbox.runtime.log_renewal import LogRenewal
-from microbox.runtime.losses import Losses
 from microbox.runtime.machine import available_memory, processors, warnings_about_workers
+from microbox.runtime.membership.by_hand import ByHand
+from microbox.runtime.membership.changes import Changes
+from microbox.runtime.membership.guests import Guests
 from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer, Reading
-from microbox.runtime.output_parts import merge_output
-from microbox.runtime.problems import Problems
-from microbox.runtime.progress import balances_now, nf_status, reading, worker_status
-from microbox.runtime.report import RunReport
-from microbox.runtime.restart import Restarts
-from microbox.runtime.results import ALERT_LOG, Ending, make_report
+from microbox.runtime.outputs.log_renewal import LogRenewal
+from microbox.runtime.outputs.output_parts import merge_output
+from microbox.runtime.processes.confinement import warnings_about
+from microbox.runtime.processes.supervisor import ChildFailed
 from microbox.runtime.running import Running, RunOptions
-from microbox.runtime.supervisor import ChildFailed
 from microbox.runtime.terminal import Terminal
-from microbox.runtime.tracing import Tracing
-from microbox.runtime.watch import TICK, Watch
-from microbox.runtime.worker_restart import WorkerRestarts
 
 if TYPE_CHECKING:
-    from microbox.runtime.metrics_endpoint import MetricsEndpoint
+    from microbox.runtime.accounts.metrics_endpoint import MetricsEndpoint
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -116,7 +121,7 @@ class Controller:
             yield
             return
         # Imported here: the library takes its time.
-        from microbox.runtime.metrics_endpoint import MetricsEndpoint
+        from microbox.runtime.accounts.metrics_endpoint import MetricsEndpoint
 
         self._metrics = MetricsEndpoint(self._options.metrics)
         self._observer.note(f"metrics: http://{self._metrics.address}/metrics")

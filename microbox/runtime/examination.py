@@ -27,7 +27,7 @@ from microbox.chain.units import format_size
 from microbox.confine.support import missing_of_landlock, missing_of_seccomp, missing_of_users
 from microbox.nf.errors import LoadError
 from microbox.nf.shared_object import compiler, shared_object_of
-from microbox.runtime.control import ControlError, own_directory
+from microbox.runtime.control.control_socket import ControlError, own_directory
 from microbox.runtime.descriptors import nfs_within
 from microbox.runtime.machine import available_memory, processors
 

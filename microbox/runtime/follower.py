@@ -26,16 +26,16 @@ from microbox.channel.messages import (
     Stop,
     WorkerGone,
 )
-from microbox.runtime.capture import left_in_output
+from microbox.runtime.accounts.results import Ending
 from microbox.runtime.errors import FAILED, InputError
-from microbox.runtime.guests import Guests
+from microbox.runtime.failures.restart import Restarts
+from microbox.runtime.failures.worker_restart import GivenUpError, WorkerRestarts
+from microbox.runtime.inputs.capture import left_in_output
 from microbox.runtime.lane import Lane, RunningNF
-from microbox.runtime.log_renewal import LogRenewal
+from microbox.runtime.membership.guests import Guests
 from microbox.runtime.observer import Observer
-from microbox.runtime.restart import Restarts
-from microbox.runtime.results import Ending
-from microbox.runtime.running import Running
-from microbox.runtime.supervisor import (
+from microbox.runtime.outputs.log_renewal import LogRenewal
+from microbox.runtime.processes.supervisor import (
     Child,
     ChildBreaksProtocol,
     ChildDied,
@@ -43,7 +43,7 @@ from microbox.runtime.supervisor import (
     ChildFailed,
     Exit,
 )
-from microbox.runtime.worker_restart import GivenUpError, WorkerRestarts
+from microbox.runtime.running import Running
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from microbox.chain.plan import PlannedNF
 from microbox.channel.messages import Confined, Done, Finished, WorkerAreas
-from microbox.runtime.answers import Answers
-from microbox.runtime.capture import NOTHING, Written
-from microbox.runtime.counters import NFCounters, NFPages, WorkerPages
+from microbox.runtime.accounts.counters import NFCounters, NFPages, WorkerPages
+from microbox.runtime.inputs.capture import NOTHING, Written
 from microbox.runtime.partition import Partition
-from microbox.runtime.supervisor import Child, ChildFailed, Exit
+from microbox.runtime.processes.answers import Answers
+from microbox.runtime.processes.supervisor import Child, ChildFailed, Exit
 
 
 @dataclass(frozen=True, slots=True)

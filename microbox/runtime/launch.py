@@ -27,19 +27,19 @@ from microbox.channel.messages import (
     WorkerAreas,
 )
 from microbox.events.catalog import built_in
-from microbox.runtime.answers import Answers
-from microbox.runtime.capture import open_output
-from microbox.runtime.counters import AreaError, WorkerPages
+from microbox.runtime.accounts.counters import AreaError, WorkerPages
 from microbox.runtime.errors import RunError
+from microbox.runtime.inputs.capture import open_output
 from microbox.runtime.lane import Lane
-from microbox.runtime.neighbours import neighbours
+from microbox.runtime.membership.neighbours import neighbours
 from microbox.runtime.nf_start import NFStarter, check_is_same, is_same_in_chain, running_nf
-from microbox.runtime.output_parts import open_part
+from microbox.runtime.outputs.output_parts import open_part
 from microbox.runtime.partition import Partition, partitions
+from microbox.runtime.processes.answers import Answers
+from microbox.runtime.processes.supervisor import Child, ChildError, ChildFailed
 from microbox.runtime.running import Running, RunOptions
-from microbox.runtime.supervisor import Child, ChildError, ChildFailed
 
-WORKER_MODULE = "microbox.runtime.worker_process"
+WORKER_MODULE = "microbox.runtime.processes.worker_process"
 
 Result = TypeVar("Result")
 

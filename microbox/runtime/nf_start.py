@@ -21,14 +21,14 @@ from microbox.channel.messages import (
     Ready,
     WorkerAreas,
 )
-from microbox.runtime.answers import Answers
-from microbox.runtime.counters import AreaError, NFPages
+from microbox.runtime.accounts.counters import AreaError, NFPages
 from microbox.runtime.lane import Lane, RunningNF
-from microbox.runtime.log_parts import log_name, writes_part
+from microbox.runtime.outputs.log_parts import log_name, writes_part
+from microbox.runtime.outputs.record_files import RecordFiles
 from microbox.runtime.partition import WHOLE, Partition
-from microbox.runtime.record_files import RecordFiles
+from microbox.runtime.processes.answers import Answers
+from microbox.runtime.processes.supervisor import Child, ChildError, OnLine, OnProblem, Process
 from microbox.runtime.running import Running, RunOptions
-from microbox.runtime.supervisor import Child, ChildError, OnLine, OnProblem, Process
 
 NF_MODULE = "microbox.nf.process"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from microbox.chain.model import Chain
 from microbox.chain.plan import Plan
-from microbox.runtime.capture import Capture
+from microbox.runtime.control.listening import Address
+from microbox.runtime.inputs.capture import Capture
 from microbox.runtime.lane import Lane, RunningNF
-from microbox.runtime.listening import Address
 from microbox.runtime.service_manager import ServiceManager
 
 

@@ -34,8 +34,8 @@ from microbox.nf.event import Event
 from microbox.nf.function import NetworkFunction
 from microbox.nf.manifest import manifest_of
 from microbox.nf.verdict import Verdict
-from microbox.runtime.capture import Capture, about_input, open_capture
 from microbox.runtime.errors import InputError, RunError
+from microbox.runtime.inputs.capture import Capture, about_input, open_capture
 from microbox.testing.flows import Flow
 from microbox.testing.traffic import Packet, Traffic, merged
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from microbox.chain.plan import Plan
-from microbox.runtime.neighbours import neighbours
+from microbox.runtime.membership.neighbours import neighbours
 
 Planner = Callable[..., Plan]
 NF = Callable[..., Any]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from microbox.nf.record_forms import EveForm, JsonForm
-from microbox.runtime.alert_capture import alert_comments
+from microbox.runtime.outputs.alert_capture import alert_comments
 from tests.conftest import ROOT, Tshark, Workbench
 
 RULES = str(ROOT / "configs" / "web.rules")

@@ -6,7 +6,7 @@ import io
 from rich.console import Console
 
 from microbox.cli.summary import equation, print_summary
-from microbox.runtime.report import (
+from microbox.runtime.accounts.report import (
     AlertReport,
     Balance,
     FlowReport,

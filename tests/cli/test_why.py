@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from microbox.cli.why import why as microbox_why
-from microbox.runtime.flow_name import FlowName, parse_flow
+from microbox.runtime.inspection.flow_name import FlowName, parse_flow
 from microbox.testing import merged, tcp, udp
 from tests.conftest import Workbench
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from microbox.channel.messages import Accused
-from microbox.runtime.validation import from_child
+from microbox.runtime.processes.validation import from_child
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,7 +26,7 @@ from microbox.cli.init import nf as init_nf
 from microbox.cli.main import INIT_VERBS, VERBS
 from microbox.nf.load import load_class
 from microbox.nf.manifest import manifest_of
-from microbox.runtime.validation import from_child
+from microbox.runtime.processes.validation import from_child
 from microbox.testing import run_nf
 from tests.docs.blocks import PAGES, ROOT, Block, blocks
 from tests.docs.shell import Command, Shell, commands

@@ -66,7 +66,7 @@ ROGUE = """
 import os, socket, sys
 from microbox.channel.channel import Channel
 from microbox.channel.messages import *
-from microbox.runtime.attach_socket import connect
+from microbox.runtime.control.attach_socket import connect
 from pathlib import Path
 
 connected = connect(Path(sys.argv[1]))

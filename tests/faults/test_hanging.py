@@ -9,12 +9,12 @@ import uvloop
 
 from microbox.chain.load import load_chain
 from microbox.channel.messages import Problem
+from microbox.runtime.accounts.report import RunReport
 from microbox.runtime.controller import run_chain
 from microbox.runtime.errors import RunError
+from microbox.runtime.inputs.several_captures import open_input
 from microbox.runtime.observer import Reading
-from microbox.runtime.report import RunReport
 from microbox.runtime.running import Patience, RunOptions
-from microbox.runtime.several_captures import open_input
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench

@@ -42,6 +42,19 @@ EXCEPTIONS = {
     ("bus", "microbox/events/event_types.h"),
 }
 
+# The same for the folders of the runtime among themselves. All of them may name the files that are
+# about a run as a whole, which lie beside them.
+RUNTIME_ARROWS: dict[str, set[str]] = {
+    "processes": set(),
+    "inputs": set(),
+    "outputs": {"processes"},
+    "control": {"processes"},
+    "accounts": {"processes", "inputs", "outputs", "control"},
+    "membership": {"processes", "control"},
+    "failures": {"processes", "accounts", "membership"},
+    "inspection": {"processes", "control", "accounts", "membership"},
+}
+
 # What every Python file may import: the public names of the package.
 PUBLIC = "microbox"
 
@@ -106,9 +119,26 @@ def test_a_folder_names_only_what_lies_below_it(folder: str) -> None:
     assert not against_the_arrows, "\n".join(against_the_arrows)
 
 
+@pytest.mark.parametrize("folder", RUNTIME_ARROWS)
+def test_a_folder_of_the_runtime_names_only_what_lies_below_it(folder: str) -> None:
+    allowed = RUNTIME_ARROWS[folder] | {folder}
+    against_the_arrows = [
+        str(reference)
+        for reference in references(ROOT / "microbox" / "runtime" / folder)
+        if reference.folder == "runtime"
+        and (named := reference.target.split(".")[2]) in RUNTIME_ARROWS
+        and named not in allowed
+    ]
+    assert not against_the_arrows, "\n".join(against_the_arrows)
+
+
+def folders_of(path: Path) -> set[str]:
+    return {path.name for path in path.iterdir() if path.is_dir()} - {"__pycache__"}
+
+
 def test_every_folder_has_its_place() -> None:
-    folders = {path.name for path in (ROOT / "microbox").iterdir() if path.is_dir()}
-    assert folders - {"__pycache__"} <= set(ARROWS)
+    assert folders_of(ROOT / "microbox") <= set(ARROWS)
+    assert folders_of(ROOT / "microbox" / "runtime") <= set(RUNTIME_ARROWS)
 
 
 def test_an_include_against_the_arrows_is_found(tmp_path: Path) -> None:

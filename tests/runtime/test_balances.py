@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from microbox.runtime.balances import lagging
-from microbox.runtime.report import NFReport
+from microbox.runtime.accounts.balances import lagging
+from microbox.runtime.accounts.report import NFReport
 
 SLOW = NFReport(
     name="slow",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from microbox.runtime.budget import Budget
+from microbox.runtime.control.budget import Budget
 
 
 @dataclass

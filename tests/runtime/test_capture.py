@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from microbox.runtime.capture import open_capture, open_output
 from microbox.runtime.errors import USAGE, InputError
+from microbox.runtime.inputs.capture import open_capture, open_output
 
 
 def test_a_capture_is_opened(sample: Path) -> None:

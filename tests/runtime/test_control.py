@@ -13,7 +13,7 @@ import uvloop
 import zmq
 import zmq.asyncio
 
-from microbox.runtime.control import (
+from microbox.runtime.control.control_socket import (
     CHANGES_MAX,
     ControlError,
     ControlServer,
@@ -22,7 +22,7 @@ from microbox.runtime.control import (
     running,
     socket_directory,
 )
-from microbox.runtime.request import SIZE_LIMIT
+from microbox.runtime.control.request import SIZE_LIMIT
 
 NAME = run_name("demo.yaml", 1)
 STOP = msgpack.packb({"version": 1, "verb": "stop"})
@@ -209,6 +209,6 @@ def test_a_directory_that_is_a_link_is_not_used(tmp_path: Path) -> None:
 def test_a_run_that_does_not_answer_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("microbox.runtime.control.ANSWER_TIMEOUT", 50)
+    monkeypatch.setattr("microbox.runtime.control.control_socket.ANSWER_TIMEOUT", 50)
     with pytest.raises(ControlError, match=r"demo.1 does not answer"):
         ask(tmp_path / "demo.1.socket", "status")

@@ -23,8 +23,8 @@ import uvloop
 import zmq
 from traffic import repeated
 
-from microbox.runtime import control
-from microbox.runtime.request import VERSION
+from microbox.runtime.control import control_socket as control
+from microbox.runtime.control.request import VERSION
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench

@@ -10,7 +10,7 @@ import pytest
 
 from microbox._core import ffi, lib
 from microbox.channel.messages import AreaShape
-from microbox.runtime.counters import AreaError, MappedArea, NFPages
+from microbox.runtime.accounts.counters import AreaError, MappedArea, NFPages
 
 SHAPE = AreaShape(log_slots=4096, own_slots=0, ring_bytes=0, is_inline=True)
 SIZE = 3 * 4096 + 4096  # page, two pages of counters, a verdict a slot

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from microbox.runtime.instances import merged
+from microbox.runtime.accounts.instances import merged
 
 
 def test_numbers_are_added_and_mappings_merged() -> None:

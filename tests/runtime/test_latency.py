@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from microbox.runtime.latency import BOUNDS, LOOKS_MAX, Latency
+from microbox.runtime.accounts.latency import BOUNDS, LOOKS_MAX, Latency
 
 
 def age(looks: list[tuple[float, int]], position: int) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from microbox.runtime.log_directory import make_log_directory, remove_if_empty
+from microbox.runtime.outputs.log_directory import make_log_directory, remove_if_empty
 
 
 def test_it_is_made_with_its_parents(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from microbox.chain.model import ChainNF
 from microbox.nf.records import RecordFile, RecordLog
-from microbox.runtime.log_parts import log_name, merge_parts
+from microbox.runtime.outputs.log_parts import log_name, merge_parts
 
 IDS = ChainNF("ids", Path("ids.py")).instances(3, "flow")
 PLACES = [[0, 5, 5, 17], [], [3, 16, 1 << 60]]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from microbox.runtime.listening import Address
+from microbox.runtime.control.listening import Address
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench

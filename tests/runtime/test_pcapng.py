@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbox.runtime.pcapng import (
+from microbox.runtime.outputs.pcapng import (
     OPTION_MAX,
     CommentedPacket,
     PcapngWriter,

@@ -1,8 +1,8 @@
 """An NF that raises on every packet floods nobody, and every problem is counted."""
 
 from microbox.channel.messages import Problem
+from microbox.runtime.accounts.problems import KINDS_MAX, SHOWN, Problems
 from microbox.runtime.observer import Reading
-from microbox.runtime.problems import KINDS_MAX, SHOWN, Problems
 
 
 class Shown:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from microbox.channel.messages import Problem
-from microbox.runtime.record_files import FIRST_LINES, RecordFiles
+from microbox.runtime.outputs.record_files import FIRST_LINES, RecordFiles
 
 
 def no_problem(name: str, problem: Problem) -> None:

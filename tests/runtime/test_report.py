@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from microbox.runtime.report import (
+from microbox.runtime.accounts.report import (
     Balance,
     InputReport,
     RunReport,

@@ -6,7 +6,7 @@ import control_noise
 import msgpack
 import pytest
 
-from microbox.runtime.request import Request, RequestError, parse
+from microbox.runtime.control.request import Request, RequestError, parse
 
 MESSAGES = 10_000
 

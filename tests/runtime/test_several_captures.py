@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from microbox.runtime.errors import InputError
-from microbox.runtime.several_captures import files_of, open_several
+from microbox.runtime.inputs.several_captures import files_of, open_several
 from microbox.testing import Packet, Traffic, read_packets, tcp
 from tests.conftest import Workbench
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from microbox.runtime.control import ControlError, ask
+from microbox.runtime.control.control_socket import ControlError, ask
 from tests.demo.test_firewall_end_to_end import records
 
 if TYPE_CHECKING:

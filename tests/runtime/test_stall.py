@@ -1,6 +1,6 @@
 """A stall is measured from the last movement of anything."""
 
-from microbox.runtime.stall import Stall
+from microbox.runtime.failures.stall import Stall
 
 
 def test_a_stall_begins_when_nothing_moves_and_ends_when_something_does() -> None:

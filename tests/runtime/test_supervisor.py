@@ -12,8 +12,8 @@ import uvloop
 from microbox.channel.async_channel import AsyncChannel
 from microbox.channel.channel import pair
 from microbox.channel.messages import Begin, Failed, Manifest, Problem, Ready
-from microbox.runtime.foreign_process import ForeignProcess
-from microbox.runtime.supervisor import (
+from microbox.runtime.processes.foreign_process import ForeignProcess
+from microbox.runtime.processes.supervisor import (
     UNKNOWN,
     Child,
     ChildBreaksProtocol,
@@ -23,7 +23,7 @@ from microbox.runtime.supervisor import (
     Exit,
     printable,
 )
-from microbox.runtime.validation import from_child
+from microbox.runtime.processes.validation import from_child
 
 PRELUDE = """\
 import os, signal, sys, time

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from microbox.events.catalog import built_in
-from microbox.runtime.counters import WorkerCounters
-from microbox.runtime.totals import total
+from microbox.runtime.accounts.counters import WorkerCounters
+from microbox.runtime.accounts.totals import total
 
 ROWS = ("packets", "entries", "input_bytes", "time", "chain_longest", "held_segments_peak")
 

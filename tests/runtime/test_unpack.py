@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from microbox.runtime.capture import open_capture
 from microbox.runtime.errors import InputError
-from microbox.runtime.unpack import READ_SIZE, unpack
+from microbox.runtime.inputs.capture import open_capture
+from microbox.runtime.inputs.unpack import READ_SIZE, unpack
 
 MOST = 64 << 20
 Pack = Callable[[bytes], bytes]

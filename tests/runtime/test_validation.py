@@ -4,7 +4,7 @@ import pytest
 
 from microbox.channel.messages import Finished, Manifest, Problem
 from microbox.channel.wire import WireError, to_wire
-from microbox.runtime.validation import from_child
+from microbox.runtime.processes.validation import from_child
 
 
 def test_a_good_message_becomes_its_dataclass() -> None:

@@ -11,7 +11,7 @@ import pytest
 from microbox._core import ffi, lib
 from microbox.channel.messages import HostNetwork, WorkerDerivedType
 from microbox.nf.derivations import derived_rows
-from microbox.runtime.worker_process import host_rows
+from microbox.runtime.processes.worker_process import host_rows
 from microbox.testing import sample_capture
 
 

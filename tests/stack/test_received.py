@@ -12,7 +12,7 @@ from stack_driver.captures import frames_of
 from stack_driver.packets import Frame
 
 from microbox.chain.stack_settings import CAP_POLICIES
-from microbox.runtime.balances import received
+from microbox.runtime.accounts.balances import received
 
 OFTEN = 1 << 29  # of 2^32: one time in eight, as if the cap was met
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 
-from microbox.runtime.request import SIZE_LIMIT
+from microbox.runtime.control.request import SIZE_LIMIT
 
 VERBS = {"status": "", "events": "", "stop": "", "detach": "nf", "reload": "nf", "promote": "nf"}
 VERBS |= {"why": "flow", "trace": "flow"}

@@ -1,0 +1,1 @@
+"""The sockets on which a run is asked for something, and what may be asked."""

@@ -1,0 +1,1 @@
+"""What is done about processes that die or stand still."""

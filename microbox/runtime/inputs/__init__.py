@@ -1,0 +1,1 @@
+"""What is read: captures, packed ones, several as one."""

@@ -1,0 +1,1 @@
+"""What a chain that runs says of itself: its events, a flow, the way of a packet."""

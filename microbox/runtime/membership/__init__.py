@@ -1,0 +1,1 @@
+"""NFs that come and go while packets flow."""

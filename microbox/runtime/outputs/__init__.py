@@ -1,0 +1,1 @@
+"""What is written: logs, their parts and their renewal, the output, captures of alerts."""

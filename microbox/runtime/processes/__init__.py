@@ -1,0 +1,1 @@
+"""The processes of a run, and what they and the controller say to each other."""
