@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from microbox.cli.events import sums
+from microbox.cli.event_sums import sums
 from microbox.cli.watched_types import RunTypes
 from microbox.events.catalog import Catalog, EventType
 

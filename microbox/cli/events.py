@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from microbox.cli.event_sums import sums
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.tree import Tree
@@ -139,17 +141,6 @@ def read_counts(source: Path) -> dict[str, int]:
     if not isinstance(counted, dict):
         raise ValueError("it is not the summary of a run")
     return {str(name): int(count) for name, count in counted.items()}
-
-
-def sums(counted: Mapping[str, int]) -> dict[str, int]:
-    """Each type's own count and those of all below it; "event" has them all."""
-    totals: dict[str, int] = {"event": sum(counted.values())}
-    for name, count in counted.items():
-        labels = name.split(".")
-        for end in range(1, len(labels) + 1):
-            above = ".".join(labels[:end])
-            totals[above] = totals.get(above, 0) + count
-    return totals
 
 
 def as_json(

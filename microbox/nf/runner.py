@@ -30,7 +30,6 @@ from microbox.nf.handlers import BatchCall, Call, CallTable, Handlers
 from microbox.nf.manifest import (
     FLOW_STATE_HANDLER,
     flow_ends,
-    is_async,
     is_inline,
     needs_flow_ends,
 )
@@ -471,15 +470,6 @@ class Runner:
         """Calls the NF's start(); from then on it may publish, alert and record."""
         self._function.start()
         self._function._runtime = self._publisher
-
-
-def runner_class(owner: type[NetworkFunction]) -> type[Runner]:
-    """What runs NFs of this class."""
-    if not is_async(owner):
-        return Runner
-    from microbox.nf.async_runner import AsyncRunner  # asyncio's import takes a while
-
-    return AsyncRunner
 
 
 def address_of(pointer: Any) -> int:

@@ -9,10 +9,11 @@ from microbox.events.catalog import Catalog
 from microbox.nf.c_nf import descriptor_of
 from microbox.nf.c_runner import CRunner
 from microbox.nf.function import NetworkFunction
+from microbox.nf.manifest import is_async
 from microbox.nf.problems import Hint, no_hint
 from microbox.nf.reader import Reader
 from microbox.nf.records import RecordFile, RecordLog
-from microbox.nf.runner import Runner, runner_class
+from microbox.nf.runner import Runner
 
 AnyRunner = Runner | CRunner
 
@@ -37,7 +38,7 @@ def runner_of(  # noqa: PLR0913 (all that an NF needs to run, put together once)
         tell(Problem("warning", message))
 
     records = RecordLog(log, name=function.name, tell=warn) if log is not None else None
-    return runner_class(type(function))(
+    return _class_for(type(function))(
         function,
         reader,
         catalog,
@@ -47,3 +48,12 @@ def runner_of(  # noqa: PLR0913 (all that an NF needs to run, put together once)
         records=records,
         hint=hint,
     )
+
+
+def _class_for(owner: type[NetworkFunction]) -> type[Runner]:
+    """What runs NFs of this class."""
+    if not is_async(owner):
+        return Runner
+    from microbox.nf.async_runner import AsyncRunner  # asyncio's import takes a while
+
+    return AsyncRunner
