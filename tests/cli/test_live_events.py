@@ -9,7 +9,7 @@ from rich.console import Console
 from terminal import Terminal
 
 from microbox.cli.event_rates import Look, Node, nodes
-from microbox.cli.events import sums
+from microbox.cli.event_sums import sums
 from microbox.cli.live_events import table_of
 from microbox.cli.watched_types import RunTypes
 from tests.conftest import Workbench
