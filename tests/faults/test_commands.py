@@ -79,7 +79,7 @@ def without_timing(summary: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in summary.items() if name not in ("timing", "directory")}
 
 
-def test_ten_replays_are_the_same_however_they_are_scheduled(
+def test_replays_are_the_same_however_they_are_scheduled(
     workbench: "Workbench", demo: Path
 ) -> None:
     entries = [
@@ -90,7 +90,7 @@ def test_ten_replays_are_the_same_however_they_are_scheduled(
     seen = set()
     dice = random.Random(1)
     cpus = sorted(os.sched_getaffinity(0))
-    for number in range(10):
+    for number in range(REPLAYS):
         chain = workbench.chain(
             *entries,
             capture=demo,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Workbench
 
-RUNS = 30 if os.environ.get("MICROBOX_NIGHTLY") else 4
+RUNS = 30 if os.environ.get("MICROBOX_NIGHTLY") else 3
 pytestmark = pytest.mark.timeout(60 * RUNS)
 SHARED_OUT = ("flow_log", "./drops.py", "firewall", "http_log")
 LOG_SLOTS = (4096, 8192, 65_536)
@@ -227,7 +227,7 @@ def test_workers_do_not_show(workbench: Workbench, demo: Path) -> None:
         {"nf": COUNTS},
     ]
     written: dict[str, bytes] = {}
-    for number in range(max(RUNS, 3)):
+    for number in range(RUNS):
         chain = workbench.chain(
             *entries,
             capture=demo,
