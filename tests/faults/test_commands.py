@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tests.conftest import Workbench
 
+REPLAYS = 10 if os.environ.get("MICROBOX_NIGHTLY") else 3
+
 # Looks at the first bytes of each side, leaves the flow, and idles at random.
 FIRST_BYTES = """
 import random

@@ -53,7 +53,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     folder = tmp_path_factory.mktemp("wheel")
     environment = folder / "environment"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    pip = [environment / "bin" / "python", "-m", "pip", "-q", "--disable-pip-version-check"]
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "-q", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "--only-binary", ":all:", WHEEL], check=True)
     for name in ("configs", "captures"):
         shutil.copytree(ROOT / name, folder / name)
@@ -99,7 +99,7 @@ def test_chains_write_what_they_write_in_the_checkout(installed: Installed, chai
     ended = installed.run("run", f"configs/{chain}.yaml", "--write", str(written))
     assert ended.returncode == 0, ended.stderr
     own = Path(sys.executable).with_name("microbox")
-    command = [own, "run", f"configs/{chain}.yaml", "--write", expected]
+    command = [str(own), "run", f"configs/{chain}.yaml", "--write", str(expected)]
     subprocess.run(command, cwd=installed.folder, check=True, capture_output=True)
     assert {file.name for file in written.iterdir()} == {file.name for file in expected.iterdir()}
     for log in written.glob("*.jsonl"):
