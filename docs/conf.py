@@ -12,6 +12,7 @@ project = "microbox"
 release = importlib.metadata.version("microbox")
 extensions = ["myst_nb"]
 myst_heading_anchors = 3
+myst_enable_extensions = ["deflist"]
 # The notebook is run each time: what it shows is what it gives.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True

@@ -1,4 +1,5 @@
-"""Writes the pages of the reference that follow from the tables: events, reasons, counters."""
+"""Writes the pages of the reference that follow from the tables: events, reasons, counters;
+and from the sources themselves: the Python API, the command line."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import cli_reference
 import python_reference
 
 from microbox.events.catalog import Catalog, EventType, built_in
@@ -20,6 +22,7 @@ def write(folder: Path) -> None:
     catalog = built_in()
     pages = {"events": events(catalog), "reasons": reasons(catalog), "counters": counters()}
     pages["python"] = python_reference.python()
+    pages["cli"] = cli_reference.cli()
     for name, lines in pages.items():
         text = "\n".join(lines) + "\n"
         path = folder / f"{name}.md"

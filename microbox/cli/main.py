@@ -34,6 +34,7 @@ VERBS = {
     "schema": ("microbox.cli.schema:schema", "Print what editors complete chain files by."),
     "doctor": ("microbox.cli.doctor:doctor", "Say what works on this machine, and what does not."),
     "completion": ("microbox.cli.completion:completion", "Print what completes verbs in a shell."),
+    "man": ("microbox.cli.man:man", "Print manual pages."),
     "include": ("microbox.cli.include:include", "Say where the C headers are."),
     "ps": ("microbox.cli.ps:ps", "List the chains that run."),
     "top": ("microbox.cli.top:top", "Show a chain that runs, as it goes."),

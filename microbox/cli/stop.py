@@ -5,7 +5,7 @@ from __future__ import annotations
 from microbox.cli.run_names import ask_run
 
 
-def stop(name: str = "") -> int:
+def stop(name: str = "", /) -> int:
     """End a run in order: what was read so far is handled and summed up.
 
     Parameters

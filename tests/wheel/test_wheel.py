@@ -107,6 +107,12 @@ def test_chains_write_what_they_write_in_the_checkout(installed: Installed, chai
     assert summary(written) == summary(expected)
 
 
+def test_manual_pages_lie_where_man_looks(installed: Installed) -> None:
+    pages = installed.environment / "share" / "man" / "man1"
+    assert ".Nm microbox run" in (pages / "microbox-run.1").read_text()
+    assert (pages / "microbox.1").exists()
+
+
 def test_an_nf_in_c_says_that_a_compiler_is_missing(installed: Installed) -> None:
     shutil.copy(ROOT / "examples" / "c" / "count.c", installed.folder)
     chain = installed.folder / "in_c.yaml"
