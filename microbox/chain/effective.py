@@ -31,7 +31,7 @@ _WORDS = {"restart": False, "on_worker_failure": "end"}
 
 def effective_settings(file: ChainFile, document: Document) -> dict[str, Any]:
     """All settings as a file would say them; what is written in `document` counts from there."""
-    value: dict[str, Any] = _in_words(file.model_dump(mode="json"))
+    value: dict[str, Any] = _in_words(file.model_dump(mode="json", exclude={"include"}))
     if value["input"] == str(STANDARD_INPUT):
         del value["input"]  # only the command line can name it
     else:
@@ -48,7 +48,8 @@ def dumped(plan: Plan) -> dict[str, Any]:
     value = deepcopy(dict(plan.chain.effective))
     manifests = {nf.entry: nf.manifest for nf in plan.nfs}
     for entry, _, _ in nf_entries(value["chain"]):
-        _make_parameters_absolute(entry, manifests[name_of_entry(entry)], str(plan.chain.base))
+        name = name_of_entry(entry)
+        _make_parameters_absolute(entry, manifests[name], str(plan.chain.base_of(name)))
     return value
 
 

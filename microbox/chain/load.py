@@ -7,6 +7,7 @@ command line says.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from microbox.chain.conditions.rule import WHEN, Rule
 from microbox.chain.document import Document, Location, read_document
 from microbox.chain.effective import effective_settings
 from microbox.chain.entries import EntryLoader
+from microbox.chain.environment import substitute
 from microbox.chain.errors import ChainError, ChainErrors, Position, describe_value
+from microbox.chain.inclusion import include
 from microbox.chain.model import (
     INPUT_BYTES_MAX_DEFAULT,
     STANDARD_INPUT,
@@ -71,10 +74,18 @@ def read_chain(path: Path, overrides: Overrides | None = None) -> Reading:
 def read_chain_text(text: str, path: Path, overrides: Overrides | None = None) -> Reading:
     """As `read_chain`, of a text that stands at `path`, or might."""
     try:
-        document = read_document(text, str(path))
+        document = _substituted(text, str(path))
     except ChainErrors as errors:
         return Reading(None, list(errors.errors))
+    include(document, _substituted)
     return _Loader(document, overrides or Overrides()).load()
+
+
+def _substituted(text: str, file: str) -> Document:
+    """The document of a text that stands in this file, with what it takes from the environment."""
+    document = read_document(text, file)
+    substitute(document, os.environ)
+    return document
 
 
 def _unreadable(path: Path, error: OSError) -> ChainError:

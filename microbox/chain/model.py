@@ -270,6 +270,10 @@ class ChainFile(Section):
         default=None,
         description="end, restart, or a mapping such as {attempts: 5, backoff: 100ms}",
     )
+    include: str | list[str] = Field(
+        default=[],
+        description="the path of a chain file whose settings are taken in, or a list of such",
+    )
 
 
 ENTRY_KEYS = tuple(NetworkFunctionEntry.model_fields)
@@ -386,6 +390,13 @@ class Chain:
     def base(self) -> Path:
         """The directory that paths among the NFs' parameters count from."""
         return Path(self.file).absolute().parent
+
+    def base_of(self, entry: str) -> Path:
+        """As `base`, for the NF of this name: the file that it stands in may be included."""
+        for nf in self.nfs:
+            if (nf.spread.entry if nf.spread else nf.name) == entry and nf.position.line:
+                return Path(nf.position.file or self.file).absolute().parent
+        return self.base
 
     def inserting(self, before: int, nf: ChainNF) -> Chain:
         """This chain with one more NF, in front of the NF that is at `before` now."""

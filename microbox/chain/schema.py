@@ -15,6 +15,9 @@ from microbox.chain.model import ChainFile
 from microbox.chain.units import format_duration, format_exact_size
 from microbox.chain.written_forms import DURATION_FORM, SIZE_FORM
 
+FROM_ENVIRONMENT = "FromEnvironment"
+_TAKES_NO_REFERENCE = ("integer", "number", "boolean")
+
 
 class _Generator(GenerateJsonSchema):
     """Without the titles that pydantic makes of names: they say nothing that the names do not."""
@@ -29,6 +32,13 @@ def chain_schema() -> JsonSchemaValue:
     for part in _parts(schema):
         part.pop("title", None)
         _write_default(part)
+    for part in list(_parts(schema)):
+        _take_from_environment(part)
+    schema["$defs"][FROM_ENVIRONMENT] = {
+        "description": "what the environment has under a name: ${NAME}, ${NAME:-DEFAULT}",
+        "type": "string",
+        "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A chain of microbox",
@@ -46,6 +56,16 @@ def _write_default(part: dict[str, Any]) -> None:
         part["default"] = format_duration(default)
     elif SIZE_FORM.items() <= part.items() and isinstance(default, int):
         part["default"] = format_exact_size(default)
+
+
+def _take_from_environment(part: dict[str, Any]) -> None:
+    """What is no text, or one of a certain form, may be a text that names a variable."""
+    form = {key: part[key] for key in part if key not in ("description", "default")}
+    is_form = "enum" in form or "const" in form or "pattern" in form
+    if is_form or form.get("type") in _TAKES_NO_REFERENCE:
+        for key in form:
+            del part[key]
+        part["anyOf"] = [form, {"$ref": f"#/$defs/{FROM_ENVIRONMENT}"}]
 
 
 def _parts(schema: Any) -> Iterator[dict[str, Any]]:

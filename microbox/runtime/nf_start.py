@@ -134,7 +134,7 @@ class NFStarter:
                 writes_part=writes_part(nf, partition),
                 log_format=chain.log_format,
                 utc=chain.utc,
-                base=str(base or chain.base),
+                base=str(base or chain.base_of(nf.entry)),
                 sandbox=nf.sandbox,
                 has_record_file=bool(descriptors),
                 memory=nf.supervision.memory,

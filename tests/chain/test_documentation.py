@@ -41,6 +41,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "sample.pcap").touch()
     (tmp_path / "my_nf.py").touch()
     (tmp_path / "reports.py").touch()
+    (tmp_path / "site.yaml").write_text("input: sample.pcap\n")
+    (tmp_path / "alerts").mkdir()
+    (tmp_path / "alerts" / "web.yaml").write_text("chain: [dns_log]\n")
     yield tmp_path
 
 

@@ -49,6 +49,19 @@ def test_a_chain_of_the_documentation_is_fine(validator: Draft202012Validator, t
     assert mistakes(validator, text) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "workers: ${WORKERS:-2}",
+        "sandbox: '${SANDBOX}'",
+        "stack:\n  tcp_timeout: ${TIMEOUT}\n  held_bytes_max: ${BYTES}",
+        "log:\n  slots: ${SLOTS}",
+    ],
+)
+def test_anything_may_come_from_the_environment(validator: Draft202012Validator, text: str) -> None:
+    assert mistakes(validator, f"input: ${{X}}\nchain: ['${{NF}}']\n{text}\n") == []
+
+
 @pytest.mark.parametrize("mistake", sorted(MISTAKES.keys() - NOT_OF_SHAPE))
 def test_a_wrong_shape_is_refused(validator: Draft202012Validator, mistake: str) -> None:
     assert mistakes(validator, MISTAKES[mistake][0])
@@ -82,7 +95,7 @@ def test_defaults_stand_there_as_people_write_them() -> None:
 
 
 def test_an_editor_is_told_the_names_of_nfs() -> None:
-    names = _section("NetworkFunctionEntry")["nf"]["anyOf"][0]["enum"]
+    names = _section("NetworkFunctionEntry")["nf"]["anyOf"][0]["anyOf"][0]["enum"]
     assert {"flow_log", "ids", "http"} <= set(names)
 
 
