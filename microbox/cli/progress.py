@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from microbox.channel.messages import Problem
+from microbox.cli.log_format import Message, MessageLog, of_line, of_problem
 from microbox.runtime.observer import Reading
 from microbox.runtime.processes.supervisor import printable
 
@@ -49,8 +50,12 @@ class Rate:
 class Display:
     """Shows a run as it goes: to be used as a context, and as the controller's observer."""
 
-    def __init__(self, *, is_quiet: bool, stdout_is_taken: bool) -> None:
-        """`stdout_is_taken`: a document for programs goes there, so nothing else does."""
+    def __init__(
+        self, *, is_quiet: bool, stdout_is_taken: bool, log: MessageLog | None = None
+    ) -> None:
+        """`stdout_is_taken`: a document for programs goes there, so nothing else does. `log`: what
+        gets all messages, in a format for programs; None: they are text for people."""
+        self._log = log
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # whatever NFs print, in any locale
@@ -68,7 +73,7 @@ class Display:
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
-            disable=is_quiet or not self._errors.is_terminal,
+            disable=is_quiet or log is not None or not self._errors.is_terminal,
         )
 
     def __enter__(self) -> Self:
@@ -103,6 +108,9 @@ class Display:
 
     def line(self, name: str, stream: str, line: str) -> None:
         """A line that an NF printed."""
+        if self._log is not None:
+            self._log.write(of_line(name, stream, line))
+            return
         target = self._stdout if stream == "stdout" else sys.stderr
         if target.isatty() and not self._progress.disable:
             self._progress.console.print(Text(f"{name}: {line}"), soft_wrap=True)
@@ -114,11 +122,17 @@ class Display:
 
     def problem(self, name: str, problem: Problem) -> None:
         """What went wrong in a child."""
+        if self._log is not None:
+            self._log.write(of_problem(name, problem))
+            return
         for line in problem_lines(name, problem):
             self.line("microbox", "stderr", line)
 
     def note(self, text: str) -> None:
         """A sentence of the controller's own."""
+        if self._log is not None:
+            self._log.write(Message("notice", text))
+            return
         self.line("microbox", "stderr", text)
 
 

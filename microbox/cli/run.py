@@ -16,6 +16,7 @@ from cyclopts import Parameter, validators
 from microbox.chain.errors import ChainErrors
 from microbox.chain.load import load_chain
 from microbox.chain.model import Chain, Overrides
+from microbox.cli.log_format import Format, Message, MessageLog, chosen, of_chain_error
 from microbox.cli.overriding import AS_WRITTEN, Overriding
 from microbox.runtime.accounts.report import RunReport
 from microbox.runtime.control.listening import Address
@@ -38,6 +39,10 @@ class Showing:
 
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative=())] = False
     """Show neither progress nor summary; what NFs print, warnings and errors still appear."""
+
+    log_format: Format | None = None
+    """How messages on stderr are written: text for people, JSON lines, or for the journal of
+    systemd; by default the journal's where stderr leads there, else text."""
 
     metrics: Annotated[str | None, Parameter(validator=_is_address)] = None
     """Serve metrics for Prometheus at this port: 9090 for this machine alone, 0.0.0.0:9090 for all
@@ -85,17 +90,30 @@ def run(
         The chain file (YAML).
     """
     # Imported here, so that other verbs start quickly.
+    from microbox.cli.main import WRONG
     from microbox.runtime.errors import RunError
 
     service_manager = ServiceManager.of_environment(os.environ)  # before anything is started
+    log = _message_log(chain, showing)
     overrides = overriding.overrides(log_directory=changing.write, utc=changing.utc or None)
     try:
-        return _run(load_chain(chain, overrides), changing, showing, service_manager)
+        return _run(load_chain(chain, overrides), changing, showing, service_manager, log)
     except ChainErrors as errors:
-        raise _all_errors(chain, overrides) or errors from None
+        found = _all_errors(chain, overrides) or errors
+        if log is None:
+            raise found from None
+        for error in found.errors:
+            log.write(of_chain_error(error))
+        return WRONG
     except RunError as error:
-        _complain(f"error: {error}", error.detail)
+        _complain("error", str(error), log, error.detail)
         return error.status
+
+
+def _message_log(chain: Path, showing: Showing) -> MessageLog | None:
+    """None: messages are text for people."""
+    form = chosen(showing.log_format, os.environ)
+    return None if form == "text" else MessageLog(form, str(chain))
 
 
 def _all_errors(chain: Path, overrides: Overrides) -> ChainErrors | None:
@@ -114,16 +132,24 @@ def _all_errors(chain: Path, overrides: Overrides) -> ChainErrors | None:
     return None
 
 
-def _complain(message: str, detail: str) -> None:
+def _complain(level: str, text: str, log: MessageLog | None, detail: str = "") -> None:
     from microbox.runtime.processes.supervisor import printable
 
-    lines = [*message.splitlines(), *(f"  {line}" for line in detail.splitlines())]
+    if log is not None:
+        lines = [printable(line) for line in detail.splitlines()]
+        log.write(Message(level, printable(" ".join(text.split())), {"traceback": lines}))
+        return
+    lines = [*f"{level}: {text}".splitlines(), *(f"  {line}" for line in detail.splitlines())]
     for line in lines:
         print(printable(line), file=sys.stderr)
 
 
 def _run(
-    chain: Chain, changing: Changing, showing: Showing, service_manager: ServiceManager
+    chain: Chain,
+    changing: Changing,
+    showing: Showing,
+    service_manager: ServiceManager,
+    log: MessageLog | None,
 ) -> int:
     import uvloop
 
@@ -151,7 +177,7 @@ def _run(
             service_manager=service_manager,
         )
         try:
-            with Display(is_quiet=showing.quiet, stdout_is_taken=showing.json) as display:
+            with Display(is_quiet=showing.quiet, stdout_is_taken=showing.json, log=log) as display:
                 report = uvloop.run(run_chain(chain, options, display))
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is over: the rest is told
         except BaseException:
@@ -159,7 +185,7 @@ def _run(
             raise
     finally:
         os.close(capture.fd)
-    return _show(report, directory, showing)
+    return _show(report, directory, showing, log)
 
 
 def _log_directory(chain: Chain, changing: Changing) -> Path:
@@ -175,7 +201,7 @@ def _log_directory(chain: Chain, changing: Changing) -> Path:
         ) from None
 
 
-def _show(report: RunReport, directory: Path, showing: Showing) -> int:
+def _show(report: RunReport, directory: Path, showing: Showing, log: MessageLog | None) -> int:
     """Writes summary.json, prints the summary; the exit status."""
     from microbox.cli.summary import print_summary
     from microbox.cli.terminal import console, is_lost_output
@@ -186,7 +212,7 @@ def _show(report: RunReport, directory: Path, showing: Showing) -> int:
     try:
         summary.write_text(report.to_summary_json(), encoding="utf-8")
     except OSError as error:
-        _complain(f"error: {summary}: cannot be written: {error.strerror}", "")
+        _complain("error", f"{summary}: cannot be written: {error.strerror}", log)
         report.status = status = status or FAILED
     try:
         if showing.json:
@@ -199,7 +225,7 @@ def _show(report: RunReport, directory: Path, showing: Showing) -> int:
             raise
         status = status or (0 if error.errno == errno.EPIPE else FAILED)
     for warning in report.warnings:
-        _complain(f"warning: {warning}", "")
+        _complain("warning", warning, log)
     if report.error:
-        _complain(f"error: {report.error}", "")
+        _complain("error", report.error, log)
     return status

@@ -1,0 +1,154 @@
+"""`run --log-format`: each message of a run, as programs read it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from microbox.cli.log_format import chosen
+
+if TYPE_CHECKING:
+    from tests.conftest import Workbench
+
+SPEAKS = """
+class Speaks(NetworkFunction):
+    @on("packet")
+    def see(self, event):
+        if event.packet == 1:
+            print("one\\x1b[31m packet")
+            print("to stderr", file=sys.stderr)
+            print(5_000 * "x")
+        if event.packet == 2:
+            raise ValueError("no\\nsuch value")
+"""
+
+WAITS = """
+class Waits(NetworkFunction):
+    @on("packet")
+    def see(self, event):
+        open("at", "w").write(".")
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+"""
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["time", "level", "message", "chain", "pid"],
+    "additionalProperties": False,
+    "properties": {
+        "time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$"},
+        "level": {"enum": ["error", "warning", "notice", "info"]},
+        "message": {"type": "string"},
+        "chain": {"type": "string"},
+        "pid": {"type": "integer"},
+        "nf": {"type": "string"},
+        "stream": {"enum": ["stdout", "stderr"]},
+        "handler": {"type": "string"},
+        "event": {"type": "string"},
+        "traceback": {"type": "array", "items": {"type": "string"}},
+        "file": {"type": "string"},
+        "line": {"type": "integer"},
+        "column": {"type": "integer"},
+        "hint": {"type": "string"},
+    },
+}
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in text.splitlines()]
+    for record in found:
+        jsonschema.validate(record, SCHEMA)
+    return found
+
+
+def speaking(bench: Workbench) -> Path:
+    speaks = bench.nf("speaks", SPEAKS)
+    return bench.chain({"nf": speaks, "on_error": "skip"})
+
+
+def test_each_message_is_a_json_object(workbench: Workbench) -> None:
+    began = datetime.datetime.now(datetime.UTC)
+    ended = workbench.run("run", speaking(workbench), "--log-format", "json", "-q")
+    assert (ended.returncode, ended.stdout) == (0, "")
+    found = records(ended.stderr)
+    printed = [one for one in found if "stream" in one]
+    assert [(one["nf"], one["stream"]) for one in printed if one["stream"] == "stderr"] == [
+        ("speaks", "stderr")
+    ]
+    said = [one["message"] for one in printed if one["stream"] == "stdout"]
+    assert "packet" in said[0]
+    assert "\x1b" not in said[0]
+    assert "".join(said[1:]) == 5_000 * "x"
+    [problem] = [one for one in found if "handler" in one]
+    assert problem["level"] == "warning"
+    assert problem["nf"] == "speaks"
+    assert problem["handler"] == "see"
+    assert "ValueError" in problem["message"]
+    assert "packet" in problem["event"]
+    assert any("raise ValueError" in line for line in problem["traceback"])
+    for one in found:
+        now = datetime.datetime.now(datetime.UTC)
+        assert began <= datetime.datetime.fromisoformat(one["time"]) <= now
+        assert one["chain"].endswith("chain.yaml")
+
+
+def test_what_ends_a_run_is_a_message(workbench: Workbench) -> None:
+    chain = workbench.chain(workbench.nf("waits", WAITS))
+    process = workbench.start("run", chain, "--log-format", "json", "-q")
+    workbench.wait_for(workbench.folder / "at")
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    (workbench.folder / "go").touch()
+    ended = workbench.end(process)
+    assert ended.returncode == 143
+    found = records(ended.stderr)
+    assert {one["pid"] for one in found} == {process.pid}
+    notices = [one["message"] for one in found if one["level"] == "notice"]
+    assert "no log has been moved" in notices
+    assert any(notice.startswith("stops: ") for notice in notices)
+
+
+def test_errors_of_a_chain_are_messages_with_their_place(workbench: Workbench) -> None:
+    chain = workbench.chain("flow_logg", "dns_logg")
+    ended = workbench.run("run", chain, "--log-format", "json")
+    assert ended.returncode == 2
+    found = records(ended.stderr)
+    assert [(one["level"], one["line"]) for one in found] == [("error", 1)] * 2
+    assert {one["hint"] for one in found} == {
+        "did you mean 'flow_log'?",
+        "did you mean 'dns_log'?",
+    }
+
+
+def test_lines_for_the_journal_have_their_priority(workbench: Workbench) -> None:
+    ended = workbench.run("run", speaking(workbench), "--log-format", "journal", "-q")
+    lines = ended.stderr.splitlines()
+    assert all(re.match(r"<[3-6]>", line) for line in lines), lines
+    assert "<6>speaks: to stderr" in lines
+    [error] = [number for number, line in enumerate(lines) if "speaks in see(): ValueError" in line]
+    assert lines[error].startswith("<4>")
+    assert lines[error + 1].startswith("<4>  while handling ")
+
+
+def test_the_journal_is_known_by_its_stream() -> None:
+    there = os.fstat(2)
+    assert chosen(None, {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}) == "journal"
+    assert chosen(None, {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino + 1}"}) == "text"
+    assert chosen(None, {"JOURNAL_STREAM": "nonsense"}) == "text"
+    assert chosen(None, {}) == "text"
+    assert chosen("json", {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}) == "json"
+
+
+@pytest.mark.parametrize("form", ["xml", ""])
+def test_a_format_that_there_is_not_is_wrong_use(workbench: Workbench, form: str) -> None:
+    ended = workbench.run("run", speaking(workbench), "--log-format", form)
+    assert ended.returncode == 2
+    assert "journal" in ended.stderr
