@@ -1,5 +1,6 @@
 """Writes the pages of the reference that follow from the tables: events, reasons, counters;
-and from the sources themselves: the Python API, the command line."""
+and from the sources themselves: the Python API, the command line,
+chain files, the C headers."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import c_reference
+import chain_reference
 import cli_reference
 import python_reference
 
@@ -23,6 +26,8 @@ def write(folder: Path) -> None:
     pages = {"events": events(catalog), "reasons": reasons(catalog), "counters": counters()}
     pages["python"] = python_reference.python()
     pages["cli"] = cli_reference.cli()
+    pages["chain"] = chain_reference.chain()
+    pages["c"] = c_reference.c()
     for name, lines in pages.items():
         text = "\n".join(lines) + "\n"
         path = folder / f"{name}.md"
