@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator
 
 from microbox.cli.manual import EXIT_STATUSES, Setting, Verb, verbs
+
+WIDTH = 80
 
 
 def cli() -> Iterator[str]:
@@ -26,7 +30,8 @@ def section(verb: Verb) -> Iterator[str]:
     """Usage, what it does, its arguments and options."""
     yield from (f"## microbox {verb.name}", "", "```text", usage(verb), "```", "")
     for paragraph in (verb.summary, *verb.paragraphs):
-        yield from (paragraph, "")
+        # A line of a shell or of YAML may begin as a heading does.
+        yield from (re.sub(r"^#", r"\\#", paragraph, flags=re.MULTILINE), "")
     for argument in verb.arguments:
         yield from definition(f"`{argument.names[0]}`", argument.text)
     for option in verb.options:
@@ -37,13 +42,17 @@ def section(verb: Verb) -> Iterator[str]:
 
 
 def usage(verb: Verb) -> str:
-    """In one line."""
+    """In lines of a width that pages have, the later ones indented."""
     options = (f"{one.names[-1]} {one.value}".strip() for one in verb.options)
     words = [
         *map(in_brackets, verb.options, options),
         *(in_brackets(one, one.names[0]) for one in verb.arguments),
     ]
-    return " ".join(("microbox", verb.name, *words))
+    begin = f"microbox {verb.name} "
+    # What belongs together stays so: a break is between words, not within one.
+    joined = " ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
+    lines = textwrap.wrap(begin + joined, WIDTH, subsequent_indent=" " * len(begin))
+    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def in_brackets(setting: Setting, word: str) -> str:
