@@ -115,7 +115,8 @@ class _Loader:
         file = validate(self._overridden(value), self._document)
         chain = self._chain(value)
         if chain is not None and file is not None:
-            chain = replace(chain, effective=effective_settings(file, self._document))
+            effective = effective_settings(file, self._document)
+            chain = replace(chain, effective=effective, key_positions=self._document.keys_at)
         return Reading(chain, sorted(set(self._document.errors)))
 
     def _overridden(self, value: dict[str, Any]) -> dict[str, Any]:

@@ -385,6 +385,9 @@ class Chain:
     workers: int = 1  # each handles a part of the packets, with processes of all NFs of its own
     workers_position: Position = NOWHERE
     effective: Mapping[str, Any] = field(default_factory=dict)  # all settings, as a file says them
+    key_positions: Mapping[tuple[str | int, ...], Position] = field(
+        default_factory=dict, compare=False
+    )
 
     @property
     def base(self) -> Path:
@@ -397,6 +400,10 @@ class Chain:
             if (nf.spread.entry if nf.spread else nf.name) == entry and nf.position.line:
                 return Path(nf.position.file or self.file).absolute().parent
         return self.base
+
+    def key_position(self, location: tuple[str | int, ...]) -> Position:
+        """Where the file, or an option, says this; NOWHERE where nothing does."""
+        return self.key_positions.get(location, NOWHERE)
 
     def inserting(self, before: int, nf: ChainNF) -> Chain:
         """This chain with one more NF, in front of the NF that is at `before` now."""

@@ -6,10 +6,12 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
@@ -21,6 +23,9 @@ from microbox.cli.overriding import AS_WRITTEN, Overriding
 from microbox.runtime.accounts.report import RunReport
 from microbox.runtime.control.listening import Address
 from microbox.runtime.service_manager import ServiceManager
+
+if TYPE_CHECKING:
+    from microbox.chain.plan import Plan
 
 
 def _is_address(_: object, text: str | None) -> None:
@@ -96,10 +101,13 @@ def run(
     service_manager = ServiceManager.of_environment(os.environ)  # before anything is started
     log = _message_log(chain, showing)
     overrides = overriding.overrides(log_directory=changing.write, utc=changing.utc or None)
+    prepare = partial(_prepared, chain, overrides)
     try:
-        return _run(load_chain(chain, overrides), changing, showing, service_manager, log)
+        return _run(
+            load_chain(chain, overrides), changing, showing, Around(service_manager, log, prepare)
+        )
     except ChainErrors as errors:
-        found = _all_errors(chain, overrides) or errors
+        found = _all_errors(prepare) or errors
         if log is None:
             raise found from None
         for error in found.errors:
@@ -116,17 +124,20 @@ def _message_log(chain: Path, showing: Showing) -> MessageLog | None:
     return None if form == "text" else MessageLog(form, str(chain))
 
 
-def _all_errors(chain: Path, overrides: Overrides) -> ChainErrors | None:
-    """All that is wrong with a chain, as `microbox check` says it: a run ends at the first part
-    that is wrong."""
-    from functools import partial
-
+def _prepared(chain: Path, overrides: Overrides) -> Plan:
+    """The plan of the chain file as it is now. Raises ChainErrors, with all that is wrong."""
     from microbox.chain.describe import describe_all
     from microbox.chain.prepare import prepare
     from microbox.runtime.processes.validation import from_child
 
+    return prepare(chain, partial(describe_all, decode=from_child), overrides)
+
+
+def _all_errors(prepare: Callable[[], Plan]) -> ChainErrors | None:
+    """All that is wrong with a chain, as `microbox check` says it: a run ends at the first part
+    that is wrong."""
     try:
-        prepare(chain, partial(describe_all, decode=from_child), overrides)
+        prepare()
     except ChainErrors as errors:
         return errors
     return None
@@ -144,13 +155,16 @@ def _complain(level: str, text: str, log: MessageLog | None, detail: str = "") -
         print(printable(line), file=sys.stderr)
 
 
-def _run(
-    chain: Chain,
-    changing: Changing,
-    showing: Showing,
-    service_manager: ServiceManager,
-    log: MessageLog | None,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a run has to do with beside its chain."""
+
+    service_manager: ServiceManager
+    log: MessageLog | None  # None: messages are text for people
+    read_anew: Callable[[], Plan]  # of the chain file
+
+
+def _run(chain: Chain, changing: Changing, showing: Showing, around: Around) -> int:
     import uvloop
 
     from microbox._core import lib
@@ -162,6 +176,7 @@ def _run(
     from microbox.runtime.outputs.log_directory import remove_if_empty
     from microbox.runtime.running import RunOptions
 
+    log = around.log
     lib.mb_become_undumpable()  # an NF of the same user must not reach the controller
     provide_descriptors(len(chain.nfs), chain.workers)
     with reading_to_the_end() if chain.input.is_piped else nullcontext():
@@ -173,8 +188,9 @@ def _run(
             directory,
             changing.count or 0,
             pace=round((changing.pace or 0) * 1000),
+            read_anew=around.read_anew,
             metrics=None if showing.metrics is None else Address.parse(showing.metrics),
-            service_manager=service_manager,
+            service_manager=around.service_manager,
         )
         try:
             with Display(is_quiet=showing.quiet, stdout_is_taken=showing.json, log=log) as display:

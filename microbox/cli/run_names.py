@@ -21,7 +21,9 @@ def find_run(name: str, verb: str) -> tuple[str, Path] | int:
     return wanted[0], found[wanted[0]]
 
 
-def ask_run(name: str, verb: str, nf: str = "") -> tuple[str, dict[str, Any]] | int:
+def ask_run(
+    name: str, verb: str, nf: str = "", *, file: str = ""
+) -> tuple[str, dict[str, Any]] | int:
     """The run's name and its answer; or the exit status, when it was said what is wrong."""
     from microbox.runtime.control.control_socket import ControlError, ask
     from microbox.runtime.errors import FAILED
@@ -30,7 +32,7 @@ def ask_run(name: str, verb: str, nf: str = "") -> tuple[str, dict[str, Any]] | 
     if isinstance(found, int):
         return found
     try:
-        return found[0], ask(found[1], verb, nf)
+        return found[0], ask(found[1], verb, nf, file=file)
     except ControlError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED

@@ -44,6 +44,7 @@ from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.launch import Launcher
 from microbox.runtime.machine import available_memory, processors, warnings_about_workers
 from microbox.runtime.membership.by_hand import ByHand
+from microbox.runtime.membership.chain_reload import ChainReload
 from microbox.runtime.membership.changes import Changes
 from microbox.runtime.membership.guests import Guests
 from microbox.runtime.nf_start import NFStarter
@@ -137,6 +138,7 @@ class Controller:
         if policy := running.chain.worker_restart:
             workers = WorkerRestarts(running, self._launcher, policy, self._observer.note)
         self._by_hand = ByHand(running, self._starter, changes, self._observer)
+        self._chain_reload = ChainReload(running, self._starter, changes, self._observer)
         inquiry = Inquiry(running, changes)
         self._about_flows = {"why": inquiry.why, "trace": Tracing(running, inquiry).trace}
         self._guests = Guests(running, self._starter, changes, self._by_hand, self._observer)
@@ -177,7 +179,11 @@ class Controller:
             server = ControlServer(
                 name,
                 {"status": self.status, "events": self.events, "stop": self._stop_on_request},
-                {**self._by_hand.verbs(), **self._about_flows},
+                {
+                    **self._by_hand.verbs(),
+                    **self._about_flows,
+                    "reload_chain": self._chain_reload.reload,
+                },
             )
         except ControlError as error:
             self._observer.note(f"warning: no control socket: {error}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +46,7 @@ class NFStarter:
         self.record_files = RecordFiles(options.log_directory, on_problem)
         self.children: list[Child] = []
         self._logs: dict[Child, str] = {}  # names of their files
+        self._sources: dict[Child, bytes] = {}  # digests of what they were to load
         self.confined: dict[str, Confined] = {}  # by the NF's name: all its processes are alike
 
     def close(self) -> None:
@@ -74,6 +77,7 @@ class NFStarter:
         """Ends a process that is not needed."""
         await child.close()
         self.children.remove(child)
+        self._sources.pop(child, None)
         log = self._logs.pop(child, "")
         if log not in self._logs.values():
             self.record_files.release(log)
@@ -83,19 +87,47 @@ class NFStarter:
         child = await self.start(partition.name_of(nf.name), NF_MODULE, nf.name)
         return child, await self.describe(child, chain, nf, partition)
 
-    async def start_again(self, running: Running, lane: Lane, nf: RunningNF) -> RunningNF:
-        """Another process of an NF, ready to take its place. Raises ChildError."""
+    def has_loaded(self, child: Child, source: Path) -> bool:
+        """True where that file is what the child has loaded, to the byte."""
+        return self._sources.get(child) == _digest(source)
+
+    async def start_again(
+        self, running: Running, lane: Lane, nf: RunningNF, said: ChainNF | None = None
+    ) -> RunningNF:
+        """Another process of an NF, ready to take its place. `said`: what the chain file says of it
+        now, if that is otherwise. Raises ChildError."""
         name, partition = nf.planned.name, lane.partition
-        chain_nf = next(one for one in running.plan.chain.nfs if one.name == name)
+        chain_nf = said or next(one for one in running.plan.chain.nfs if one.name == name)
         if not nf.child.is_alive:
             self.cut_log(chain_nf, partition)
-        child, manifest = await self.load(running.chain, chain_nf, partition)
+        child, manifest = await self.load(running.plan.chain, chain_nf, partition)
         try:
             check_is_same(child, manifest, nf.planned)
             return await self.make_ready(lane, running.plan, nf.planned, child)
         except BaseException:
             child.kill()
             raise
+
+    async def all_started_again(
+        self,
+        running: Running,
+        members: Sequence[tuple[Lane, RunningNF]],
+        changed: Mapping[str, ChainNF] | None = None,
+    ) -> list[RunningNF]:
+        """A new process for each, started side by side; `changed`: what the chain file says of
+        some now, by name. Raises ChildError, OSError, with none of them left."""
+        said = changed or {}
+        starting = (
+            self.start_again(running, lane, nf, said.get(nf.planned.name)) for lane, nf in members
+        )
+        results = await asyncio.gather(*starting, return_exceptions=True)
+        started = [one for one in results if isinstance(one, RunningNF)]
+        for failed in results:
+            if isinstance(failed, BaseException):
+                for nf in started:
+                    nf.child.kill()
+                raise failed
+        return started
 
     def cut_log(self, nf: ChainNF, partition: Partition) -> None:
         """Cuts off the line that the NF's process was killed in, where it was."""
@@ -123,6 +155,7 @@ class NFStarter:
         """Lets a process load the NF's file. `base`: what relative paths among its parameters count
         from, where that is not the chain's folder."""
         self._logs[child] = file = log_name(nf, partition)
+        self._sources[child] = _digest(nf.source)
         with self.record_files.opened(nf.name, file) as descriptors:
             load = Load(
                 name=nf.entry,
@@ -183,6 +216,14 @@ class NFStarter:
             await child.send(message, fds)
         await child.send(Begin(waits))
         await child.expect(Ready, self._options.patience.start, "in its start()")
+
+
+def _digest(source: Path) -> bytes:
+    """b"" where there is no such file, which the NF's process says."""
+    try:
+        return hashlib.sha256(source.read_bytes()).digest()
+    except OSError:
+        return b""
 
 
 def running_nf(nf: PlannedNF, child: Child, area: int, confined: Confined) -> RunningNF:

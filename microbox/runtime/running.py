@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class RunOptions:
     packet_limit: int = 0  # 0: all
     pace: int = 0  # thousandths of the speed of the capture; 0: as fast as can be
     patience: Patience = field(default_factory=Patience)
+    read_anew: Callable[[], Plan] | None = None  # the plan of the chain file as it is now; raises
+    # ChainErrors. None: there is no such file
     metrics: Address | None = None  # where they are asked for; None: nowhere
     service_manager: ServiceManager = field(default_factory=ServiceManager)
 

@@ -1,5 +1,6 @@
 """NFs leave and are read anew while packets flow, at one event, and the others notice nothing."""
 
+import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,3 +235,27 @@ def test_instances_of_which_one_dies_before_it_comes_change_nothing(
     assert "share goes on as it was" in refused.stderr
     nfs = summaries(workbench, process)
     assert nfs["share"]["summary"] == {"before": nfs["gate"]["handled"], "after": 0}
+
+
+def test_where_the_worker_refuses_the_new_process_the_nf_is_said_to_be_gone(
+    workbench: "Workbench", demo: Path
+) -> None:
+    """The worker has no room to map what the new one shares, as is seen when the old one left."""
+    write(workbench, "gate", "", GATE)
+    write(workbench, "two", "1")
+    chain = workbench.chain("./gate.py", "./two.py", capture=demo, log={"slots": 1 << 20})
+    process = workbench.start("run", chain, "--pace", "0.5")
+    workbench.until(lambda: "packets" in workbench.run("ps").stdout)
+    worker = workbench.worker()
+    (mapped,) = Path(f"/proc/{worker}/statm").read_text().split()[:1]
+    room = int(mapped) * resource.getpagesize() + (1 << 19)  # and verdicts alone take 1 MiB
+    resource.prlimit(worker, resource.RLIMIT_AS, (room, resource.RLIM_INFINITY))
+    refused = workbench.run("reload", "gate")
+    resource.prlimit(worker, resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+    assert refused.returncode == 1
+    assert "gate has left, and its new process could not take its place" in refused.stderr
+    again = workbench.run("reload", "gate")
+    assert "there is no NF 'gate'; expected one of: two" in again.stderr
+    nfs = summaries(workbench, process)
+    assert nfs["gate"]["outcome"] == "left"
+    assert nfs["two"]["summary"] == {"1": [1, nfs[""]], "count": nfs[""]}

@@ -11,7 +11,7 @@ import msgpack
 from microbox.runtime.control.request import SIZE_LIMIT
 
 VERBS = {"status": "", "events": "", "stop": "", "detach": "nf", "reload": "nf", "promote": "nf"}
-VERBS |= {"why": "flow", "trace": "flow"}
+VERBS |= {"why": "flow", "trace": "flow", "reload_chain": "file"}
 """Those that there are, and the key for what they are about."""
 
 Mutator = Callable[[random.Random], bytes]
@@ -20,7 +20,8 @@ Mutator = Callable[[random.Random], bytes]
 def requests(nf: str) -> list[dict[str, Any]]:
     """One of each kind that a run carries out."""
     return [
-        {"version": 1, "verb": verb, **({key: nf} if key else {})} for verb, key in VERBS.items()
+        {"version": 1, "verb": verb, **({key: "compare" if key == "file" else nf} if key else {})}
+        for verb, key in VERBS.items()
     ]
 
 

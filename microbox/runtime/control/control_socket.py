@@ -54,7 +54,8 @@ CHANGE_TIMEOUT = 120_000  # milliseconds: an NF may take a minute to start
 
 Handler = Callable[[], dict[str, Any]]
 Change = Callable[[str], Awaitable[dict[str, Any]]]
-"""Carries out what is asked about the NF of that name, or about a flow. Raises ControlError."""
+"""Carries out what is asked about the NF of that name, a flow or the chain file. Raises
+ControlError."""
 
 
 class ControlError(Exception):
@@ -241,9 +242,9 @@ def _refusal(error: str) -> dict[str, Any]:
     return {"version": VERSION, "ok": False, "error": error}
 
 
-def ask(path: Path, verb: str, nf: str = "", *, flow: str = "") -> dict[str, Any]:
+def ask(path: Path, verb: str, nf: str = "", *, flow: str = "", file: str = "") -> dict[str, Any]:
     """The result of asking the run behind `path`. Raises ControlError."""
-    about = {key: name for key, name in (("nf", nf), ("flow", flow)) if name}
+    about = {key: one for key, one in (("nf", nf), ("flow", flow), ("file", file)) if one}
     with _client(path) as client:
         client.send(msgpack.packb({"version": VERSION, "verb": verb, **about}))
         if not client.poll(CHANGE_TIMEOUT if about else ANSWER_TIMEOUT):

@@ -19,7 +19,9 @@ SIZE_LIMIT = 4096
 ABOUT_RUN = Literal["status", "events", "stop"]
 ABOUT_NF = Literal["detach", "reload", "promote"]
 ABOUT_FLOW = Literal["why", "trace"]
-NAMED = {"nf": "an NF", "flow": "a flow"}
+ABOUT_FILE = Literal["reload_chain"]
+NAMED = {"nf": "an NF", "flow": "a flow", "file": "the chain file"}
+EXPECTED = {"nf": "its name", "flow": "its name", "file": "what becomes of it"}
 
 
 class RequestError(Exception):
@@ -32,23 +34,24 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Annotated[int, Field(ge=VERSION, le=VERSION)]  # Literal[1] takes 1.0 and true
-    verb: ABOUT_RUN | ABOUT_NF | ABOUT_FLOW
+    verb: ABOUT_RUN | ABOUT_NF | ABOUT_FLOW | ABOUT_FILE
     nf: str = ""
     flow: str = ""
+    file: Literal["", "compare", "take", "take_part"] = ""
 
     @property
     def about(self) -> str:
-        """The NF or the flow; "": the run."""
-        return self.nf or self.flow
+        """The NF, the flow, or what becomes of the chain file; "": the run."""
+        return self.nf or self.flow or self.file
 
     @model_validator(mode="after")
     def _is_about_what_it_names(self) -> Request:
         """Who asks to stop an NF must not stop the run."""
-        for key, verbs in (("nf", ABOUT_NF), ("flow", ABOUT_FLOW)):
+        for key, verbs in (("nf", ABOUT_NF), ("flow", ABOUT_FLOW), ("file", ABOUT_FILE)):
             is_about_it = self.verb in get_args(verbs)
             if is_about_it and not getattr(self, key):
                 raise ValueError(
-                    f"'{self.verb}' is about {NAMED[key]}; expected its name in '{key}'"
+                    f"'{self.verb}' is about {NAMED[key]}; expected {EXPECTED[key]} in '{key}'"
                 )
             if not is_about_it and getattr(self, key):
                 raise ValueError(f"'{self.verb}' is not about {NAMED[key]}; expected no '{key}'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from microbox.chain.promotion import PromotionError
 from microbox.runtime.control.control_socket import Change, ControlError
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.membership.changes import Changes, Member
-from microbox.runtime.membership.pause import ChangeError
+from microbox.runtime.membership.pause import ChangeError, LeftOutError
 from microbox.runtime.nf_start import NFStarter
 from microbox.runtime.observer import Observer
 from microbox.runtime.processes.supervisor import ChildError, ChildFailed
@@ -57,31 +56,26 @@ class ByHand:
         if found[0][1].is_guest:
             raise ControlError(f"{name} was attached: end it, and attach it anew")
         try:
-            renewed = await self._started_again(found)
+            renewed = await self._starter.all_started_again(self._running, found)
         except ChildFailed as error:
-            raise ControlError(_in_full(error)) from None
+            raise ControlError(in_full(error)) from None
         except (ChildError, OSError) as error:
             raise ControlError(f"{name} goes on as it was: {error}") from None
         try:
             heads = await self._changes.hand_over(found, renewed)
+        except LeftOutError as error:
+            for nf in renewed:
+                nf.child.kill()
+            raise ControlError(
+                f"{name} has left, and its new process could not take its place: {error}; "
+                "the chain goes on without it"
+            ) from None
         except (ChangeError, ChildError) as error:
             for nf in renewed:
                 nf.child.kill()
             raise ControlError(f"{name} goes on as it was: {error}") from None
         self._observer.note(f"{name} was read anew and runs from {at_events(heads)} on")
         return {"events": heads}
-
-    async def _started_again(self, members: list[Member]) -> list[RunningNF]:
-        """A new process for each lane. Raises ChildError, OSError, with none of them left."""
-        starting = (self._starter.start_again(self._running, lane, nf) for lane, nf in members)
-        results = await asyncio.gather(*starting, return_exceptions=True)
-        started = [one for one in results if isinstance(one, RunningNF)]
-        for failed in results:
-            if isinstance(failed, BaseException):
-                for nf in started:
-                    nf.child.kill()
-                raise failed
-        return started
 
     async def promote(self, name: str) -> dict[str, Any]:
         """The NF, with all its instances, is in shadow no more."""
@@ -141,6 +135,7 @@ def dispensable(lane: Lane, guest: RunningNF) -> list[RunningNF]:
     ]
 
 
-def _in_full(error: ChildFailed) -> str:
+def in_full(error: ChildFailed) -> str:
+    """What an NF says of why it cannot start."""
     parts = (str(error), error.failed.hint, error.failed.traceback)
     return "\n".join(part for part in parts if part)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
+from microbox.chain.model import ChainNF
 from microbox.chain.plan import Plan, PlannedNF
 from microbox.chain.promotion import promoted
+from microbox.chain.revision import with_changed
 from microbox.channel.messages import (
     Attach,
     Begin,
@@ -24,7 +26,7 @@ from microbox.channel.messages import (
 )
 from microbox.runtime.lane import Lane, Promotion, RunningNF
 from microbox.runtime.membership.neighbours import neighbours
-from microbox.runtime.membership.pause import ChangeError, all_paused, paused
+from microbox.runtime.membership.pause import ChangeError, LeftOutError, all_paused, paused
 from microbox.runtime.processes.supervisor import ChildError, ChildHangs
 from microbox.runtime.running import Running
 
@@ -32,6 +34,7 @@ Member = tuple[Lane, RunningNF]
 """One of the processes of an NF, which has one in each lane."""
 
 MAPPING = "it maps what another NF shares"
+NOBODY: Mapping[str, ChainNF] = {}
 
 
 class Changes:
@@ -42,6 +45,8 @@ class Changes:
         self._running = running
         self._follow = follow
         self._lock = asyncio.Lock()
+        self.planning = asyncio.Lock()
+        """Held from when the plan is extended until those who come are in it."""
 
     def none_under_way(self) -> AbstractAsyncContextManager[None]:
         """Until its end no change begins: what workers answer is not to be mixed up."""
@@ -101,51 +106,89 @@ class Changes:
         remaining = [one for one in running.plan.nfs if one.index not in gone]
         running.plan = replace(running.plan, nfs=remaining)
 
-    async def join(self, lane: Lane, plan: Plan, newcomers: Sequence[RunningNF]) -> int:
-        """NFs that are new come in, as `plan` has them. Returns the head of the log there. Raises
+    async def join(self, plan: Plan, members: Sequence[Member]) -> list[int]:
+        """NFs that are new come in, as `plan` has them. Returns the heads of the logs there. Raises
         ChangeError, ChildError: all is as it was."""
-        patience = self._running.options.patience.pause
-        async with self._lock, paused(lane, patience) as head:
-            nfs = _in_order([*lane.nfs, *newcomers])
-            plan = _plan_of(plan, nfs, newcomers)
-            for newcomer in newcomers:
-                newcomer.lives.joined = head
-                await self._let_know(plan, newcomer, nfs)
-            await self._make_known(plan, newcomers, nfs)
-            await self._let_derive(lane, plan)
-            for newcomer in newcomers:
-                await self._attach(lane, newcomer)
-            await lane.worker.send(_subscriptions(plan, nfs))
-        lane.nfs = nfs
-        self._running.plan = plan
-        for newcomer in newcomers:
-            self._follow(lane, newcomer)
-            with contextlib.suppress(ChildError):  # whoever follows it says how it went
-                await newcomer.child.send(Begin(at=head))
-        return head
-
-    async def hand_over(
-        self, members: Sequence[Member], newcomers: Sequence[RunningNF]
-    ) -> list[int]:
-        """The NF's new processes, one for each member, take the places of those that live: in each
-        lane at one event, and not before the old ones have finished. Returns the heads of the logs
-        there. Raises ChangeError, ChildError: the old ones go on."""
-        pairs = list(zip(members, newcomers, strict=True))
+        newcomers = [nf for _, nf in members]
         async with self._lock, self._all_paused(members) as heads:
             head_of = dict(zip(_lanes_of(members), heads, strict=True))
+            joined = {
+                lane: _in_order([*lane.nfs, *(nf for its_lane, nf in members if its_lane is lane)])
+                for lane in head_of
+            }
+            for lane, newcomer in members:
+                plan = _plan_of(plan, joined[lane], [newcomer])
+            for lane, newcomer in members:
+                newcomer.lives.joined = head_of[lane]
+                await self._let_know(plan, newcomer, joined[lane])
+            for lane, nfs in joined.items():
+                await self._make_known(plan, newcomers, nfs)
+                await self._let_derive(lane, plan)
+            for lane, newcomer in members:
+                await self._attach(lane, newcomer)
+            for lane, nfs in joined.items():
+                await lane.worker.send(_subscriptions(plan, nfs))
+        for lane, nfs in joined.items():
+            lane.nfs = nfs
+        self._running.plan = plan
+        for lane, newcomer in members:
+            self._follow(lane, newcomer)
+            with contextlib.suppress(ChildError):  # whoever follows it says how it went
+                await newcomer.child.send(Begin(at=head_of[lane]))
+        return heads
+
+    async def hand_over(
+        self,
+        members: Sequence[Member],
+        newcomers: Sequence[RunningNF],
+        changed: Mapping[str, ChainNF] = NOBODY,
+    ) -> list[int]:
+        """New processes, one for each member, take the places of those that live: in each lane at
+        one event, and not before the old ones have finished. `changed`: what the chain file says of
+        them now, by name, if that is otherwise. Returns the heads of the logs there. Raises
+        ChangeError, ChildError: the old ones go on; or LeftOutError."""
+        pairs = list(zip(members, newcomers, strict=True))
+        try:
+            return await self._hand_over(pairs, changed)
+        except (ChangeError, ChildError) as error:
+            if not any(old.is_replaced for _, old in members):
+                raise
+            await self._leave_out(members)
+            raise LeftOutError(str(error)) from None
+
+    async def _leave_out(self, members: Sequence[Member]) -> None:
+        """Old processes were told to finish, and the new ones could not come."""
+        async with self._lock:
+            for lane, old in members:
+                old.is_replaced = False
+                old.leaves = True
+                with contextlib.suppress(ChildError):
+                    await lane.worker.send(Detach(old.planned.index, 0))
+                    await old.child.send(Stop())
+            self._are_left(members)
+
+    async def _hand_over(
+        self, pairs: Sequence[tuple[Member, RunningNF]], changed: Mapping[str, ChainNF]
+    ) -> list[int]:
+        members = [member for member, _ in pairs]
+        newcomers = [newcomer for _, newcomer in pairs]
+        async with self._lock, self._all_paused(members) as heads:
+            head_of = dict(zip(_lanes_of(members), heads, strict=True))
+            plan = with_changed(self._running.plan, changed)
             new_of = {old: newcomer for (_, old), newcomer in pairs}
             renewed = {lane: [new_of.get(one, one) for one in lane.nfs] for lane in head_of}
             for (lane, old), newcomer in pairs:
                 newcomer.lives.joined = head_of[lane]
                 newcomer.lives.promoted = old.lives.promoted
-                newcomer.planned = _planned_now(self._running.plan, newcomer)
-                await self._let_know(self._running.plan, newcomer, renewed[lane])
+                newcomer.planned = _planned_now(plan, newcomer)
+                await self._let_know(plan, newcomer, renewed[lane])
             for nfs in renewed.values():
-                await self._make_known(self._running.plan, newcomers, nfs)
+                await self._make_known(plan, newcomers, nfs)
             for (lane, old), newcomer in pairs:
                 await self._replace(lane, old, newcomer)
             for lane, nfs in renewed.items():
-                await lane.worker.send(_subscriptions(self._running.plan, nfs))
+                await lane.worker.send(_subscriptions(plan, nfs))
+        self._running.plan = plan
         for (lane, old), newcomer in pairs:
             lane.nfs = _in_order([*_without(old, lane), newcomer])
             lane.left.append(old)
@@ -161,6 +204,14 @@ class Changes:
             await old.child.send(Stop())
         await old.child.exited(self._running.options.patience.stop)
         await self._attach(lane, newcomer)
+
+    async def supervise(self, changed: Mapping[str, ChainNF]) -> None:
+        """What only the controller looks at, of NFs that go on."""
+        async with self._lock:
+            self._running.plan = with_changed(self._running.plan, changed)
+            for nf in self._running.nfs:
+                if nf.planned.name in changed:
+                    nf.planned = _planned_now(self._running.plan, nf)
 
     async def promote(self, entry: str) -> list[int]:
         """The NF, in shadow until now, judges: all its instances, in each lane from one event on.

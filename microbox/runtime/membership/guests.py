@@ -65,7 +65,6 @@ class Guests:
         self._changes = changes
         self._by_hand = by_hand
         self._observer = observer
-        self._lock = asyncio.Lock()  # one guest at a time extends the plan
         self._leaving: set[asyncio.Task[None]] = set()
 
     # --- who comes ---
@@ -106,7 +105,7 @@ class Guests:
         manifest = await self._starter.describe(
             child, self._running.chain, nf, base=Path(join.base)
         )
-        async with self._lock:
+        async with self._changes.planning:
             newcomers = await self._join(lane, nf, Loaded(child, manifest))
         others = ", ".join(one.name for one in newcomers if one.child is not child)
         self._observer.note(
@@ -143,7 +142,7 @@ class Guests:
             for planned, one in zip(plan.nfs[-len(party) :], party, strict=True):
                 newcomers.append(await self._starter.make_ready(lane, plan, planned, one.child))
             _know_each_other(newcomers, guest.child)
-            await self._changes.join(lane, plan, newcomers)
+            await self._changes.join(plan, [(lane, one) for one in newcomers])
         except BaseException:
             for newcomer in newcomers:
                 newcomer.close()

@@ -17,6 +17,10 @@ class ChangeError(Exception):
     """NFs cannot come or go as asked; the chain goes on as it was. Says why in a sentence."""
 
 
+class LeftOutError(ChangeError):
+    """It failed when NFs had left for others that could not take their places: they are gone."""
+
+
 class InputOverError(ChangeError):
     """There are no more packets for who would come."""
 

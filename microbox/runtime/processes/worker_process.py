@@ -339,19 +339,34 @@ def _accuse(channel: Channel, worker: Any) -> None:
 
 
 def _stand_still(channel: Channel, worker: Any) -> None:
-    """A pause: NFs come and go, until Resume. A change that cannot be made leaves all as it was."""
+    """A pause: NFs come and go, until Resume. A change that cannot be made leaves all as it was:
+    nothing is published for an NF that could not be attached."""
     channel.send(Paused(lib.mb_worker_head(worker)))
     error = ""
+    refused: set[int] = set()
     while True:
         message, fds = channel.receive()
         if isinstance(message, Resume):
             break
         try:
-            _change(message, fds, worker)
-        except WorkerError as refused:
-            error = error or str(refused)
+            _change(_without(message, refused), fds, worker)
+        except WorkerError as problem:
+            error = error or str(problem)
+            if isinstance(message, Attach):
+                refused.add(message.index)
     lib.mb_worker_resume(worker)
     channel.send(Resumed(error))
+
+
+def _without(message: Message, refused: set[int]) -> Message:
+    """The same, but for subscriptions of these NFs."""
+    if not isinstance(message, Subscribe) or not refused:
+        return message
+    return dataclasses.replace(
+        message,
+        subscriptions=[one for one in message.subscriptions if one.nf not in refused],
+        switches=[one for one in message.switches if one.nf not in refused],
+    )
 
 
 def _change(message: Message, fds: list[int], worker: Any) -> None:
