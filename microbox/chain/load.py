@@ -22,6 +22,7 @@ from microbox.chain.entries import EntryLoader
 from microbox.chain.environment import substitute
 from microbox.chain.errors import ChainError, ChainErrors, Position, describe_value
 from microbox.chain.inclusion import include
+from microbox.chain.listening import Address
 from microbox.chain.model import (
     INPUT_BYTES_MAX_DEFAULT,
     STANDARD_INPUT,
@@ -34,6 +35,7 @@ from microbox.chain.model import (
     LogSettings,
     LogsSettings,
     Overrides,
+    address_text,
 )
 from microbox.chain.named_files import missing_capture, missing_file, near_file, unwritable
 from microbox.chain.short_forms import write_out
@@ -158,6 +160,7 @@ class _Loader:
             workers=self._workers(value.get("workers")),
             workers_position=self._workers_position(),
             modules=self._modules(stack),
+            metrics=_metrics(value.get("metrics")),
             worker_restart=worker_restart_of(value.get("on_worker_failure")),
         )
         self._check_worker_restart(made)
@@ -263,3 +266,11 @@ class _Loader:
                 for location, text in texts.items()
             },
         )
+
+
+def _metrics(written: object) -> Address | None:
+    """None where it is wrong, too, which was said."""
+    try:
+        return Address.parse(str(address_text(written))) if written is not None else None
+    except ValueError:
+        return None

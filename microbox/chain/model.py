@@ -26,6 +26,7 @@ from pydantic import (
 
 from microbox.chain.conditions.rule import Rule
 from microbox.chain.errors import NOWHERE, Position
+from microbox.chain.listening import PORT_MAX, Address
 from microbox.chain.stack_settings import U32_MAX, Duration, Section, Size, StackSettings
 from microbox.chain.supervision import (
     NO_SUPERVISION,
@@ -153,6 +154,24 @@ class EventSettings(Section):
     doc: str = Field(default="", description="a sentence")
 
 
+def address_text(value: object) -> object:
+    """A port alone is a whole number in YAML."""
+    return str(value) if type(value) is int else value
+
+
+def _is_address(text: str | None) -> str | None:
+    if text is not None:
+        Address.parse(text)
+    return text
+
+
+MetricsAddress = Annotated[
+    str | None,
+    BeforeValidator(address_text),
+    AfterValidator(_is_address),
+    AlsoWritten({"type": "integer", "minimum": 0, "maximum": PORT_MAX}),
+]
+
 InstanceName = Annotated[
     str,
     AfterValidator(instance_name),
@@ -264,6 +283,9 @@ class ChainFile(Section):
     logs: LogsSettings = Field(
         default=LogsSettings(),
         description="a mapping such as {directory: logs, utc: true}",
+    )
+    metrics: MetricsAddress = Field(
+        default=None, description="a port such as 9090, or an address such as 0.0.0.0:9090"
     )
     sandbox: SandboxEntry = Field(default=SandboxSettings(), description=_SANDBOX)
     on_worker_failure: WorkerFailureEntry = Field(
@@ -381,6 +403,7 @@ class Chain:
     input_position: Position = NOWHERE
     input_bytes_max: int = INPUT_BYTES_MAX_DEFAULT  # of what cannot be mapped as it is
     modules: tuple[ChainModule, ...] = ()  # in the order in which they run
+    metrics: Address | None = None  # where they are served; None: nowhere
     worker_restart: Restart | None = None  # on_worker_failure; None: the run ends
     workers: int = 1  # each handles a part of the packets, with processes of all NFs of its own
     workers_position: Position = NOWHERE

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter, validators
 
 from microbox.chain.errors import ChainErrors
+from microbox.chain.listening import Address
 from microbox.chain.load import load_chain
 from microbox.chain.model import Chain, Overrides
 from microbox.cli.log_format import Format, Message, MessageLog, chosen, of_chain_error
 from microbox.cli.overriding import AS_WRITTEN, Overriding
 from microbox.runtime.accounts.report import RunReport
-from microbox.runtime.control.listening import Address
 from microbox.runtime.service_manager import ServiceManager
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Showing:
     systemd; by default the journal's where stderr leads there, else text."""
 
     metrics: Annotated[str | None, Parameter(validator=_is_address)] = None
-    """Serve metrics for Prometheus at this port: 9090 for this machine alone, 0.0.0.0:9090 for all
-    that reach it; 0 is any that is free."""
+    """Serve metrics for Prometheus at this port, whatever the chain file says: 9090 for this
+    machine alone, 0.0.0.0:9090 for all that reach it; 0 is any that is free."""
 
 
 @Parameter(name="*")
@@ -189,7 +189,7 @@ def _run(chain: Chain, changing: Changing, showing: Showing, around: Around) -> 
             changing.count or 0,
             pace=round((changing.pace or 0) * 1000),
             read_anew=around.read_anew,
-            metrics=None if showing.metrics is None else Address.parse(showing.metrics),
+            metrics=Address.parse(showing.metrics) if showing.metrics else chain.metrics,
             service_manager=around.service_manager,
         )
         try:

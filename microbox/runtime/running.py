@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from microbox.chain.listening import Address
 from microbox.chain.model import Chain
 from microbox.chain.plan import Plan
-from microbox.runtime.control.listening import Address
 from microbox.runtime.inputs.capture import Capture
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.service_manager import ServiceManager

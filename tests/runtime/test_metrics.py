@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from microbox.runtime.control.listening import Address
+from microbox.chain.listening import Address
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench
@@ -120,6 +120,28 @@ def test_an_address_that_is_taken_is_said_before_anything_runs(workbench: Workbe
     assert f"error: metrics at 127.0.0.1:{port}: " in result.stderr
     assert "Address already in use" in result.stderr
     assert not (workbench.folder / "microbox-logs").exists()
+
+
+@pytest.mark.parametrize(("written", "option"), [(0, []), ("127.0.0.1:0", []), (1, ["0"])])
+def test_the_chain_file_may_say_where_and_the_option_goes_before_it(
+    workbench: Workbench, demo: Path, written: int | str, option: list[str]
+) -> None:
+    waiting = workbench.nf("waiting", WAITING)
+    chain = workbench.chain(waiting, capture=demo, metrics=written)
+    arguments = ["--metrics", *option] if option else []
+    process = workbench.start("run", chain, "-c", PACKETS, *arguments)
+    address = address_of(process)
+    assert re.fullmatch(r"127\.0\.0\.1:\d{2,}", address), "port 0 is any that is free"
+    workbench.until(lambda: any("packets_total" in name for name, _ in get(address)))
+    (workbench.folder / "go").touch()
+    assert workbench.end(process).returncode == 0
+
+
+def test_no_address_in_the_chain_file(workbench: Workbench) -> None:
+    result = workbench.run("check", workbench.chain("flow_log", metrics="here"))
+    assert result.returncode == 2
+    assert "`metrics`" in result.stderr
+    assert "expected a port such as 9090, or an address such as 0.0.0.0:9090" in result.stderr
 
 
 @pytest.mark.parametrize(

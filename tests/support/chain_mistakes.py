@@ -9,7 +9,7 @@ MISTAKES = {
     "an unknown key": (
         "imput: capture.pcap\ninput: capture.pcap\nchain: [flow_log]\n",
         "chain.yaml:1:1: unknown key 'imput'; expected 'input', 'input_bytes_max', 'output', "
-        "'chain', 'events', 'stack', 'workers', 'log', 'logs', 'sandbox', "
+        "'chain', 'events', 'stack', 'workers', 'log', 'logs', 'metrics', 'sandbox', "
         "'on_worker_failure' or 'include'; "
         "did you mean 'input'?",
     ),

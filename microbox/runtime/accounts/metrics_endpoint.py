@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from microbox.chain.listening import Address
 from microbox.runtime.accounts.metrics import Metrics
-from microbox.runtime.control.listening import Address
 from microbox.runtime.errors import USAGE, RunError
 from microbox.runtime.running import Running
 
