@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +64,7 @@ def rotate(workbench: Workbench, logs: Path, run: int) -> None:
     text = SHIPPED.read_text()
     for written, here in (
         ("/var/log/microbox/*/*/*.jsonl", f"{logs}/*.jsonl"),
+        ("/var/log/microbox/*/*/*.part", f"{logs}/*.part"),
         ("systemctl reload 'microbox@*.service'", f"kill -HUP {run}"),
     ):
         assert written in text
@@ -104,3 +106,59 @@ def test_logs_that_are_rotated_twice_are_together_those_of_an_undisturbed_run(
         assert b"".join(files_of(logs / f"{name}.jsonl")) == expected_log, name
     assert [bool(file) for file in files_of(logs / "recording.jsonl")] == [True] * 3
     assert (logs / "summary.json").read_text() == (expected / "summary.json").read_text()
+
+
+IN_PARTS = """
+class InParts(NetworkFunction):
+    seen = 0
+    @on("packet")
+    def see(self, event):
+        self.seen += 1
+        self.record(event, number=event.packet)
+        if self.seen == 100:
+            open(f"at-{os.getpid()}", "w").write(".")
+            while not os.path.exists("go"):
+                time.sleep(0.01)
+            time.sleep(0.2)  # of the file that was made it is told a moment later
+"""
+
+
+@pytest.mark.parametrize("how", ["instances", "workers"])
+def test_parts_that_are_rotated_are_together_the_log_of_an_undisturbed_run(
+    workbench: Workbench, demo: Path, how: str
+) -> None:
+    entry = {
+        "nf": workbench.nf("ids", IN_PARTS),
+        **({"instances": 2} if how == "instances" else {}),
+    }
+    chain = workbench.chain(entry, capture=demo, **({"workers": 2} if how == "workers" else {}))
+    (workbench.folder / "go").touch()
+    assert workbench.run("run", chain, "-w", "undisturbed").returncode == 0
+    for left in workbench.folder.glob("at-*"):
+        left.unlink()
+    (workbench.folder / "go").unlink()
+
+    logs = workbench.folder / "rotated"
+    process = workbench.start("run", chain, "-w", "rotated")
+    workbench.until(lambda: len(list(workbench.folder.glob("at-*"))) == 2)
+    for part in logs.glob("*.part"):
+        part.rename(f"{part}.1")
+    process.send_signal(signal.SIGHUP)
+    workbench.until(lambda: len(list(logs.glob("*.part"))) == 2)
+    (workbench.folder / "go").touch()
+    result = workbench.end(process)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("opened anew: ids.") == 1
+    moved = subprocess.run(
+        "LC_ALL=C sort -m -s -k1,1 ids.*.part.1 | cut -c 66-",
+        shell=True,
+        cwd=logs,
+        check=True,
+        capture_output=True,
+    ).stdout
+    rest = (logs / "ids.jsonl").read_bytes()
+    expected = (workbench.folder / "undisturbed" / "ids.jsonl").read_bytes()
+    assert moved
+    assert rest
+    assert sorted((moved + rest).splitlines()) == sorted(expected.splitlines())
+    assert not list(logs.glob("*.part"))

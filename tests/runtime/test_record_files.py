@@ -51,11 +51,14 @@ def test_a_log_whose_file_was_moved_goes_on_in_a_new_one(tmp_path: Path) -> None
     files.close()
 
 
-def test_a_part_that_was_moved_is_not_made_anew(tmp_path: Path) -> None:
+def test_a_part_that_was_moved_goes_on_in_a_new_one(tmp_path: Path) -> None:
     files = RecordFiles(tmp_path, no_problem)
     write(files, "ids.1.part", b"one\n")
-    (tmp_path / "ids.1.part").unlink()
-    assert files.renew() == set()
+    (tmp_path / "ids.1.part").rename(tmp_path / "ids.1.part.1")
+    assert files.renew() == {"ids.1.part"}
+    write(files, "ids.1.part", b"two\n")
+    assert (tmp_path / "ids.1.part.1").read_bytes() == b"one\n"
+    assert (tmp_path / "ids.1.part").read_bytes() == b"two\n"
     files.close()
 
 

@@ -3,8 +3,9 @@
 A line of a part begins with its place (64 digits in hexadecimal, a space): the packet that caused
 it and the order among what comes with that packet, as one worker has it; then the position in its
 worker's log, and who published there what caused it. Places never go back. So what is merged is in
-the order in which one process would have written it. Where a run was cut off before that, `sort`
-does the same:
+the order in which one process would have written it. Parts that were moved while the run went on
+(logrotate) keep these places, and are left out. For them, and where a run was cut off before its
+end, `sort` does the same:
 
     LC_ALL=C sort -m -s -k1,1 ids.*.part | cut -c 66- > ids.jsonl
 """

@@ -108,13 +108,12 @@ class RecordFiles:
             made.files.append(descriptor)
 
     def renew(self) -> set[str]:
-        """Makes each log anew whose file has another name now. Returns the names of these logs;
-        their NFs write to the old files until they are given the new ones. Parts stay as they are:
-        they are no logs yet."""
+        """Makes each file anew that has another name now: a log, or a part of one. Returns the
+        names of these files; their NFs write to the old ones until they are given the new ones."""
         moved = {
             file: made
             for file, made in self._made.items()
-            if made.files and not file.endswith(PART) and not made.is_at(self._directory / file)
+            if made.files and not made.is_at(self._directory / file)
         }
         renewed = set()
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
