@@ -1,4 +1,4 @@
-"""`microbox trace`: packets of a flow on their way through the NFs, and the time that each took."""
+"""`microbox trace`: packets of flows on their way through the NFs, and the time that each took."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from microbox.cli.flow_search import FlowSearchError, FoundFlow, filter_error, flows_of
 from microbox.cli.run_names import find_run
 from microbox.cli.terminal import console, print_json
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Packet = dict[str, Any]
+
+FLOWS_AT_ONCE = 10
+"""Of those that a filter takes, between two looks at which there are."""
+
+REST = 0.2  # seconds, where there is none
 
 
 def trace(
@@ -27,14 +33,15 @@ def trace(
     timeout: float = 10.0,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Show the way of a flow's packets through a chain that runs: which NFs each one is for, how
-    long it waited for others to pass it, and how long each took. The chain does not wait for it.
+    """Show the way of packets through a chain that runs: which NFs each one is for, how long it
+    waited for others to pass it, and how long each took. The chain does not wait for it.
 
     Parameters
     ----------
     flow
         Its ends, such as '10.0.0.1:1234 -> 10.0.0.2:80', with tcp or udp in front where both may
-        be meant; or its number, which `microbox flows` and logs call flow_id.
+        be meant; or its number, which `microbox flows` and logs call flow_id. Or a filter, such
+        as 'tcp port 443': packets of all flows that it takes are shown, as they come.
     run
         The run, as `microbox ps` shows it, or the name of the chain file without its ending. May
         be left out where one chain runs.
@@ -48,25 +55,81 @@ def trace(
     from microbox.runtime.control.control_socket import ControlError
     from microbox.runtime.errors import FAILED, USAGE
 
-    if count < 1 or timeout <= 0:
-        print("error: -n and --timeout: expected more than 0", file=sys.stderr)
+    if wrong := _wrong(flow, count, timeout):
+        print(f"error: {wrong}", file=sys.stderr)
         return USAGE
     found = find_run(run, "trace")
     if isinstance(found, int):
         return found
     name, control = found
     try:
-        number, packets = _packets(control, flow, count, timeout)
-    except ControlError as error:
+        if _is_flow(flow):
+            number, packets = _packets(control, flow, count, timeout)
+            document = {"run": name, "flow_id": number, "packets": packets}
+        else:
+            packets = _packets_of_all(name, control, flow, count, timeout)
+            document = {"run": name, "filter": flow, "packets": packets}
+    except (ControlError, FlowSearchError) as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
     if json:
-        print_json({"run": name, "flow_id": number, "packets": packets})
+        print_json(document)
     elif packets:
         show(packets)
     if len(packets) < count:
         print(f"{len(packets)} of {count} packets came in {timeout:g} s", file=sys.stderr)
     return 0
+
+
+def _is_flow(written: str) -> bool:
+    """False for a filter."""
+    from microbox.runtime.inspection.flow_name import parse_flow
+
+    try:
+        parse_flow(written)
+    except ValueError:
+        return False
+    return True
+
+
+def _wrong(written: str, count: int, timeout: float) -> str:
+    """What cannot be, in a sentence; else ""."""
+    from microbox.runtime.inspection.flow_name import EXPECTED
+
+    if count < 1 or timeout <= 0:
+        return "-n and --timeout: expected more than 0"
+    why = "" if _is_flow(written) else filter_error(written)
+    if not why:
+        return ""
+    return f"'{written}' names no flow, and as a filter it {why}; {EXPECTED}, or 'tcp port 443'"
+
+
+def _packets_of_all(
+    run: str, control: Path, filter: str, count: int, timeout: float
+) -> list[Packet]:
+    """Of the flows that a filter takes, those that come meanwhile too. Raises FlowSearchError."""
+    packets: list[Packet] = []
+    until = time.monotonic() + timeout
+    while len(packets) < count and time.monotonic() < until:
+        flows = flows_of(run, filter)
+        if not flows:
+            time.sleep(REST)
+        for flow in flows[:FLOWS_AT_ONCE]:
+            packets += _named(control, flow)
+            if len(packets) >= count or time.monotonic() >= until:
+                break
+    return packets[:count]
+
+
+def _named(control: Path, flow: FoundFlow) -> list[Packet]:
+    """Some of its packets, with its name; none where it has ended."""
+    from microbox.runtime.control.control_socket import ControlError, ask
+
+    try:
+        answer = ask(control, "trace", flow=str(flow.number))
+    except ControlError:
+        return []
+    return [{"flow_id": flow.number, "flow": flow.name, **one} for one in answer["packets"]]
 
 
 def _packets(control: Path, flow: str, count: int, timeout: float) -> tuple[int, list[Packet]]:
@@ -98,16 +161,18 @@ def _table(packets: list[Packet]) -> Table:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    for column in ("packet", "events", "NF", "waited", "took"):
-        table.add_column(column, justify="left" if column == "NF" else "right")
+    of_several = ("flow",) if any("flow" in packet for packet in packets) else ()
+    for column in (*of_several, "packet", "events", "NF", "waited", "took"):
+        table.add_column(column, justify="left" if column in ("flow", "NF") else "right")
     for packet in packets:
         arrow = "→" if packet["from"] == "originator" else "←"
-        first = (f"{packet['packet']:,} {arrow}", f"{packet['events']:,}")
+        which = tuple(packet[column] for column in of_several)
+        first = (*which, f"{packet['packet']:,} {arrow}", f"{packet['events']:,}")
         if not packet["nfs"]:
             table.add_row(*map(Text, (*first, "no NF reads it", "", "")))
         for one in packet["nfs"]:
             table.add_row(*map(Text, (*first, one["nf"], *_times(one))))
-            first = ("", "")
+            first = ("",) * len(first)
     return table
 
 

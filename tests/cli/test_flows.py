@@ -66,10 +66,10 @@ def silent() -> Traffic:
 
 
 def ticking() -> Traffic:
-    """A datagram each tenth of a second for a minute, while it is looked at, and the others are
-    silent for more than a second."""
+    """A datagram each tenth of a second for three minutes, while it is looked at, and the others
+    are silent for more than a second."""
     ticks = udp("10.0.0.3:3000", "10.0.0.4:4000")
-    for _ in range(600):
+    for _ in range(1800):
         ticks.send(b"tick").wait(0.1)
     return Traffic(ticks).later(1.2)
 
@@ -214,6 +214,53 @@ def test_packets_are_followed_through_the_nfs(
 
     assert trace("10.0.0.9:1 -> 10.0.0.2:80") == 1
     assert "there is no flow '10.0.0.9:1 -> 10.0.0.2:80'" in capsys.readouterr().err
+
+
+def test_packets_of_all_flows_that_a_filter_takes_are_followed(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in bench.environment().items():
+        monkeypatch.setenv(name, value)
+    assert trace("udp port 4000", count=2, timeout=60, json=True) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["filter"] == "udp port 4000"
+    assert [one["flow"] for one in document["packets"]] == ["10.0.0.3:3000 → 10.0.0.4:4000 UDP"] * 2
+    first, second = document["packets"]
+    assert first["flow_id"] == second["flow_id"] > BURST
+    assert first["packet"] < second["packet"]
+    assert [one["nf"] for one in first["nfs"]] == ["slow", "behind"]
+
+    assert trace("udp port 4001", count=1, timeout=1) == 0
+    assert "0 of 1 packets came in 1 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("tcp prot 80", "as a filter it is none: can't parse"),
+        ("tcp[13] = 2", "as a filter it looks at more of a packet than its addresses and ports"),
+        ("10.0.0.1:5", "names no flow"),
+        ("10.0.0.1:5 -> 10.0.0.2:70000", "expected such as '10.0.0.1:1234 -> 10.0.0.2:80'"),
+    ],
+)
+def test_what_is_neither_a_flow_nor_a_filter_of_flows_is_said(
+    written: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trace(written) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_packets_of_several_flows_are_shown_with_their_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    times = [{"nf": nf, "waited": 0.0, "took": 5.0, "exact": True} for nf in ("one", "two")]
+    packet = {"flow": "10.0.0.1:1 → 10.0.0.2:2 UDP", "packet": 7, "from": "originator"}
+    show([{**packet, "events": 1, "nfs": times}])
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["flow", "packet", "events", "NF", "waited", "took"],
+        ["10.0.0.1:1", "→", "10.0.0.2:2", "UDP", "7", "→", "1", "one", "5", "µs"],
+        ["two", "5", "µs"],
+    ]
 
 
 def test_packets_are_shown_with_the_times_of_each_nf(capsys: pytest.CaptureFixture[str]) -> None:
