@@ -1,5 +1,6 @@
 """NFs leave and are read anew while packets flow, at one event, and the others notice nothing."""
 
+import os
 import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -237,6 +238,9 @@ def test_instances_of_which_one_dies_before_it_comes_change_nothing(
     assert nfs["share"]["summary"] == {"before": nfs["gate"]["handled"], "after": 0}
 
 
+@pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""), reason="sanitizers need address space without end"
+)
 def test_where_the_worker_refuses_the_new_process_the_nf_is_said_to_be_gone(
     workbench: "Workbench", demo: Path
 ) -> None:
