@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -206,9 +208,31 @@ def test_a_directory_that_is_a_link_is_not_used(tmp_path: Path) -> None:
         ControlServer(NAME, {})
 
 
+@contextmanager
+def silent(path: Path) -> Iterator[None]:
+    """A run that takes requests and says nothing."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen(64)
+        yield
+    path.unlink()
+
+
 def test_a_run_that_does_not_answer_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("microbox.runtime.control.control_socket.ANSWER_TIMEOUT", 50)
-    with pytest.raises(ControlError, match=r"demo.1 does not answer"):
-        ask(tmp_path / "demo.1.socket", "status")
+    path = tmp_path / "demo.1.socket"
+    with silent(path), pytest.raises(ControlError, match=r"demo.1 does not answer"):
+        ask(path, "status")
+
+
+def test_who_asks_a_run_that_ends_meanwhile_does_not_wait_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "demo.1.socket"
+    with ThreadPoolExecutor() as asking:
+        with silent(path):
+            asked = asking.submit(ask, path, "trace", flow="1")
+            with pytest.raises(TimeoutError):
+                asked.result(timeout=0.2)
+        with pytest.raises(ControlError, match=r"demo.1 has ended"):
+            asked.result(timeout=30)  # of the two minutes that a change may take

@@ -14,6 +14,7 @@ import os
 import socket
 import stat
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ ANSWER_TIMEOUT = 2000  # milliseconds
 SUFFIX = ".socket"
 ATTACH_SUFFIX = ".attach"
 
+LOOK_AGAIN = 1000  # milliseconds, whether the run is there still
 CHANGE_TIMEOUT = 120_000  # milliseconds: an NF may take a minute to start
 
 Handler = Callable[[], dict[str, Any]]
@@ -247,13 +249,24 @@ def ask(path: Path, verb: str, nf: str = "", *, flow: str = "", file: str = "") 
     about = {key: one for key, one in (("nf", nf), ("flow", flow), ("file", file)) if one}
     with _client(path) as client:
         client.send(msgpack.packb({"version": VERSION, "verb": verb, **about}))
-        if not client.poll(CHANGE_TIMEOUT if about else ANSWER_TIMEOUT):
-            raise ControlError(f"{path.name.removesuffix(SUFFIX)} does not answer")
+        _await_answer(client, path, CHANGE_TIMEOUT if about else ANSWER_TIMEOUT)
         answer = msgpack.unpackb(client.recv(), strict_map_key=True)
     if not answer.get("ok"):
         raise ControlError(str(answer.get("error", "no answer")))
     result: dict[str, Any] = answer["result"]
     return result
+
+
+def _await_answer(client: zmq.Socket[bytes], path: Path, patience: int) -> None:
+    """`patience` in milliseconds. A run that ends meanwhile answers no more, and ZeroMQ would wait
+    for another one under its name."""
+    name = path.name.removesuffix(SUFFIX)
+    until = time.monotonic() + patience / 1000
+    while not client.poll(min(LOOK_AGAIN, patience)):
+        if not _somebody_listens(path):
+            raise ControlError(f"{name} has ended")
+        if time.monotonic() >= until:
+            raise ControlError(f"{name} does not answer")
 
 
 @contextlib.contextmanager
