@@ -74,12 +74,12 @@ def test_a_debugger_can_be_used(attach: Attach) -> None:
     terminal.type("p event.packet > 0, self.seen\n")
     terminal.wait_for("(True, 1)")
     terminal.wait_for("(Pdb) ")
-    terminal.type("self.seen = 1000\n")
+    terminal.type("self.seen = 10_000_000\n")
     terminal.wait_for("(Pdb) ")
     terminal.type("continue\n")
-    terminal.wait_for("number 1001\r\n")
+    terminal.wait_for("number 10000001\r\n")
     terminal.type("\x03")
-    terminal.wait_for("seen 1,0")
+    terminal.wait_for("seen 10,0")
     assert terminal.process.wait(10) == 0
 
 
