@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from microbox.cli.manual_page import page_name
 
 Microbox = Callable[..., Any]
 
+CLI_REFERENCE = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "cli_reference.py"))
 ALL_VERBS = {verb.name: verb for verb in verbs()}
 MANDOC = shutil.which("mandoc")
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
@@ -74,9 +76,22 @@ def test_a_page_has_all_that_help_has(microbox: Microbox, pages: Path, verb: Ver
         is_optional = f"[{argument.names[0]}" in synopsis
         assert argument.names[0] in synopsis
         assert is_optional != argument.is_required
+    for option in verb.options:
+        assert option.names[-1] in synopsis
+    running = " ".join(text.split())
     for setting in (*verb.arguments, *verb.options):
         assert setting.text, setting.names
-        assert setting.text.replace("`", "").split()[-1] in text
+        assert setting.text.replace("`", "") in running
+        assert not setting.default or f"By default {setting.default}." in running
+    assert "EXIT STATUS" in text
+
+
+@pytest.mark.parametrize("verb", ALL_VERBS.values(), ids=lambda verb: verb.name)
+def test_the_reference_has_the_same(verb: Verb) -> None:
+    section = "\n".join(CLI_REFERENCE["section"](verb))
+    for setting in (*verb.arguments, *verb.options):
+        assert all(f"`{name}`" in section for name in setting.names)
+        assert setting.text in section
 
 
 def test_one_page_is_printed(microbox: Microbox, pages: Path) -> None:
