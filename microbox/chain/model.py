@@ -420,7 +420,7 @@ class Chain:
     def base_of(self, entry: str) -> Path:
         """As `base`, for the NF of this name: the file that it stands in may be included."""
         for nf in self.nfs:
-            if (nf.spread.entry if nf.spread else nf.name) == entry and nf.position.line:
+            if nf.entry == entry and nf.position.line:
                 return Path(nf.position.file or self.file).absolute().parent
         return self.base
 

@@ -17,10 +17,12 @@ from typing import Any, Literal
 
 from microbox.chain.errors import ChainError
 from microbox.channel.messages import Problem
+from microbox.cli.terminal import give_up
 from microbox.runtime.processes.supervisor import printable
 
 Format = Literal["text", "json", "journal"]
 JOURNAL_STREAM = "JOURNAL_STREAM"
+NOTHING: tuple[object, ...] = ("", None, [])
 PRIORITIES = {"error": 3, "warning": 4, "notice": 5, "info": 6}
 """Levels, and what syslog calls them (sd-daemon(3))."""
 
@@ -53,7 +55,9 @@ def of_problem(name: str, problem: Problem) -> Message:
 
 def of_chain_error(error: ChainError) -> Message:
     """Of what is wrong with a chain file."""
-    place = {"file": error.file, "line": error.line, "column": error.column, "hint": error.hint}
+    place: dict[str, Any] = {"file": error.file, "hint": error.hint}
+    if error.line:  # else it is about the file as a whole
+        place |= {"line": error.line, "column": error.column}
     traceback = [printable(line) for line in error.detail.splitlines()]
     return Message("error", printable(error.message), {**place, "traceback": traceback})
 
@@ -84,10 +88,10 @@ class MessageLog:
             sys.stderr.write(text)
             sys.stderr.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+            give_up(sys.stderr)
 
     def _as_json(self, message: Message) -> str:
-        details = {key: value for key, value in message.details.items() if value}
+        details = {key: one for key, one in message.details.items() if one not in NOTHING}
         now = time.time_ns()
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1_000_000_000))
         record = {
@@ -107,9 +111,10 @@ def _for_the_journal(message: Message) -> str:
     where = f" in {details['handler']}()" if details.get("handler") else ""
     name = f"{details['nf']}{where}: " if details.get("nf") else ""
     if details.get("file"):
-        name = f"{details['file']}:{details['line']}:{details['column']}: "
+        place = [str(details[key]) for key in ("file", "line", "column") if key in details]
+        name = f"{':'.join(place)}: "
     hint = f"; {details['hint']}" if details.get("hint") else ""
-    lines = [f"{name}{message.text}{hint}"]
+    lines = f"{name}{message.text}{hint}".splitlines()
     if details.get("event"):
         lines.append(f"  while handling {details['event']}")
     lines += [f"  {line}" for line in details.get("traceback", ())]

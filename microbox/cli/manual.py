@@ -39,9 +39,7 @@ class Verb:
     name: str
     sentence: str  # as it stands in the list of verbs
     summary: str  # what it says of itself first
-    paragraphs: tuple[
-        str, ...
-    ]  # what else there is to say; lines that are indented stand as they are
+    paragraphs: tuple[str, ...]  # what else there is to say
     arguments: tuple[Setting, ...]
     options: tuple[Setting, ...]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from microbox.channel.messages import Problem
 from microbox.cli.log_format import Message, MessageLog, of_line, of_problem
+from microbox.cli.terminal import give_up
 from microbox.runtime.observer import Reading
 from microbox.runtime.processes.supervisor import printable
 
@@ -118,7 +118,7 @@ class Display:
         try:
             print(f"{name}: {line}", file=target, flush=True)
         except BrokenPipeError:  # `microbox run … | head`: nobody listens, but the run goes on
-            os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
+            give_up(target)
 
     def problem(self, name: str, problem: Problem) -> None:
         """What went wrong in a child."""

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,10 +45,17 @@ def is_lost_output(error: OSError) -> bool:
     to be written at the exit. A reader that has enough, as `head`, is no failure."""
     if error.errno not in LOST:
         return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    give_up(sys.stdout)
     if error.errno != errno.EPIPE:
         print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
     return True
+
+
+def give_up(stream: TextIO) -> None:
+    """Nobody takes what is written there: it goes nowhere from now on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def print_json(value: Any) -> None:

@@ -128,6 +128,17 @@ def test_errors_of_a_chain_are_messages_with_their_place(workbench: Workbench) -
     }
 
 
+@pytest.mark.parametrize("form", ["json", "journal"])
+def test_what_is_about_a_whole_file_has_no_line(workbench: Workbench, form: str) -> None:
+    ended = workbench.run("run", "nowhere.yaml", "--log-format", form)
+    assert ended.returncode == 2
+    if form == "json":
+        [found] = records(ended.stderr)
+        assert (found["file"], "line" in found) == ("nowhere.yaml", False)
+    else:
+        assert ended.stderr.startswith("<3>nowhere.yaml: no such file")
+
+
 def test_lines_for_the_journal_have_their_priority(workbench: Workbench) -> None:
     ended = workbench.run("run", speaking(workbench), "--log-format", "journal", "-q")
     lines = ended.stderr.splitlines()
