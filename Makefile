@@ -89,7 +89,7 @@ nightly: ## the property tests with 100,000 cases each, every capture 100 times,
 	@tools/setup test
 	@tools/build build/test -Dbenchmarks=false -Dwerror=false
 	@meson test -C build/test --no-rebuild --quiet --print-errorlogs --timeout-multiplier 20
-	@pytest --timeout=0 $(PYTEST_ARGUMENTS) tests/conditions tests/stack tests/evasion tests/differential tests/faults/test_kills.py tests/faults/test_commands.py tests/runtime/test_determinism.py tests/runtime/test_control_noise.py tests/runtime/test_undisturbed_rate.py
+	@pytest --timeout=0 $(PYTEST_ARGUMENTS) tests/conditions tests/stack tests/evasion tests/differential tests/faults/test_kills.py tests/faults/test_commands.py tests/runtime/test_determinism.py tests/runtime/test_control_noise.py tests/runtime/test_undisturbed_rate.py tests/cli/test_start_up.py
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=$(NIGHTLY_FUZZ_SECONDS)
 
 bench: ## measure: medians of several runs, beside what was aimed at

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
+from pydantic.fields import FieldInfo
 
 from microbox.chain.model import (
     ChainFile,
@@ -57,14 +57,15 @@ def _table(model: type[BaseModel], properties: Mapping[str, Any]) -> Iterator[st
     yield from ("| key | what it is | default |", "| --- | --- | --- |")
     for name, field in model.model_fields.items():
         what = (field.description or "").replace("|", "\\|")
-        yield f"| `{name}` | {what} | {_default(field.default, properties[name])} |"
+        yield f"| `{name}` | {what} | {_default(field, properties[name])} |"
     yield ""
 
 
-def _default(default: Any, schema: Mapping[str, Any]) -> str:
+def _default(field: FieldInfo, schema: Mapping[str, Any]) -> str:
     """As the schema has it: durations and sizes with their units."""
-    if default is PydanticUndefined:
+    if field.is_required():
         return "must be given"
+    default = field.get_default(call_default_factory=True, validated_data={})
     if default is None or isinstance(default, BaseModel) or default in ([], {}, ""):
         return ""
     written = schema.get("default", default)

@@ -185,7 +185,7 @@ EventEntry = Annotated[EventSettings, AlsoWritten({"type": ["string", "boolean"]
 class NetworkFunctionEntry(BaseModel):
     """One entry of `chain`. All other keys are parameters of the NF."""
 
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True, defer_build=True)
 
     nf: Annotated[str, Field(min_length=1), NamesNF()] = Field(
         description="the name of a built-in NF, or the path of a file such as ./my_nf.py"
@@ -207,7 +207,7 @@ class NetworkFunctionEntry(BaseModel):
         description=f"how many processes share out its flows, 1 to {INSTANCES_MAX}",
     )
     spread_by: Literal["flow", "hosts"] = Field(default="flow", description="flow or hosts")
-    sandbox: SandboxEntry = Field(default=SandboxSettings(), description=_SANDBOX)
+    sandbox: SandboxEntry = Field(default_factory=SandboxSettings, description=_SANDBOX)
     restart: RestartEntry = Field(
         default=None, description="true, false, or a mapping such as {attempts: 5, backoff: 100ms}"
     )
@@ -272,22 +272,24 @@ class ChainFile(Section):
         description="a mapping of names to conditions, such as {tcp.data.get: {when: ...}}",
     )
     stack: StackSettings = Field(
-        default=StackSettings(),
+        default_factory=StackSettings,
         description="a mapping of limits and timeouts",
     )
     workers: Annotated[int, Field(ge=1, le=WORKERS_MAX)] = Field(
         default=1,
         description=f"how many workers share out the packets, 1 to {WORKERS_MAX}",
     )
-    log: LogSettings = Field(default=LogSettings(), description="a mapping such as {slots: 65536}")
+    log: LogSettings = Field(
+        default_factory=LogSettings, description="a mapping such as {slots: 65536}"
+    )
     logs: LogsSettings = Field(
-        default=LogsSettings(),
+        default_factory=LogsSettings,
         description="a mapping such as {directory: logs, utc: true}",
     )
     metrics: MetricsAddress = Field(
         default=None, description="a port such as 9090, or an address such as 0.0.0.0:9090"
     )
-    sandbox: SandboxEntry = Field(default=SandboxSettings(), description=_SANDBOX)
+    sandbox: SandboxEntry = Field(default_factory=SandboxSettings, description=_SANDBOX)
     on_worker_failure: WorkerFailureEntry = Field(
         default=None,
         description="end, restart, or a mapping such as {attempts: 5, backoff: 100ms}",

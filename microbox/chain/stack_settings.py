@@ -45,7 +45,8 @@ Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0, le=1 << 40), *WRI
 class Section(BaseModel):
     """A mapping in which every key is known and no value is bent into another type."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    # Built when first used: the whole file's validator contains those of its sections.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 def parse_network(value: object) -> str:
@@ -221,7 +222,7 @@ class StackSettings(Section):
     held_at_cap: CapPolicy = Field(default="evict", description=_AT_CAP)
     fragments_at_cap: CapPolicy = Field(default="evict", description=_AT_CAP)
     force: ForceSettings = Field(
-        default=ForceSettings(), description="a mapping such as {flows: 0.01, seed: 7}"
+        default_factory=ForceSettings, description="a mapping such as {flows: 0.01, seed: 7}"
     )
     modules: list[Annotated[str, Field(min_length=1)]] = Field(
         default=[], description="a list of paths of shared objects such as ./response_time.so"
@@ -234,7 +235,7 @@ class StackSettings(Section):
         default="off", description="off, event or drop"
     )
     suspicious: SuspiciousSettings = Field(
-        default=SuspiciousSettings(), description="a mapping such as {low_ttl: refuse}"
+        default_factory=SuspiciousSettings, description="a mapping such as {low_ttl: refuse}"
     )
     midstream: bool = Field(default=True, description="true or false")
     urgent: Literal["inline", "out_of_band", "drop"] = Field(

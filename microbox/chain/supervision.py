@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from microbox.chain.stack_settings import Duration, Section
 from microbox.chain.units import parse_size
@@ -72,10 +72,11 @@ def seconds_of(written: str) -> float:
 
 NO_SUPERVISION = Supervision()
 
-_RESTART: TypeAdapter[RestartSettings | None] = TypeAdapter(RestartEntry)
-_WORKER_FAILURE: TypeAdapter[RestartSettings | None] = TypeAdapter(WorkerFailureEntry)
-_DURATION: TypeAdapter[int] = TypeAdapter(Duration)
-_MEMORY: TypeAdapter[int] = TypeAdapter(MemorySize)
+_LATE = ConfigDict(defer_build=True)
+_RESTART: TypeAdapter[RestartSettings | None] = TypeAdapter(RestartEntry, config=_LATE)
+_WORKER_FAILURE: TypeAdapter[RestartSettings | None] = TypeAdapter(WorkerFailureEntry, config=_LATE)
+_DURATION: TypeAdapter[int] = TypeAdapter(Duration, config=_LATE)
+_MEMORY: TypeAdapter[int] = TypeAdapter(MemorySize, config=_LATE)
 
 
 def supervision_of(entry: Mapping[str, Any]) -> Supervision:

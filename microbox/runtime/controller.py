@@ -26,12 +26,8 @@ from microbox.runtime.accounts.progress import balances_now, nf_status, reading,
 from microbox.runtime.accounts.report import RunReport
 from microbox.runtime.accounts.results import ALERT_LOG, Ending, make_report
 from microbox.runtime.control.attach_socket import AttachSocket
-from microbox.runtime.control.control_socket import (
-    ControlError,
-    ControlServer,
-    attach_path,
-    run_name,
-)
+from microbox.runtime.control.control_server import ControlServer
+from microbox.runtime.control.control_socket import ControlError, attach_path, run_name
 from microbox.runtime.errors import FAILED, SIGNALLED, Interrupted
 from microbox.runtime.failures.restart import Restarts
 from microbox.runtime.failures.watch import TICK, Watch

@@ -21,14 +21,34 @@ def test_the_version(microbox: Microbox) -> None:
     assert (ran.status, ran.out, ran.err) == (0, f"microbox {version}\n", "")
 
 
-def test_the_version_needs_none_of_the_libraries() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        ("--version", "cyclopts rich pydantic numpy ruamel microbox._core"),
+        ("--help", "pydantic numpy ruamel zmq asyncio microbox._core microbox.chain.model"),
+        ("ps", "rich pydantic numpy ruamel zmq asyncio microbox._core"),
+        (
+            "check chain.yaml",
+            "numpy zmq asyncio ssl uvloop pygments microbox.api microbox.nf.runner",
+        ),
+    ],
+)
+def test_a_verb_loads_nothing_heavy_that_it_does_not_need(
+    folder: Path, arguments: str, heavy: str
+) -> None:
+    (folder / "chain.yaml").write_text("input: sample.pcap\nchain: [flow_log]\n")
     program = (
-        "import sys; from microbox.cli.main import main; main(['--version']);"
-        "heavy = {'cyclopts', 'rich', 'pydantic', 'numpy', 'ruamel', 'microbox._core'};"
-        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+        "import sys; from microbox.cli.main import main;"
+        f"status = main({arguments.split()!r});"
+        f"found = set({heavy.split()!r}) & set(sys.modules);"
+        "sys.exit(', '.join(sorted(found)) or status)"
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", program],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -15,10 +15,9 @@ import uvloop
 import zmq
 import zmq.asyncio
 
+from microbox.runtime.control.control_server import CHANGES_MAX, ControlServer
 from microbox.runtime.control.control_socket import (
-    CHANGES_MAX,
     ControlError,
-    ControlServer,
     ask,
     run_name,
     running,

@@ -19,8 +19,8 @@ import uvloop
 import zmq
 from control_peers import client, control_sockets, flood
 
-from microbox.runtime.control import control_socket as control
-from microbox.runtime.control.request import VERSION
+from microbox.runtime.control import control_server as control
+from microbox.runtime.control.control_socket import VERSION, ask
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench
@@ -81,7 +81,7 @@ def test_noise_changes_nothing(workbench: Workbench, demo: Path) -> None:
     assert len(errors) == MESSAGES
     with client(path) as socket:
         socket.send(bytes(control.FRAME_LIMIT + 1))  # costs who sends it the connection
-        assert control.ask(path, "status")["doing"] == "replay"
+        assert ask(path, "status")["doing"] == "replay"
     (workbench.folder / "heard").touch()
     disturbed = workbench.end(run)
     assert disturbed.returncode == 0, disturbed.stderr
@@ -121,7 +121,7 @@ def test_a_flood_gets_its_share_and_others_are_answered(
         with flood(path):
             while len(moments) < control.BURST / COST + 10:
                 time.sleep(0.01)
-            assert control.ask(path, "status") == {"done": True}
+            assert ask(path, "status") == {"done": True}
 
     began = time.monotonic()
     uvloop.run(serve())

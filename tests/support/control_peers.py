@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import msgpack
 import zmq
 
-from microbox.runtime.control.control_socket import SUFFIX
-from microbox.runtime.control.request import VERSION
+from microbox.runtime.control.control_socket import SUFFIX, VERSION
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgpack
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-VERSION = 1
+from microbox.runtime.control.control_socket import VERSION
 
 SIZE_LIMIT = 4096
 """Bytes of a request."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from microbox.chain.promotion import PromotionError
-from microbox.runtime.control.control_socket import Change, ControlError
+from microbox.runtime.control.control_server import Change
+from microbox.runtime.control.control_socket import ControlError
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.membership.changes import Changes, Member
 from microbox.runtime.membership.pause import ChangeError, LeftOutError

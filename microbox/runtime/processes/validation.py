@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, cast
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError, create_model
@@ -49,8 +50,11 @@ FROM_CHILDREN = (
 )
 
 
+@functools.cache
 def _checker(message_type: type) -> TypeAdapter[Any]:
-    """The dataclass as a field of a model, so that the model's config holds for nested ones."""
+    """The dataclass as a field of a model, so that the model's config holds for nested ones.
+
+    Made when the first such message comes: most verbs hear few kinds."""
     model = create_model(
         f"Checked{message_type.__name__}",
         __config__=ConfigDict(extra="forbid"),
@@ -59,9 +63,6 @@ def _checker(message_type: type) -> TypeAdapter[Any]:
     return TypeAdapter(model)
 
 
-_CHECKERS: dict[type, TypeAdapter[Any]] = {
-    message_type: _checker(message_type) for message_type in FROM_CHILDREN
-}
 _PLAIN: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 
 
@@ -72,11 +73,10 @@ def from_child(wire: object) -> Message:
     missing or of another type, a summary or parameters that JSON cannot say.
     """
     message_type, fields = split_kind(wire)
-    checker = _CHECKERS.get(message_type)
-    if checker is None:
+    if message_type not in FROM_CHILDREN:
         raise WireError(f"no child sends a '{message_type.kind}'")  # type: ignore[attr-defined]
     name = message_type.__name__
-    message = cast(Message, _checked(checker, {"message": fields}, name).message)
+    message = cast(Message, _checked(_checker(message_type), {"message": fields}, name).message)
     if isinstance(message, Finished):
         _checked(_PLAIN, message.summary, f"{name}.summary")
     if isinstance(message, Join):
