@@ -39,6 +39,8 @@ HEADERS = (
     "microbox/stack/share.h",
     "microbox/stack/stack.h",
     "microbox/stack/worker.h",
+    "microbox/stack/memory.h",
+    "microbox/stack/worker_memory.h",
     "microbox/stack/conditions/derivations.h",
     "microbox/c_nf/abi.h",
     "microbox/c_nf/open.h",

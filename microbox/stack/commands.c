@@ -74,12 +74,19 @@ static uint64_t recent_size(uint64_t delay) {
     return size;
 }
 
+size_t mb_commands_recent_bytes(uint64_t delay) {
+    return recent_size(delay) * sizeof(struct mb_handled_packet);
+}
+
+size_t mb_commands_switched_bytes(uint32_t flow_slots) {
+    return flow_slots * sizeof(struct mb_switched);
+}
+
 static bool make_tables(struct mb_commands *commands, uint32_t flow_slots) {
-    const uint64_t size = recent_size(commands->delay);
-    commands->recent_mask = size - 1;
-    commands->recent = calloc(size, sizeof *commands->recent);
+    commands->recent_mask = recent_size(commands->delay) - 1;
+    commands->recent = calloc(1, mb_commands_recent_bytes(commands->delay));
     /* Not cleared: its pages are touched as flows come. */
-    commands->switched = aligned_alloc(MB_CACHE_LINE, flow_slots * sizeof *commands->switched);
+    commands->switched = aligned_alloc(MB_CACHE_LINE, mb_commands_switched_bytes(flow_slots));
     return commands->recent != NULL && commands->switched != NULL;
 }
 

@@ -57,6 +57,10 @@ struct mb_commands {
     struct mb_command_reader reader[MB_NFS_MAX];
 };
 
+/* What is kept of packets that commands may be about, and of all flows. */
+size_t mb_commands_recent_bytes(uint64_t delay);
+size_t mb_commands_switched_bytes(uint32_t flow_slots);
+
 /* `handled`: the last packet that the stack handled. NULL: *error is -ENOMEM, or -EINVAL for a
  * switch of an NF without a ring or out of range. */
 struct mb_commands *mb_commands_create(uint64_t delay, uint64_t handled, uint32_t flow_slots,

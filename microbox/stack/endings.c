@@ -4,17 +4,18 @@
 
 #include <errno.h>
 
-static size_t size_of(uint32_t capacity) {
+size_t mb_endings_bytes(uint32_t capacity) {
     return (size_t)capacity * sizeof(struct mb_ending);
 }
 
 int mb_endings_create(struct mb_endings *endings, uint32_t capacity) {
-    *endings = (struct mb_endings){.heap = mb_lazy_map(size_of(capacity)), .capacity = capacity};
+    *endings =
+        (struct mb_endings){.heap = mb_lazy_map(mb_endings_bytes(capacity)), .capacity = capacity};
     return endings->heap != NULL ? 0 : -ENOMEM;
 }
 
 void mb_endings_destroy(struct mb_endings *endings) {
-    mb_lazy_unmap(endings->heap, size_of(endings->capacity));
+    mb_lazy_unmap(endings->heap, mb_endings_bytes(endings->capacity));
     endings->heap = NULL;
 }
 

@@ -30,6 +30,9 @@ struct mb_endings {
     uint32_t capacity;
 };
 
+/* What so many take. */
+size_t mb_endings_bytes(uint32_t capacity);
+
 /* Returns 0 or -ENOMEM. */
 int mb_endings_create(struct mb_endings *endings, uint32_t capacity);
 void mb_endings_destroy(struct mb_endings *endings);

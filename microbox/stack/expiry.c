@@ -10,12 +10,18 @@
 enum { ENDINGS_AT_ONCE = 4096 };
 
 /* A flow that ends may have waited at a hole in each direction. */
+struct mb_expiry_most mb_expiry_most(const struct mb_stack_config *config) {
+    const uint64_t holes = 2 * (uint64_t)config->flows_max;
+    return (struct mb_expiry_most){
+        .flows = config->flows_max,
+        .holes = holes < config->held_segments_max ? (uint32_t)holes : config->held_segments_max,
+        .datagrams = config->fragmented_datagrams_max,
+    };
+}
+
 int mb_expiry_create(struct mb_stack *stack) {
-    const struct mb_stack_config *config = &stack->config;
-    uint64_t holes = 2 * (uint64_t)config->flows_max;
-    if (holes > config->held_segments_max)
-        holes = config->held_segments_max;
-    const uint64_t capacity = config->flows_max + holes + config->fragmented_datagrams_max;
+    const struct mb_expiry_most most = mb_expiry_most(&stack->config);
+    const uint64_t capacity = (uint64_t)most.flows + most.holes + most.datagrams;
     return capacity <= UINT32_MAX ? mb_endings_create(&stack->expiry.endings, (uint32_t)capacity)
                                   : -ENOMEM;
 }

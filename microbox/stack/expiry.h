@@ -17,12 +17,23 @@
 #include "microbox/stack/endings.h"
 
 struct mb_stack;
+struct mb_stack_config;
+
+/* What may end at once. */
+struct mb_expiry_most {
+    uint32_t flows;
+    uint32_t holes;
+    uint32_t datagrams;
+};
 
 struct mb_expiry {
     struct mb_endings endings; /* that are still to come */
     uint8_t reason;            /* enum mb_reason: why all ends; none: since it is overdue */
     uint8_t flags;             /* what the entries bear */
 };
+
+/* Of a configuration whose limits are filled in. */
+struct mb_expiry_most mb_expiry_most(const struct mb_stack_config *config);
 
 /* Returns 0 or -ENOMEM. */
 int mb_expiry_create(struct mb_stack *stack);

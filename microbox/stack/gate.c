@@ -3,18 +3,43 @@
 
 #include <stdlib.h>
 
+static uint64_t slots_of_log(const struct mb_gate_config *config) {
+    return config->log->slot_mask + 1;
+}
+
+static size_t pending_size(const struct mb_gate_config *config) {
+    return config->capacity * sizeof(struct mb_pending);
+}
+
+static size_t named_size(const struct mb_gate_config *config) {
+    return slots_of_log(config) * sizeof(uint64_t);
+}
+
+static size_t flows_size(const struct mb_gate_config *config) {
+    return config->flow_slots * sizeof(struct mb_gate_flow);
+}
+
+static size_t completions_size(const struct mb_gate_config *config) {
+    return config->datagram_slots * sizeof(struct mb_dropped_completion);
+}
+
+void mb_gate_add_memory(const struct mb_gate_config *config, struct mb_memory *memory) {
+    memory->waiting_packets += pending_size(config) + named_size(config);
+    memory->flows += flows_size(config);
+    memory->fragments += completions_size(config);
+}
+
 struct mb_gate *mb_gate_create(const struct mb_gate_config *config) {
     struct mb_gate *gate = calloc(1, sizeof *gate);
     if (!gate)
         return NULL;
-    const uint64_t slots = config->log->slot_mask + 1;
     gate->config = *config;
     gate->slot_mask = config->log->slot_mask;
     gate->oldest = gate->newest = config->after ? config->after->newest : 0;
-    gate->pending = calloc(config->capacity, sizeof *gate->pending);
-    gate->named = calloc(slots, sizeof *gate->named);
-    gate->flows = calloc(config->flow_slots, sizeof *gate->flows);
-    gate->dropped_completions = calloc(config->datagram_slots, sizeof *gate->dropped_completions);
+    gate->pending = calloc(1, pending_size(config));
+    gate->named = calloc(1, named_size(config));
+    gate->flows = calloc(1, flows_size(config));
+    gate->dropped_completions = calloc(1, completions_size(config));
     if (gate->pending && gate->named && gate->flows && gate->dropped_completions)
         return gate;
     mb_gate_destroy(gate);
@@ -56,6 +81,12 @@ void mb_gate_unwatch(struct mb_gate *gate, uint32_t index) {
 
 void mb_gate_fail_closed(struct mb_gate *gate, uint32_t index) {
     gate->judge[index].fails_closed = true;
+}
+
+void mb_gate_add_memory_of_translations(const struct mb_gate_config *config,
+                                        struct mb_memory *memory) {
+    memory->flows += mb_translations_bytes(config->flow_slots);
+    memory->fragments += mb_held_fragments_bytes(config->datagram_slots);
 }
 
 bool mb_gate_translate(struct mb_gate *gate, const struct mb_decoder *decoder) {

@@ -44,6 +44,7 @@
 #include "microbox/bus/reader.h"
 #include "microbox/io/sink.h"
 #include "microbox/stack/counters.h"
+#include "microbox/stack/memory.h"
 #include "microbox/stack/stack.h"
 
 struct mb_gate;
@@ -86,6 +87,10 @@ struct mb_gate_counters {
     uint64_t resets_not_made; /* flows with a RESET that were dropped instead */
 };
 
+/* Adds what such a gate takes when it is full: of `log`, only how many slots it has is looked at.
+ * What is made by calls below is added by the functions that are named like them. */
+void mb_gate_add_memory(const struct mb_gate_config *config, struct mb_memory *memory);
+
 /* Log, sink and pool must outlive the gate. One that is `after` another has its capacity and gets
  * the same packets from now on, when none waits; each of its calls comes after the same one of the
  * other. Returns NULL where there is no memory. */
@@ -106,11 +111,15 @@ void mb_gate_unwatch(struct mb_gate *gate, uint32_t index);
 /* Makes what translations need; packets are decoded as `decoder` says. Again: nothing. False where
  * there is no memory. */
 bool mb_gate_translate(struct mb_gate *gate, const struct mb_decoder *decoder);
+void mb_gate_add_memory_of_translations(const struct mb_gate_config *config,
+                                        struct mb_memory *memory);
 
 /* Makes what is needed where inline NFs read streams (gate_streams.h); what is not used takes no
  * memory. Again: nothing. False where there is none. */
 bool mb_gate_prepare_streams(struct mb_gate *gate, const struct mb_stream_guard *guard,
                              const struct mb_decoder *decoder);
+void mb_gate_add_memory_of_streams(const struct mb_gate_config *config,
+                                   const struct mb_stream_guard *guard, struct mb_memory *memory);
 
 /* From now on they do. Returns what the stack is to tell of each packet. */
 struct mb_stream_steps *mb_gate_guard_streams(struct mb_gate *gate);
@@ -130,6 +139,7 @@ void mb_gate_watch_rewrites(struct mb_gate *gate, uint32_t index,
  * outlive the gate. Again: nothing. False where there is no memory. */
 bool mb_gate_accept_edits(struct mb_gate *gate, const struct mb_decoder *decoder,
                           const struct mb_versions_shape *shape, uint8_t *area);
+void mb_gate_add_memory_of_edits(const struct mb_gate_config *config, struct mb_memory *memory);
 
 /* Where NF `index`, which is watched and edits, leaves what. Call mb_gate_accept_edits before.
  * `parts` must outlive the gate. */

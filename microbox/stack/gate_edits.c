@@ -18,15 +18,27 @@ enum { ALIGNMENT = 8 };
 
 /* --- making --- */
 
+static size_t owners_size(uint64_t slots) {
+    return slots * sizeof(uint8_t);
+}
+
+static size_t remade_size(void) {
+    return sizeof(struct mb_version) + MB_VERSION_FRAME_MAX + MB_EDIT_GROWS_MAX;
+}
+
+void mb_gate_add_memory_of_edits(const struct mb_gate_config *config, struct mb_memory *memory) {
+    memory->edited_frames += owners_size(config->log->slot_mask + 1) + remade_size();
+}
+
 bool mb_gate_accept_edits(struct mb_gate *gate, const struct mb_decoder *decoder,
                           const struct mb_versions_shape *shape, uint8_t *area) {
     gate->decoder = *decoder;
     if (gate->owns_frame == NULL)
-        gate->owns_frame = calloc(gate->slot_mask + 1, sizeof *gate->owns_frame);
+        gate->owns_frame = calloc(1, owners_size(gate->slot_mask + 1));
     if (gate->versions == NULL)
         gate->versions = mb_versions_create(shape, area, gate->config.log);
     if (gate->remade == NULL)
-        gate->remade = malloc(sizeof *gate->remade + MB_VERSION_FRAME_MAX + MB_EDIT_GROWS_MAX);
+        gate->remade = malloc(remade_size());
     return gate->owns_frame != NULL && gate->versions != NULL && gate->remade != NULL;
 }
 

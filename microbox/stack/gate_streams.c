@@ -29,6 +29,10 @@ static size_t notes_size(const struct mb_stream_steps *steps) {
     return ((size_t)steps->note_mask + 1) * sizeof *steps->notes;
 }
 
+static size_t named_size(uint64_t slot_mask) {
+    return (slot_mask + 1) * sizeof(uint64_t);
+}
+
 /* Powers of two that are no less. */
 static uint64_t mask_of(uint64_t least) {
     uint64_t mask = 1;
@@ -37,28 +41,46 @@ static uint64_t mask_of(uint64_t least) {
     return mask;
 }
 
+static struct mb_gate_streams shape_of(const struct mb_gate_config *config,
+                                       const struct mb_stream_guard *guard) {
+    const uint64_t steps = mask_of(2 * MB_STREAM_STEPS_PER_PACKET);
+    const uint64_t slots = config->log->slot_mask;
+    return (struct mb_gate_streams){
+        .guard = *guard,
+        .flow_slots = config->flow_slots,
+        .held_unused = 1,
+        .steps.mask = steps > slots ? steps : slots,
+        .steps.note_mask = mask_of(config->capacity + MB_BATCH + 1),
+    };
+}
+
+void mb_gate_add_memory_of_streams(const struct mb_gate_config *config,
+                                   const struct mb_stream_guard *guard, struct mb_memory *memory) {
+    const struct mb_gate_streams streams = shape_of(config, guard);
+    memory->flows += streams_size(&streams);
+    memory->held_segments += held_size(&streams) + said_size(&streams);
+    memory->judged_bytes += mb_judged_bytes_size(guard->judged_bytes_max);
+    memory->waiting_packets += steps_size(&streams.steps) + notes_size(&streams.steps) +
+                               named_size(config->log->slot_mask);
+}
+
 static struct mb_gate_streams *create(const struct mb_gate *gate,
                                       const struct mb_stream_guard *guard,
                                       const struct mb_decoder *decoder) {
-    struct mb_gate_streams *streams = calloc(1, sizeof *streams);
+    struct mb_gate_streams *streams = malloc(sizeof *streams);
     if (streams == NULL)
         return NULL;
+    *streams = shape_of(&gate->config, guard);
     struct mb_stream_steps *steps = &streams->steps;
-    streams->guard = *guard;
     streams->decoder = *decoder;
     streams->decoder.verifies = true; /* it leaves a trail of the checksums */
-    streams->flow_slots = gate->config.flow_slots;
-    streams->held_unused = 1;
-    steps->mask = mask_of(2 * MB_STREAM_STEPS_PER_PACKET);
-    steps->mask = steps->mask > gate->slot_mask ? steps->mask : gate->slot_mask;
-    steps->note_mask = mask_of(gate->config.capacity + MB_BATCH + 1);
     steps->ring = mb_lazy_map(steps_size(steps));
     steps->notes = mb_lazy_map(notes_size(steps));
     streams->of = mb_lazy_map(streams_size(streams));
     streams->held = mb_lazy_map(held_size(streams));
     streams->said = mb_lazy_map(said_size(streams));
     streams->judged = mb_judged_bytes_create(guard->judged_bytes_max, decoder->key);
-    streams->named_apart = calloc(gate->slot_mask + 1, sizeof *streams->named_apart);
+    streams->named_apart = calloc(1, named_size(gate->slot_mask));
     if (steps->ring != NULL && steps->notes != NULL && streams->of != NULL &&
         streams->held != NULL && streams->said != NULL && streams->judged != NULL &&
         streams->named_apart != NULL)

@@ -83,7 +83,8 @@ static int add(struct mb_module_set *set, const struct mb_loaded_module *loaded,
         set->of_type[type_number] = (uint16_t)(1u << number | needs_of(module));
     }
     if (module->flow_state_size != 0) {
-        set->flow_state[number] = mb_lazy_map(set->flow_slots * module->flow_state_size);
+        set->flow_state[number] =
+            mb_lazy_map(mb_module_state_bytes(module->flow_state_size, set->flow_slots));
         if (set->flow_state[number] == NULL) {
             snprintf(error, MB_ERROR_SIZE, "no memory for what module %.60s keeps of flows",
                      module->name);
@@ -92,6 +93,10 @@ static int add(struct mb_module_set *set, const struct mb_loaded_module *loaded,
     }
     set->module[set->count++] = module;
     return 0;
+}
+
+size_t mb_module_state_bytes(size_t flow_state_size, size_t flow_slots) {
+    return flow_slots * flow_state_size;
 }
 
 int mb_module_set_create(struct mb_module_set *set, struct mb_loaded_module *const *loaded,
@@ -112,7 +117,7 @@ int mb_module_set_create(struct mb_module_set *set, struct mb_loaded_module *con
 void mb_module_set_destroy(struct mb_module_set *set) {
     for (uint32_t number = 0; number < set->count; number++)
         mb_lazy_unmap(set->flow_state[number],
-                      set->flow_slots * set->module[number]->flow_state_size);
+                      mb_module_state_bytes(set->module[number]->flow_state_size, set->flow_slots));
     memset(set, 0, sizeof *set);
 }
 

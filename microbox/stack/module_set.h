@@ -21,6 +21,9 @@ struct mb_module_set {
     size_t flow_slots;
 };
 
+/* What a module that keeps `flow_state_size` bytes of a flow keeps of all. */
+size_t mb_module_state_bytes(size_t flow_state_size, size_t flow_slots);
+
 /* `loaded`: users' modules, in the order in which they are to run; they must outlive the set.
  * Returns 0, or -errno with a sentence in `error`; what was made is released by destroy. */
 int mb_module_set_create(struct mb_module_set *set, struct mb_loaded_module *const *loaded,

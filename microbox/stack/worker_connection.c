@@ -2,6 +2,7 @@
  * Making a worker; NFs that are attached, subscribe, and leave.
  */
 #include "microbox/stack/counters.h"
+#include "microbox/stack/defaults.h"
 #include "microbox/stack/fragments/assembled_frames.h"
 #include "microbox/stack/worker_private.h"
 
@@ -12,8 +13,15 @@
 
 /* --- making --- */
 
-static uint32_t batch_size(uint32_t wanted) {
-    return wanted == 0 || wanted > MB_BATCH ? MB_BATCH : wanted;
+void mb_worker_fill_defaults(struct mb_worker_config *config) {
+    struct mb_stack_config *stack = &config->stack;
+    mb_stack_fill_defaults(stack);
+    if (config->batch == 0 || config->batch > MB_BATCH)
+        config->batch = MB_BATCH;
+    if (stack->version_bytes == 0)
+        stack->version_bytes = MB_VERSION_BYTES_USUALLY;
+    if (stack->assembled_datagrams_max == 0)
+        stack->assembled_datagrams_max = MB_ASSEMBLED_DATAGRAMS_USUALLY;
 }
 
 size_t mb_worker_counters_size(void) {
@@ -35,8 +43,6 @@ static bool complain_about_log(const struct mb_worker *worker, int result,
 /* Readers of batches wait for all of a batch to be applied, so it may not fill a ring. */
 static int make_versions(struct mb_worker *worker) {
     struct mb_stack_config *stack = &worker->config.stack;
-    if (stack->version_bytes == 0)
-        stack->version_bytes = MB_VERSION_BYTES_USUALLY;
     worker->versions_shape = (struct mb_versions_shape){
         .editors = worker->config.editors,
         .log_slots = worker->config.log_slots,
@@ -51,8 +57,6 @@ static int make_versions(struct mb_worker *worker) {
 
 static int map_frames(struct mb_worker *worker) {
     struct mb_stack_config *stack = &worker->config.stack;
-    if (stack->assembled_datagrams_max == 0)
-        stack->assembled_datagrams_max = MB_ASSEMBLED_DATAGRAMS_USUALLY;
     const uint64_t size = mb_assembled_size(stack->assembled_datagrams_max);
     int result = mb_area_create(&worker->assembled, "microbox datagrams", size);
     if (result == 0)
@@ -90,7 +94,7 @@ struct mb_worker *mb_worker_create(const struct mb_worker_config *config, struct
         return NULL;
     }
     worker->config = *config;
-    worker->config.batch = batch_size(config->batch);
+    mb_worker_fill_defaults(&worker->config);
     worker->source = source;
     worker->sink = sink;
     worker->packets_read = mb_source_skip(source, config->stack.packets_before);

@@ -8,11 +8,6 @@
 
 #include <errno.h>
 
-enum {
-    /* Packets that may wait for verdicts. More wait in the input. */
-    GATE_CAPACITY = 4 * MB_CHECKPOINT_PACKETS,
-};
-
 /* --- making --- */
 
 static struct mb_gate *create(struct mb_worker *worker, struct mb_sink *sink,
@@ -22,7 +17,7 @@ static struct mb_gate *create(struct mb_worker *worker, struct mb_sink *sink,
         .sink = sink,
         .after = after,
         .pool = worker->pool.bytes,
-        .capacity = GATE_CAPACITY,
+        .capacity = MB_GATE_CAPACITY,
         .flow_slots = mb_stack_flow_slots(worker->stack),
         .datagram_slots = mb_stack_datagram_slots(worker->stack),
     };

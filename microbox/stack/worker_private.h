@@ -4,6 +4,7 @@
  * worker.c             the loop             worker_connection.c  making one, NFs that come and go
  * worker_pause.c       standing still while they do
  * worker_gates.c       what becomes of packets, and would if NFs in shadow had a say
+ * worker_memory.c      what all this takes when it is full
  */
 #ifndef MICROBOX_STACK_WORKER_PRIVATE_H
 #define MICROBOX_STACK_WORKER_PRIVATE_H
@@ -14,7 +15,11 @@
 #include "microbox/stack/gate.h"
 #include "microbox/stack/worker.h"
 
-enum { MB_NO_NF = MB_NFS_MAX };
+enum {
+    MB_NO_NF = MB_NFS_MAX,
+    MB_GATE_CAPACITY = 4 * MB_CHECKPOINT_PACKETS /* packets that may wait for verdicts; more wait in
+                                                    the input */
+};
 
 enum mb_worker_phase {
     PHASE_CONNECTING, /* NFs are attached */
@@ -100,6 +105,8 @@ struct mb_worker {
 };
 
 /* worker_connection.c */
+
+void mb_worker_fill_defaults(struct mb_worker_config *config);
 
 /* Tells of NFs that are gone, as room allows, and not after end_of_input. */
 void mb_worker_tell_exits(struct mb_worker *worker);

@@ -102,8 +102,12 @@ static int take(struct mb_derived *derived, const struct mb_derived_type *wanted
     return 0;
 }
 
-static size_t row_length(const struct mb_derived *derived) {
-    return 1 + derived->counters;
+static size_t row_length(uint32_t counters) {
+    return 1 + (size_t)counters;
+}
+
+size_t mb_derived_bytes(uint32_t counters, uint32_t flows_max) {
+    return counters != 0 ? ((size_t)flows_max + 1) * row_length(counters) * sizeof(int64_t) : 0;
 }
 
 static int make_rows(struct mb_derived *derived, uint32_t flows_max, char error[MB_ERROR_SIZE]) {
@@ -114,7 +118,7 @@ static int make_rows(struct mb_derived *derived, uint32_t flows_max, char error[
     }
     if (derived->counters == 0)
         return 0;
-    derived->rows = calloc((size_t)flows_max + 1, row_length(derived) * sizeof *derived->rows);
+    derived->rows = calloc(1, mb_derived_bytes(derived->counters, flows_max));
     if (derived->rows != NULL)
         return 0;
     snprintf(error, MB_ERROR_SIZE, "no memory for the counters of %u flows", flows_max);
@@ -215,10 +219,10 @@ struct mb_entry *mb_derived_claim(struct mb_stack *stack, const struct mb_flow_e
 static int64_t *counters_of_flow(struct mb_derived *derived) {
     if (derived->rows == NULL)
         return NULL;
-    int64_t *row = derived->rows + derived->slot * row_length(derived);
+    int64_t *row = derived->rows + derived->slot * row_length(derived->counters);
     const int64_t flow = (int64_t)derived->pending->flow;
     if (row[0] != flow || derived->slot == 0)
-        memset(row, 0, row_length(derived) * sizeof *row);
+        memset(row, 0, row_length(derived->counters) * sizeof *row);
     row[0] = flow;
     return row + 1;
 }

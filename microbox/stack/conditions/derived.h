@@ -26,6 +26,9 @@ enum { MB_DERIVED_COUNTERS_MAX = 32 /* of all types together, for each flow */ }
 struct mb_derived;
 struct mb_stack;
 
+/* What so many counters take, of all types together. */
+size_t mb_derived_bytes(uint32_t counters, uint32_t flows_max);
+
 /* Checks all types and programs of the configuration; its limits are filled in. NULL is made of
  * none. Returns 0, or -errno with a sentence in `error`. */
 int mb_derived_create(struct mb_derived **derived, const struct mb_stack_config *config,

@@ -29,11 +29,19 @@ struct mb_held_fragments {
 
 _Static_assert((MB_HELD_FRAGMENTS_MAX & (MB_HELD_FRAGMENTS_MAX - 1)) == 0, "it is a mask");
 
+static size_t waiting_size(uint32_t datagram_slots) {
+    return datagram_slots * sizeof(struct waiting);
+}
+
+size_t mb_held_fragments_bytes(uint32_t datagram_slots) {
+    return sizeof(struct mb_held_fragments) + waiting_size(datagram_slots);
+}
+
 struct mb_held_fragments *mb_held_fragments_create(uint32_t datagram_slots) {
     struct mb_held_fragments *fragments = calloc(1, sizeof *fragments);
     if (fragments == NULL)
         return NULL;
-    fragments->waiting = calloc(datagram_slots, sizeof *fragments->waiting);
+    fragments->waiting = calloc(1, waiting_size(datagram_slots));
     if (fragments->waiting != NULL)
         return fragments;
     free(fragments);

@@ -8,9 +8,14 @@
 
 #include "microbox/io/source.h"
 
+#include <stddef.h>
+
 enum { MB_HELD_FRAGMENTS_MAX = 16384 }; /* a power of two */
 
 struct mb_held_fragments;
+
+/* What one takes. */
+size_t mb_held_fragments_bytes(uint32_t datagram_slots);
 
 /* `datagram_slots`: past the largest slot. NULL where there is no memory. */
 struct mb_held_fragments *mb_held_fragments_create(uint32_t datagram_slots);

@@ -48,20 +48,32 @@ static size_t buckets_size(const struct mb_judged_bytes *judged) {
     return ((size_t)judged->bucket_mask + 1) * sizeof *judged->buckets;
 }
 
+static struct mb_judged_bytes shape_of(uint64_t bytes_max) {
+    struct mb_judged_bytes judged = {
+        .unused = NONE + 1 + HEADS,
+        .bucket_mask = MB_JUDGED_BLOCKS_MIN - 1,
+    };
+    const uint64_t blocks = bytes_max / MB_JUDGED_BLOCK;
+    judged.capacity = blocks > UINT32_MAX / 4 ? UINT32_MAX / 4 : (uint32_t)blocks;
+    if (judged.capacity < MB_JUDGED_BLOCKS_MIN)
+        judged.capacity = MB_JUDGED_BLOCKS_MIN;
+    while (judged.bucket_mask < judged.capacity)
+        judged.bucket_mask = 2 * judged.bucket_mask + 1;
+    return judged;
+}
+
+uint64_t mb_judged_bytes_size(uint64_t bytes_max) {
+    const struct mb_judged_bytes judged = shape_of(bytes_max);
+    return blocks_size(&judged) + buckets_size(&judged);
+}
+
 struct mb_judged_bytes *mb_judged_bytes_create(uint64_t bytes_max, const uint64_t key[2]) {
-    struct mb_judged_bytes *judged = calloc(1, sizeof *judged);
+    struct mb_judged_bytes *judged = malloc(sizeof *judged);
     if (judged == NULL)
         return NULL;
-    const uint64_t blocks = bytes_max / MB_JUDGED_BLOCK;
+    *judged = shape_of(bytes_max);
     judged->key[0] = key[0];
     judged->key[1] = key[1];
-    judged->capacity = blocks > UINT32_MAX / 4 ? UINT32_MAX / 4 : (uint32_t)blocks;
-    if (judged->capacity < MB_JUDGED_BLOCKS_MIN)
-        judged->capacity = MB_JUDGED_BLOCKS_MIN;
-    judged->unused = NONE + 1 + HEADS;
-    judged->bucket_mask = MB_JUDGED_BLOCKS_MIN - 1;
-    while (judged->bucket_mask < judged->capacity)
-        judged->bucket_mask = 2 * judged->bucket_mask + 1;
     judged->blocks = mb_lazy_map(blocks_size(judged));
     judged->buckets = mb_lazy_map(buckets_size(judged));
     if (judged->blocks == NULL || judged->buckets == NULL) {

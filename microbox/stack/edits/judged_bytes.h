@@ -34,6 +34,9 @@ struct mb_judged_side {
 
 struct mb_judged_bytes;
 
+/* What blocks of so many bytes take, and what is kept of them. */
+uint64_t mb_judged_bytes_size(uint64_t bytes_max);
+
 /* `bytes_max`: of blocks. `key`: nobody outside may know it. NULL where there is no memory. */
 struct mb_judged_bytes *mb_judged_bytes_create(uint64_t bytes_max, const uint64_t key[2]);
 void mb_judged_bytes_destroy(struct mb_judged_bytes *judged);

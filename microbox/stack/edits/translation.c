@@ -37,6 +37,10 @@ struct mb_translations {
     struct translation *of; /* by flow slot */
 };
 
+size_t mb_translations_bytes(uint32_t flow_slots) {
+    return flow_slots * sizeof(struct translation);
+}
+
 struct mb_translations *mb_translations_create(uint32_t flow_slots,
                                                const struct mb_decoder *decoder) {
     struct mb_translations *translations = calloc(1, sizeof *translations);
@@ -45,7 +49,7 @@ struct mb_translations *mb_translations_create(uint32_t flow_slots,
     translations->flow_slots = flow_slots;
     translations->decoder = *decoder;
     translations->decoder.verifies = true;
-    translations->of = mb_lazy_map(flow_slots * sizeof *translations->of);
+    translations->of = mb_lazy_map(mb_translations_bytes(flow_slots));
     if (translations->of != NULL)
         return translations;
     free(translations);
@@ -55,7 +59,7 @@ struct mb_translations *mb_translations_create(uint32_t flow_slots,
 void mb_translations_destroy(struct mb_translations *translations) {
     if (translations == NULL)
         return;
-    mb_lazy_unmap(translations->of, translations->flow_slots * sizeof *translations->of);
+    mb_lazy_unmap(translations->of, mb_translations_bytes(translations->flow_slots));
     free(translations);
 }
 

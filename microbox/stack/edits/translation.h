@@ -17,6 +17,9 @@
 
 struct mb_translations;
 
+/* What so many take. */
+size_t mb_translations_bytes(uint32_t flow_slots);
+
 /* One a slot of the flow table; what is not used takes no memory. `decoder` is the stack's. NULL
  * where there is no memory. */
 struct mb_translations *mb_translations_create(uint32_t flow_slots,

@@ -30,6 +30,10 @@ static uint32_t bucket_mask_for(uint32_t capacity) {
     return (uint32_t)(buckets - 1);
 }
 
+size_t mb_flow_table_bytes(uint32_t capacity) {
+    return flows_size(capacity) + buckets_size(bucket_mask_for(capacity));
+}
+
 int mb_flow_table_create(struct mb_flow_table *table, uint32_t capacity, const uint64_t key[2]) {
     memset(table, 0, sizeof *table);
     table->capacity = capacity;

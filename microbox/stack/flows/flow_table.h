@@ -49,6 +49,9 @@ struct mb_flow_table {
     uint64_t key[2];
 };
 
+/* What one takes when it is full. */
+size_t mb_flow_table_bytes(uint32_t capacity);
+
 /* Returns 0 or -errno. Timeouts are set by the caller, before the first insertion. */
 int mb_flow_table_create(struct mb_flow_table *table, uint32_t capacity, const uint64_t key[2]);
 void mb_flow_table_destroy(struct mb_flow_table *table);

@@ -3,10 +3,19 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int mb_refused_flows_create(struct mb_refused_flows *refused, uint32_t flows) {
+static uint64_t slots_for(uint32_t flows) {
     uint64_t count = 2;
     while (count < 2 * (uint64_t)flows && count < MB_REFUSED_FLOWS_MAX)
         count *= 2;
+    return count;
+}
+
+size_t mb_refused_flows_bytes(uint32_t flows) {
+    return slots_for(flows) * sizeof(struct mb_refused_flow);
+}
+
+int mb_refused_flows_create(struct mb_refused_flows *refused, uint32_t flows) {
+    const uint64_t count = slots_for(flows);
     refused->mask = count - 1;
     refused->slots = calloc(count, sizeof *refused->slots);
     return refused->slots != NULL ? 0 : -ENOMEM;

@@ -7,6 +7,7 @@
 #define MICROBOX_STACK_FLOWS_REFUSED_FLOWS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { MB_REFUSED_FLOWS_MAX = 1 << 16 };
@@ -23,6 +24,7 @@ struct mb_refused_flows {
 
 /* Room for twice `flows`, as far as MB_REFUSED_FLOWS_MAX. Returns 0 or -errno. */
 int mb_refused_flows_create(struct mb_refused_flows *refused, uint32_t flows);
+size_t mb_refused_flows_bytes(uint32_t flows);
 void mb_refused_flows_destroy(struct mb_refused_flows *refused);
 
 /* Refuses the flow until `until`. */

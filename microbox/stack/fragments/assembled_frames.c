@@ -9,6 +9,18 @@ uint64_t mb_assembled_size(uint32_t datagrams) {
            (MB_ASSEMBLED_LARGE + (uint64_t)MB_ASSEMBLED_SMALL_PER_LARGE * MB_ASSEMBLED_SMALL);
 }
 
+static uint32_t small_ones(uint32_t datagrams) {
+    return datagrams * MB_ASSEMBLED_SMALL_PER_LARGE;
+}
+
+static size_t slots_size(uint32_t count) {
+    return ((size_t)count + 1) * sizeof(struct mb_assembled_slot);
+}
+
+uint64_t mb_assembled_slots_bytes(uint32_t datagrams) {
+    return slots_size(datagrams) + slots_size(small_ones(datagrams));
+}
+
 /* --- lists of slots --- */
 
 static void push(struct mb_assembled_class *slots, uint32_t *list, uint32_t index) {
@@ -48,7 +60,7 @@ static void take_in_hand(struct mb_assembled_class *slots, uint32_t index) {
 static int create_class(struct mb_assembled_class *slots, uint64_t base, uint32_t size,
                         uint32_t count) {
     *slots = (struct mb_assembled_class){.base = base, .size = size, .count = count};
-    slots->slots = calloc((size_t)count + 1, sizeof *slots->slots);
+    slots->slots = calloc(1, slots_size(count));
     if (slots->slots == NULL)
         return -ENOMEM;
     for (uint32_t index = count; index > 0; index--)
@@ -59,7 +71,7 @@ static int create_class(struct mb_assembled_class *slots, uint64_t base, uint32_
 int mb_assembled_create(struct mb_assembled_frames *frames, uint8_t *bytes, uint64_t offset,
                         uint32_t datagrams, struct mb_log *log) {
     memset(frames, 0, sizeof *frames);
-    uint32_t small = datagrams * MB_ASSEMBLED_SMALL_PER_LARGE;
+    uint32_t small = small_ones(datagrams);
     if (create_class(&frames->classes[0], 0, MB_ASSEMBLED_SMALL, small) != 0 ||
         create_class(&frames->classes[1], (uint64_t)small * MB_ASSEMBLED_SMALL, MB_ASSEMBLED_LARGE,
                      datagrams) != 0) {

@@ -73,6 +73,9 @@ struct mb_assembled_frames {
 /* Bytes of an area with `datagrams` large slots. A multiple of the page size. */
 uint64_t mb_assembled_size(uint32_t datagrams);
 
+/* What is kept of its slots, beside the area. */
+uint64_t mb_assembled_slots_bytes(uint32_t datagrams);
+
 /* `bytes`: mb_assembled_size(datagrams) of them, at `offset` in the address space of frames; they
  * and `log` must outlive this. Returns 0 or -ENOMEM. */
 int mb_assembled_create(struct mb_assembled_frames *frames, uint8_t *bytes, uint64_t offset,

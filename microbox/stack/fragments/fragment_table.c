@@ -28,15 +28,25 @@ static uint32_t bucket_mask_for(uint32_t capacity) {
     return (uint32_t)(buckets - 1);
 }
 
-int mb_fragment_table_create(struct mb_fragment_table *table, uint32_t capacity,
-                             uint32_t fragments_max, const uint64_t key[2]) {
-    *table = (struct mb_fragment_table){
+static struct mb_fragment_table shape_of(uint32_t capacity, uint32_t fragments_max) {
+    return (struct mb_fragment_table){
         .capacity = capacity,
         .fragments_max = fragments_max,
         .bucket_mask = bucket_mask_for(capacity),
         .unused = 1,
-        .key = {key[0], key[1]},
     };
+}
+
+size_t mb_fragment_table_bytes(uint32_t capacity, uint32_t fragments_max) {
+    const struct mb_fragment_table table = shape_of(capacity, fragments_max);
+    return datagrams_size(&table) + pieces_size(&table) + buckets_size(&table);
+}
+
+int mb_fragment_table_create(struct mb_fragment_table *table, uint32_t capacity,
+                             uint32_t fragments_max, const uint64_t key[2]) {
+    *table = shape_of(capacity, fragments_max);
+    table->key[0] = key[0];
+    table->key[1] = key[1];
     table->datagrams = mb_lazy_map(datagrams_size(table));
     table->pieces = mb_lazy_map(pieces_size(table));
     table->buckets = mb_lazy_map(buckets_size(table));

@@ -87,6 +87,9 @@ struct mb_fragment_table {
     uint64_t key[2];
 };
 
+/* What one takes when it is full. */
+size_t mb_fragment_table_bytes(uint32_t capacity, uint32_t fragments_max);
+
 /* Returns 0 or -ENOMEM. */
 int mb_fragment_table_create(struct mb_fragment_table *table, uint32_t capacity,
                              uint32_t fragments_max, const uint64_t key[2]);

@@ -6,13 +6,13 @@
 #include <errno.h>
 #include <string.h>
 
-static size_t pool_size(uint32_t capacity) {
+size_t mb_delivered_pool_bytes(uint32_t capacity) {
     return ((size_t)capacity + 1) * sizeof(struct mb_delivered_record);
 }
 
 int mb_delivered_pool_create(struct mb_delivered_pool *pool, uint32_t capacity) {
     memset(pool, 0, sizeof *pool);
-    pool->records = mb_lazy_map(pool_size(capacity));
+    pool->records = mb_lazy_map(mb_delivered_pool_bytes(capacity));
     if (pool->records == NULL)
         return -ENOMEM;
     pool->capacity = capacity;
@@ -21,7 +21,7 @@ int mb_delivered_pool_create(struct mb_delivered_pool *pool, uint32_t capacity) 
 }
 
 void mb_delivered_pool_destroy(struct mb_delivered_pool *pool) {
-    mb_lazy_unmap(pool->records, pool_size(pool->capacity));
+    mb_lazy_unmap(pool->records, mb_delivered_pool_bytes(pool->capacity));
     pool->records = NULL;
 }
 

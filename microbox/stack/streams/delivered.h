@@ -33,6 +33,7 @@ struct mb_delivered_pool {
     uint32_t unused; /* from here on no record was ever taken */
 };
 
+size_t mb_delivered_pool_bytes(uint32_t capacity);
 int mb_delivered_pool_create(struct mb_delivered_pool *pool, uint32_t capacity); /* 0 or -errno */
 void mb_delivered_pool_destroy(struct mb_delivered_pool *pool);
 

@@ -8,14 +8,14 @@
 
 /* --- the pool --- */
 
-static size_t pool_size(uint32_t capacity) {
+size_t mb_held_pool_bytes(uint32_t capacity) {
     return (2 * (size_t)capacity + 1) * sizeof(struct mb_held_record);
 }
 
 int mb_held_pool_create(struct mb_held_pool *pool, uint32_t capacity, uint64_t bytes_max,
                         uint64_t key) {
     memset(pool, 0, sizeof *pool);
-    pool->records = mb_lazy_map(pool_size(capacity));
+    pool->records = mb_lazy_map(mb_held_pool_bytes(capacity));
     if (pool->records == NULL)
         return -ENOMEM;
     pool->capacity = capacity;
@@ -26,7 +26,7 @@ int mb_held_pool_create(struct mb_held_pool *pool, uint32_t capacity, uint64_t b
 }
 
 void mb_held_pool_destroy(struct mb_held_pool *pool) {
-    mb_lazy_unmap(pool->records, pool_size(pool->capacity));
+    mb_lazy_unmap(pool->records, mb_held_pool_bytes(pool->capacity));
     pool->records = NULL;
 }
 

@@ -103,6 +103,9 @@ struct mb_held_pool {
     bool keeps_pieces_apart; /* no piece joins a node: who compares copies looks at each */
 };
 
+/* What the records of so many segments take. */
+size_t mb_held_pool_bytes(uint32_t capacity);
+
 /* `key` may be anything that senders cannot know. Returns 0 or -errno. */
 int mb_held_pool_create(struct mb_held_pool *pool, uint32_t capacity, uint64_t bytes_max,
                         uint64_t key);
