@@ -370,6 +370,7 @@ class ChainModule:
     name: str = ""
     doc: str = ""
     needs: int = 0  # enum mb_module_bit
+    flow_state_size: int = 0  # bytes that it keeps of each flow
     types: tuple[TypeDeclaration, ...] = ()
 
 

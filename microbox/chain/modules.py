@@ -41,6 +41,7 @@ class _Description(BaseModel):
     sentence: str = ""
     transport: int = 0
     needs: int = 0
+    flow_state_size: int = 0
     types: list[_Type] = []
 
 
@@ -80,6 +81,7 @@ def _described(module: ChainModule) -> ChainModule:
         name=said.name,
         doc=said.sentence,
         needs=said.needs,
+        flow_state_size=said.flow_state_size,
         types=tuple(
             TypeDeclaration(one.name, dict(one.fields), one.sentence, f"module_{said.name}")
             for one in said.types

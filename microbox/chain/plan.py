@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from microbox.chain.filters import FilterFacts
+from microbox.chain.memory import MemoryPart, memory_parts
 from microbox.chain.model import Chain, Spread
 from microbox.chain.module_needs import ModuleNeed, modules_of
 from microbox.chain.supervision import NO_SUPERVISION, Supervision
@@ -27,15 +28,6 @@ from microbox.channel.messages import (
 from microbox.events.catalog import Catalog, EventType
 
 STREAM_TYPES = ("flow.tcp.data", "flow.tcp.gap")
-
-_PAGE = 4096
-_ENTRY_SIZE = 192  # MB_ENTRY_SIZE
-_NF_ENTRY_SIZE = 256  # MB_NF_ENTRY_SIZE
-_COUNTER_PAGES = 2
-_COMMAND_SIZE = 32  # sizeof struct mb_command
-_REWRITE_SIZE = 64  # sizeof struct mb_rewrite
-_EDIT_SIZE = 128  # sizeof struct mb_edit
-_VERSION_WORD = 8  # of a table of versions, one a slot of the log
 
 
 @dataclass(frozen=True)
@@ -207,28 +199,6 @@ class Plan:
         read |= {one.type for nf in self.nfs for one in nf.derives}
         return [(one, one.number in read) for one in self.catalog.types if one.is_derived]
 
-    def memory(self) -> dict[str, int]:
-        """Bytes of shared memory by holder: the log, versions of edited frames, then each NF's
-        area."""
-        sizes = {"log": log_size(self.log_slots)}
-        if self.editors:
-            one = self.log_slots * _VERSION_WORD + self.settings["version_bytes"]
-            sizes["edited frames"] = self.editors * one
-        for nf in self.nfs:
-            sizes[nf.name] = area_size(nf.shape)
-        return sizes
-
-
-def log_size(slots: int) -> int:
-    """Bytes of an event log."""
-    return _PAGE + slots * _ENTRY_SIZE
-
-
-def area_size(shape: AreaShape) -> int:
-    """Bytes of an NF's area (mb_nf_area_size)."""
-    verdicts = shape.log_slots if shape.is_inline else 0
-    own = shape.own_slots * _NF_ENTRY_SIZE + shape.ring_bytes
-    commands = shape.command_slots * _COMMAND_SIZE
-    rewrites = shape.log_slots * _REWRITE_SIZE if shape.rewrites else 0
-    edits = shape.log_slots * _EDIT_SIZE + shape.edit_bytes if shape.editor else 0
-    return (1 + _COUNTER_PAGES) * _PAGE + verdicts + own + commands + rewrites + edits
+    def memory(self) -> list[MemoryPart]:
+        """What each worker, with its NFs, takes at the chain's limits."""
+        return memory_parts(self)

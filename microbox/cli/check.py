@@ -110,7 +110,7 @@ def _print_plan(plan: Plan) -> None:
         ("Network functions", _nfs(plan)),
         ("Events with conditions", _derived(plan)),
         ("Stack modules, and who needs them", _modules(plan)),
-        ("Shared memory", _memory(plan)),
+        ("Memory at the limits", _memory(plan)),
         ("What this machine lacks to confine NFs", _lacks()),
     ]
     for title, body in sections:
@@ -329,14 +329,21 @@ def _lacks() -> Table | None:
 
 
 def _memory(plan: Plan) -> Table:
-    from microbox.chain.units import format_size
+    """Each part, with the settings that make it smaller."""
+    from rich.markup import escape
 
-    sizes = plan.memory()
+    from microbox.chain.units import format_size
+    from microbox.runtime.machine import available_memory, warnings_about_memory
+
+    parts = plan.memory()
     table = _grid(None, None, None)
-    table.add_row("log", format_size(sizes.pop("log")), f"{plan.log_slots:,} events of 192 bytes")
-    for name, size in sizes.items():
-        table.add_row(name, format_size(size), "")
-    total, workers = sum(plan.memory().values()), plan.chain.workers
+    table.columns[1].justify = "right"
+    for part in parts:
+        keys = f"[dim]{', '.join(part.keys)}[/dim]"
+        table.add_row(escape(part.words), format_size(part.size), keys)
+    total, workers = sum(part.size for part in parts), plan.chain.workers
     each = f"{format_size(total)} for each worker" if workers > 1 else ""
     table.add_row("[bold]in all[/bold]", format_size(workers * total), each)
+    for warning in warnings_about_memory(plan, available_memory()):
+        table.add_row("", "", f"warning: {warning}")
     return table

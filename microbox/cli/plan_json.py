@@ -40,7 +40,21 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "settings": plan.settings,
         "confinement_lacks": missing_parts(),
         "hosts": [dataclasses.asdict(host) for host in plan.hosts],
-        "memory": plan.memory(),
+        "memory": _memory_as_json(plan),
+    }
+
+
+def _memory_as_json(plan: Plan) -> dict[str, Any]:
+    from microbox.runtime.machine import available_memory, warnings_about_memory
+
+    parts = plan.memory()
+    return {
+        "total": plan.chain.workers * sum(part.size for part in parts),
+        "parts": [
+            {"part": part.name, "nf": part.nf or None, "bytes": part.size, "keys": list(part.keys)}
+            for part in parts
+        ],
+        "warnings": warnings_about_memory(plan, available_memory()),
     }
 
 
@@ -112,16 +126,11 @@ def _switch_as_json(plan: Plan, handler: HandlerDeclaration) -> dict[str, Any] |
 
 def notes_on_workers(plan: Plan) -> list[str]:
     """What is otherwise than with one, or does not fit this machine, a sentence each."""
-    from microbox.runtime.machine import (
-        available_memory,
-        processors,
-        warnings_about_workers,
-    )
+    from microbox.runtime.machine import processors, warnings_about_workers
 
     if plan.chain.workers == 1:
         return []
     first = [nf for nf in plan.nfs if nf.is_first]
     notes = [f"{nf.entry}: its timers fire once a worker" for nf in first if nf.manifest.timers]
     notes += [f"{nf.entry}: its batches are each worker's own" for nf in first if nf.cut]
-    machine = {"processors": processors(), "available": available_memory()}
-    return notes + [f"warning: {one}" for one in warnings_about_workers(plan, **machine)]
+    return notes + [f"warning: {one}" for one in warnings_about_workers(plan, processors())]

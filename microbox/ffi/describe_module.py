@@ -16,7 +16,8 @@ from microbox._core import ffi, lib
 
 
 def describe(path: str) -> dict[str, Any]:
-    """Name, sentence, transport, bits of the modules it needs, and event types with fields."""
+    """Name, sentence, transport, bits of the modules it needs, bytes that it keeps of a flow, and
+    event types with fields."""
     error = ffi.new("char[]", lib.MB_ERROR_SIZE)
     loaded = lib.mb_module_open(path.encode(), error)
     if loaded == ffi.NULL:
@@ -27,6 +28,7 @@ def describe(path: str) -> dict[str, Any]:
             "sentence": _text(lib.mb_module_sentence(loaded)),
             "transport": lib.mb_module_transport(loaded),
             "needs": lib.mb_module_needs(loaded),
+            "flow_state_size": lib.mb_module_flow_state_size(loaded),
             "types": [_type(loaded, one) for one in range(lib.mb_module_type_count(loaded))],
         }
     finally:

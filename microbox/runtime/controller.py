@@ -38,7 +38,12 @@ from microbox.runtime.inspection.inquiry import Inquiry
 from microbox.runtime.inspection.tracing import Tracing
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.launch import Launcher
-from microbox.runtime.machine import available_memory, processors, warnings_about_workers
+from microbox.runtime.machine import (
+    available_memory,
+    processors,
+    warnings_about_memory,
+    warnings_about_workers,
+)
 from microbox.runtime.membership.by_hand import ByHand
 from microbox.runtime.membership.chain_reload import ChainReload
 from microbox.runtime.membership.changes import Changes
@@ -142,10 +147,11 @@ class Controller:
         return Follower(running, attendants, self._ending, self._observer, self._nf_failed)
 
     def _warnings(self, plan: Plan) -> list[str]:
-        about_workers = warnings_about_workers(
-            plan, processors=processors(), available=available_memory()
-        )
-        return [*warnings_about(self._starter.confined), *about_workers]
+        return [
+            *warnings_about(self._starter.confined),
+            *warnings_about_workers(plan, processors()),
+            *warnings_about_memory(plan, available_memory()),
+        ]
 
     async def _report(self, running: Running) -> RunReport:
         """Logs are merged meanwhile, which may take its time."""

@@ -21,8 +21,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from microbox._core import lib
+from microbox.chain.memory import log_size
 from microbox.chain.model import LOG_SLOTS_DEFAULT
-from microbox.chain.plan import log_size
 from microbox.chain.units import format_size
 from microbox.confine.support import missing_of_landlock, missing_of_seccomp, missing_of_users
 from microbox.nf.errors import LoadError

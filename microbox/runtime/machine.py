@@ -1,4 +1,4 @@
-"""What this machine has and what processes take of it; whether several workers fit."""
+"""What this machine has and what processes take of it; whether a chain fits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from microbox.chain.memory import largest_in_words
 from microbox.chain.plan import Plan
 from microbox.chain.units import format_size
 
@@ -13,22 +14,27 @@ MEMORY = Path("/proc/meminfo")
 AVAILABLE = "MemAvailable:"
 
 
-def warnings_about_workers(plan: Plan, *, processors: int, available: int) -> list[str]:
-    """`available`: bytes of memory; 0: not known. One worker fits, or it does not start."""
+def warnings_about_workers(plan: Plan, processors: int) -> list[str]:
+    """Whether there are so many processors as workers."""
     workers = plan.chain.workers
-    if workers == 1:
+    if workers <= max(processors, 1):
         return []
-    warnings = []
-    if workers > processors:
-        are = "is 1 processor" if processors == 1 else f"are {processors} processors"
-        warnings.append(f"{workers} workers take turns: there {are} for them")
-    memory = workers * sum(plan.memory().values())
-    if 0 < available < memory:
-        warnings.append(
-            f"{workers} workers share {format_size(memory)} of memory with their NFs, and "
-            f"{format_size(available)} are free: fewer workers take less, as does a smaller log"
-        )
-    return warnings
+    are = "is 1 processor" if processors == 1 else f"are {processors} processors"
+    return [f"{workers} workers take turns: there {are} for them"]
+
+
+def warnings_about_memory(plan: Plan, available: int) -> list[str]:
+    """`available`: bytes; 0: not known. Tables take memory as they are used, so that a chain may
+    run for long in less than it takes at its limits."""
+    parts = plan.memory()
+    most = plan.chain.workers * sum(part.size for part in parts)
+    if not 0 < available < most:
+        return []
+    takes = "the chain takes" if plan.chain.workers == 1 else f"{plan.chain.workers} workers take"
+    return [
+        f"{takes} up to {format_size(most)} of memory, and {format_size(available)} are free; "
+        f"most of it: {largest_in_words(parts)}"
+    ]
 
 
 def processors() -> int:

@@ -137,6 +137,10 @@ uint32_t mb_module_needs(const struct mb_loaded_module *loaded) {
     return loaded->module->needs;
 }
 
+uint32_t mb_module_flow_state_size(const struct mb_loaded_module *loaded) {
+    return loaded->module->flow_state_size;
+}
+
 uint32_t mb_module_type_count(const struct mb_loaded_module *loaded) {
     return loaded->module->type_count;
 }

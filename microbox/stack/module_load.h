@@ -21,6 +21,7 @@ const char *mb_module_name(const struct mb_loaded_module *loaded);
 const char *mb_module_sentence(const struct mb_loaded_module *loaded);
 uint32_t mb_module_transport(const struct mb_loaded_module *loaded); /* enum mb_transport */
 uint32_t mb_module_needs(const struct mb_loaded_module *loaded);     /* enum mb_module_bit */
+uint32_t mb_module_flow_state_size(const struct mb_loaded_module *loaded);
 uint32_t mb_module_type_count(const struct mb_loaded_module *loaded);
 const char *mb_module_type_name(const struct mb_loaded_module *loaded, uint32_t type);
 const char *mb_module_type_sentence(const struct mb_loaded_module *loaded, uint32_t type);

@@ -51,7 +51,7 @@ static void add_streams_and_fragments(const struct mb_stack_config *stack,
 
 static void add_gates(const struct mb_worker_config *config, const struct mb_memory_needs *needs,
                       struct mb_memory *memory) {
-    const struct mb_log log = {.slot_mask = config->log_slots - 1};
+    struct mb_log log = {.slot_mask = config->log_slots - 1};
     const struct mb_gate_config gate = {
         .log = &log,
         .capacity = MB_GATE_CAPACITY,

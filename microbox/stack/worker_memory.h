@@ -17,7 +17,7 @@ struct mb_memory_needs {
     bool judges;            /* there is an inline NF */
     bool edits;             /* ... which edits packets, and is not in shadow */
     bool takes_commands;    /* of any NF */
-    bool compares;          /* somebody reads tcp.overlap.inconsistent */
+    bool compares;          /* somebody reads tcp.anomaly.overlap.inconsistent */
     uint32_t counters;      /* that conditions keep of a flow */
     uint32_t module_states; /* bytes that users' modules keep of a flow */
 };

@@ -7,7 +7,6 @@ from microbox.chain.conditions.compiler import COUNTERS_MAX
 from microbox.chain.derived import DERIVED_MAX
 from microbox.chain.model import LOG_SLOTS_MIN
 from microbox.chain.module_needs import MODULES
-from microbox.chain.plan import area_size
 from microbox.chain.plan_errors import BITS_MAX, BITS_PER_NF_MAX, NFS_MAX
 from microbox.chain.protocols import EVERYTHING, protocols_of
 from microbox.chain.stack_settings import (
@@ -17,8 +16,6 @@ from microbox.chain.stack_settings import (
     URGENT_POLICIES,
     StackSettings,
 )
-from microbox.channel.geometry import geometry_of
-from microbox.channel.messages import AreaShape
 from microbox.events.catalog import built_in
 
 
@@ -77,18 +74,6 @@ def test_settings_are_the_fields_of_the_stacks_configuration() -> None:
         "event": lib.MB_CHECKSUMS_EVENT,
         "drop": lib.MB_CHECKSUMS_DROP,
     }
-
-
-def test_an_area_is_as_large_as_the_bus_makes_it() -> None:
-    for shape in (
-        AreaShape(65536, 0, 0, is_inline=False),
-        AreaShape(65536, 0, 0, is_inline=True),
-        AreaShape(4096, 16384, 4 << 20, is_inline=True),
-        AreaShape(4096, 16384, 4 << 20, is_inline=True, command_slots=8192),
-        AreaShape(4096, 16384, 4 << 20, is_inline=True, rewrites=True),
-        AreaShape(4096, 0, 0, is_inline=True, rewrites=True, editor=2, edit_bytes=4 << 20),
-    ):
-        assert area_size(shape) == lib.mb_nf_area_size(geometry_of(shape))
 
 
 def test_each_type_of_the_stack_comes_from_a_module_or_needs_none() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from microbox.chain.errors import ChainErrors
-from microbox.chain.plan import Plan, area_size
+from microbox.chain.plan import Plan
 from microbox.channel.messages import AreaShape, Bit, WorkerTimer
 from microbox.events.catalog import built_in
 
@@ -293,8 +293,6 @@ def test_only_publishers_have_a_log_of_their_own_and_only_inline_nfs_verdicts(
     assert ids.own_slots > 0
     assert ids.ring_bytes > 0
     assert firewall == AreaShape(8192, 0, 0, is_inline=True)
-    assert made.memory()["log"] == 4096 + 8192 * 192
-    assert made.memory()["firewall"] == area_size(reader) + 8192
 
 
 def test_batches_are_cut_within_the_log(plan: Planner, nf: NF) -> None:

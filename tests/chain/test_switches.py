@@ -94,7 +94,6 @@ def test_the_ring_has_room_for_four_commands_a_packet(plan: Planner, nf: NF) -> 
     made = plan(nf("ids", on=["tcp.data"], commands=True))
     assert made.command_delay(made.nfs[0]) == 8192
     assert made.nfs[0].shape.command_slots == 4 * 8192
-    assert made.memory()["ids"] == 3 * 4096 + 4 * 8192 * 32
 
 
 def test_a_drop_leaves_the_bits_on_by_which_others_see_what_is_published(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -48,7 +49,7 @@ def test_the_plan_for_people(microbox: Microbox, write: Write) -> None:
         "http_parser added since http_log subscribes to http.request",
         "alert_log added since block_telnet publishes alert",
         "tcp.stream http_parser (tcp.data, tcp.gap)",
-        "log 12.0 MiB 65,536 events of 192 bytes",
+        "log 12.0 MiB log.slots",
     ):
         assert line in lines
 
@@ -100,7 +101,25 @@ def test_the_plan_for_programs(microbox: Microbox, write: Write) -> None:
         "file": None,
         "because": ["http_parser: tcp.data", "http_parser: tcp.gap"],
     } in (plan["modules"])
-    assert sum(plan["memory"].values()) > 12 << 20
+    memory = plan["memory"]
+    assert memory["total"] == sum(part["bytes"] for part in memory["parts"])
+    flows = next(part for part in memory["parts"] if part["part"] == "flows")
+    assert flows["bytes"] > 1_000_000 * 384
+    assert (flows["nf"], flows["keys"]) == (None, ["stack.flows_max"])
+    areas = [part["nf"] for part in memory["parts"] if part["part"] == "area"]
+    assert areas == [nf["name"] for nf in plan["nfs"]]
+
+
+def test_memory_is_shown_with_what_makes_it_smaller(microbox: Microbox, write: Write) -> None:
+    write("chain.yaml", CHAIN + "stack: {flows_max: 1000}\n")
+    one = microbox("check", "chain.yaml", "--json").json["memory"]
+    assert one["total"] < 300 << 20
+    shown = microbox("check", "chain.yaml").out
+    assert re.search(r"flows +\S+ KiB +stack\.flows_max", shown)
+    assert re.search(r"area of http_log +12\.0 KiB", shown)
+    two = microbox("check", "chain.yaml", "--workers", "2", "--json").json["memory"]
+    assert two["total"] == 2 * one["total"]
+    assert "for each worker" in microbox("check", "chain.yaml", "--workers", "2").out
 
 
 SWITCHING = """\

@@ -182,7 +182,7 @@ static void assert_maps_what_it_says(const struct members *members) {
     const struct mb_worker_config config = small();
     const struct mb_memory memory = said(config, members);
     const uint64_t found = mapped(config, members);
-    assert_in_range(found, total(&memory) - SLACK / 4, total(&memory) + SLACK);
+    assert_in_range(found, total(&memory) - SLACK, total(&memory) + SLACK);
 }
 
 static void a_worker_that_nobody_judges_for(void **state) {
@@ -247,7 +247,7 @@ static void assert_alone_grows(const struct mb_worker_config *larger, size_t par
     ((uint64_t *)&before)[part] += more;
     assert_memory_equal(&before, &after, sizeof before);
     const uint64_t found = mapped(*larger, &everybody) - mapped(config, &everybody);
-    assert_in_range(found, more - SLACK / 4, more + SLACK / 4);
+    assert_in_range(found, more - SLACK, more + SLACK);
 }
 
 #define ALONE_GROWS(limit, factor, part)                                                           \
@@ -279,7 +279,7 @@ static void a_longer_log_takes_more(void **state) {
     const struct mb_memory after = said(longer, &everybody);
     const uint64_t found = mapped(longer, &everybody) - mapped(config, &everybody);
     const uint64_t more = total(&after) - total(&before);
-    assert_in_range(found, more - SLACK / 4, more + SLACK / 4);
+    assert_in_range(found, more - SLACK, more + SLACK);
     assert_int_equal(after.log - before.log,
                      (longer.log_slots - config.log_slots) * sizeof(struct mb_entry));
     assert_int_equal(after.flows, before.flows);
@@ -295,7 +295,7 @@ static void refused_flows_take_room(void **state) {
     const struct mb_memory after = said(config, &nobody);
     assert_true(after.flows > before.flows);
     assert_in_range(mapped(config, &nobody) - mapped_before, after.flows - before.flows,
-                    after.flows - before.flows + SLACK / 4);
+                    after.flows - before.flows + SLACK);
 }
 
 static void a_limit_that_is_left_out_is_its_default(void **state) {

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from microbox._core import ffi, lib
-from microbox.chain.plan import log_size
+from microbox.chain.memory import log_size
 from microbox.channel.geometry import geometry_of
 from microbox.runtime.accounts.counters import AreaError, MappedArea
 from microbox.runtime.control.control_socket import ControlError
