@@ -33,11 +33,15 @@ without neighbours; then::
     controller → NF      Neighbour    to all that are to know each other, old and new
     NF → controller      Met
     controller → worker  Attach, Detach, Promote, Subscribe
+    controller → worker  Prepare      where an NF comes: could it all be done?
+    worker → controller  Prepared
+    controller → worker  Abort        where another worker could not; Subscribe, as before
     controller → worker  Resume
     worker → controller  Resumed      packets flow again, with or without the change
     controller → NF      Begin        to the one that came: it reads from now on
 
-One that comes from a user's terminal (`microbox attach`) asks for it first, and may ask to leave::
+One that comes from a user's terminal (`microbox attach`) asks for it first, and may ask to leave;
+where there are several workers, it has a process for each of them, as any NF has::
 
     NF → controller      Join         which NF it is, and where it wants to be
     controller → NF      Load         and so on, as above; or Refused, at any point before Begin
@@ -503,6 +507,9 @@ class Join:
     catches_up: bool = False
     deadline: float = 0.0  # seconds; 0: none
     is_confined: bool = True
+    terminal: int = 0  # whose processes are one NF, one for each worker: a number of its own
+    worker: int = 0  # whose log this process reads, counted from 0
+    workers: int = 1  # how many processes there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -619,6 +626,28 @@ class Promote:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """In a pause: could all be done that was said in it?"""
+
+    kind = "prepare"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """It could, or not."""
+
+    kind = "prepared"
+    error: str = ""  # what could not, and why: nobody has come
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """In a pause: who was attached in it is gone again. The Subscribe of before follows."""
+
+    kind = "abort"
+
+
+@dataclass(frozen=True, slots=True)
 class Resume:
     """Packets flow again."""
 
@@ -675,6 +704,9 @@ Message = (
     | NewLog
     | LogTaken
     | Promote
+    | Prepare
+    | Prepared
+    | Abort
     | Resume
     | Resumed
     | Done

@@ -87,10 +87,9 @@ def attach(
     json
         Print what it did as one JSON document to stdout; what the NF prints goes to stderr.
     """
-    from microbox.channel.channel import Channel
-    from microbox.nf.attached import AttachedNF
-    from microbox.runtime.control.attach_socket import connect
-    from microbox.runtime.control.control_socket import ControlError, attach_path
+    from microbox.cli.attached_replicas import attach_each
+    from microbox.cli.replicas import workers_of
+    from microbox.runtime.control.control_socket import ControlError
     from microbox.runtime.errors import FAILED, USAGE
 
     try:
@@ -102,12 +101,24 @@ def attach(
     if isinstance(found, int):
         return found
     try:
-        connected = connect(attach_path(found[1]))
+        workers = workers_of(found[1])
+        if workers == 1:
+            return _attach(found[1], join, _terminal(join.name, as_json=json))
     except ControlError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
-    with Channel(connected) as channel:
-        return AttachedNF(channel, join, _terminal(as_json=json)).run()
+    return attach_each(found[1], join, workers, _terminal(join.name, as_json=json))
+
+
+def _attach(control: Path, join: Join, terminal: Terminal) -> int:
+    """This process is the NF from here on. Raises ControlError."""
+    from microbox.channel.channel import Channel
+    from microbox.nf.attached import AttachedNF
+    from microbox.runtime.control.attach_socket import connect
+    from microbox.runtime.control.control_socket import attach_path
+
+    with Channel(connect(attach_path(control))) as channel:
+        return AttachedNF(channel, join, terminal).run()
 
 
 # --- what is asked for ---
@@ -204,9 +215,10 @@ def _seconds(written: str) -> float:
 # --- what is shown ---
 
 
-def _terminal(*, as_json: bool) -> Terminal:
+def _terminal(name: str, *, as_json: bool) -> Terminal:
     """What the NF prints is not to stand in the middle of the document."""
     from microbox.nf.attached import Terminal
+    from microbox.runtime.membership.by_hand import at_events
 
     document = sys.stdout
     if as_json:
@@ -219,7 +231,13 @@ def _terminal(*, as_json: bool) -> Terminal:
         document.write(f"{text}\n")
         document.flush()
 
-    return Terminal(_say, _say, show)
+    def attached(heads: Sequence[int]) -> None:
+        _say(f"{name} is attached, from {at_events(heads)} on; Ctrl-C detaches")
+
+    def leaves() -> None:
+        _say("leaves the chain (once more to end at once)")
+
+    return Terminal(_say, attached, leaves, show)
 
 
 def _say(text: str) -> None:

@@ -60,6 +60,7 @@ class FlowRow:
     bytes_toclient: int
     age: float  # seconds
     idle: int  # seconds, stays at 65535
+    worker: str = ""  # whose flow table it is in
 
     @property
     def packets(self) -> int:
@@ -80,6 +81,9 @@ class FlowRow:
             return self.state_originator
         return f"{self.state_originator} / {self.state_responder}"
 
+
+values_of = attrgetter(*(one.name for one in dataclasses.fields(FlowRow) if one.name != "worker"))
+"""What the stack says of a flow, of a row; to be a row again with the worker's name."""
 
 COLUMNS = (
     *("flow", "protocol", "source", "source_port", "destination", "destination_port", "vlan"),
@@ -153,8 +157,8 @@ def write_csv(rows: Sequence[FlowRow]) -> None:
     writer.writerows([getattr(row, name) for name in names] for row in rows)
 
 
-def table(rows: Sequence[FlowRow]) -> Table:
-    """For people."""
+def table(rows: Sequence[FlowRow], *, has_workers: bool) -> Table:
+    """For people. `has_workers`: with a column that says whose flow it is."""
     from rich.table import Table
     from rich.text import Text
 
@@ -164,8 +168,11 @@ def table(rows: Sequence[FlowRow]) -> Table:
         shown.add_column(column, overflow="fold")
     for column in numbers:
         shown.add_column(column, justify="right", no_wrap=True)
+    if has_workers:
+        shown.add_column("worker", no_wrap=True)
     for row in rows:
-        shown.add_row(*map(Text, _cells(row)))
+        worker = [row.worker] if has_workers else []
+        shown.add_row(*map(Text, [*_cells(row), *worker]))
     return shown
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -17,9 +19,10 @@ from microbox.cli.flow_rows import (
     in_order,
     rows_of,
     table,
+    values_of,
     write_csv,
 )
-from microbox.cli.observation import Observer, Place, observe
+from microbox.cli.observation import Observer, Place, observe_each
 from microbox.cli.run_names import find_run
 from microbox.cli.terminal import console, print_json
 from microbox.nf.decorators import on_batch
@@ -83,11 +86,12 @@ def flows(
         return found
     name, control = found
     place = Place(skips=not all, catches_up=True, deadline=DEADLINE)
-    observed = observe(control, _looking_at(filter), "flows", place)
-    if isinstance(observed, int):
-        return observed
-    rows = observed.observer.rows
-    _show(name, rows, shown, observed.lost)
+    seen = observe_each(control, _looking_at(filter), "flows", place, _as_json)
+    if isinstance(seen, int):
+        return seen
+    rows = [FlowRow(*[*row, one.worker]) for one in seen for row in one.rows]
+    missed = sum(one.lost for one in seen)
+    _show(name, rows, shown, missed, has_workers=len(seen) > 1)
     return 0
 
 
@@ -133,9 +137,13 @@ class FlowObserver(Observer):
         self.columns.append(copied(batch))
 
     @property
-    def rows(self) -> list[FlowRow]:
+    def rows(self) -> Iterator[FlowRow]:
         """All of them."""
-        return [row for columns in self.columns for row in rows_of(columns)]
+        return itertools.chain.from_iterable(map(rows_of, self.columns))
+
+
+def _as_json(observer: FlowObserver) -> Iterator[tuple[Any, ...]]:
+    return map(values_of, observer.rows)
 
 
 def _looking_at(filter: str) -> type[FlowObserver]:
@@ -148,14 +156,14 @@ def _looking_at(filter: str) -> type[FlowObserver]:
 # --- what is shown ---
 
 
-def _show(run: str, rows: list[FlowRow], shown: Shown, missed: int) -> None:
+def _show(run: str, rows: list[FlowRow], shown: Shown, missed: int, *, has_workers: bool) -> None:
     first = in_order(rows, shown.sort)[: shown.count]
     if shown.csv:
         write_csv(first)
     elif shown.json:
         print_json({"run": run, "present": len(rows) + missed, "flows": documents(first)})
     elif rows:
-        _print(first)
+        _print(first, has_workers=has_workers)
     if missed:
         print(f"{missed:,} more flows were told of too fast (--all waits)", file=sys.stderr)
     if len(first) < len(rows):
@@ -164,8 +172,8 @@ def _show(run: str, rows: list[FlowRow], shown: Shown, missed: int) -> None:
         print("no flows (where NFs read packets alone, none are kept)", file=sys.stderr)
 
 
-def _print(rows: list[FlowRow]) -> None:
+def _print(rows: list[FlowRow], *, has_workers: bool) -> None:
     out = console()
     if not out.is_terminal:
         out.width = PIPE_WIDTH
-    out.print(table(rows))
+    out.print(table(rows, has_workers=has_workers))

@@ -8,16 +8,20 @@ can, it skips what it is too slow for, so that nobody waits for it.
 from __future__ import annotations
 
 import inspect
+import itertools
 import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
 
 from microbox.channel.channel import Channel
 from microbox.channel.messages import Configure, Join, Load
+from microbox.cli.replicas import Replicas, Sentences, Tell, workers_of
 from microbox.nf.attached import AttachedNF, Results, Terminal
 from microbox.nf.function import NetworkFunction
 from microbox.nf.reader import Reader
@@ -25,6 +29,9 @@ from microbox.nf.running import AnyRunner
 from microbox.runtime.control.attach_socket import connect
 from microbox.runtime.control.control_socket import ControlError, attach_path
 from microbox.runtime.errors import FAILED
+from microbox.runtime.partition import partitions
+
+ROWS_AT_ONCE = 1000
 
 
 class Observer(NetworkFunction):
@@ -68,23 +75,104 @@ class Place:
 def observe(
     control: Path, owner: type[Looking], name: str, place: Place = Place()
 ) -> Observed[Looking] | int:
-    """Attaches an observer of this class to the run behind a control socket, until it leaves or the
-    input is over; or the exit status, when it was said what is wrong.
+    """Attaches an observer of this class to the run behind a control socket, which has one worker,
+    until it leaves or the input is over; or the exit status, when it was said what is wrong.
 
     This process is confined from then on, as an NF's is.
     """
-    try:
-        connected = connect(attach_path(control))
-    except ControlError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with Channel(connected) as channel:
-            return _Observation(channel, owner, _join(owner, name, place)).observed()
+        return _observed(control, owner, _join(owner, name, place), _complain)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the observer of one worker's events saw."""
+
+    worker: str
+    rows: list[Any]  # as JSON has them
+    lost: int
+
+
+def observe_each(
+    control: Path,
+    owner: type[Looking],
+    name: str,
+    place: Place,
+    rows_of: Callable[[Looking], Iterable[Any]],
+) -> list[Seen] | int:
+    """As `observe`, for any number of workers: each has an observer of its own, in a process of its
+    own, which tells the rows that it makes of what it saw. This process stays free."""
+    try:
+        workers = workers_of(control)
+    except ControlError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    join = replace(_join(owner, name, place), terminal=os.getpid(), workers=workers)
+    names = [partition.worker for partition in partitions(workers)]
+    rows: list[list[Any]] = [[] for _ in names]
+    lost = [0] * workers
+    sentences = Sentences()
+
+    def work(worker: int, tell: Tell) -> int:
+        return _observe_and_tell(control, owner, replace(join, worker=worker), rows_of, tell)
+
+    def hear(worker: int, said: Any) -> None:
+        one = _SAID.validate_python(said)
+        rows[worker] += one.rows
+        lost[worker] += one.lost
+        if one.complaint and sentences.is_new(worker, one.complaint):
+            _complain(one.complaint)
+
+    replicas = Replicas(workers, work, hear, _keep_silent)
+    status = replicas.run()
+    for complaint in replicas.complaints:
+        _complain(f"error: {complaint}")
+    return status or list(map(Seen, names, rows, lost))
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    rows: list[Any] = field(default_factory=list)
+    lost: int = 0
+    complaint: str = ""
+
+
+_SAID: TypeAdapter[_Said] = TypeAdapter(_Said)
+
+
+def _observe_and_tell(
+    control: Path,
+    owner: type[Looking],
+    join: Join,
+    rows_of: Callable[[Looking], Iterable[Any]],
+    tell: Tell,
+) -> int:
+    """The exit status."""
+    observed = _observed(control, owner, join, lambda text: tell({"complaint": text}))
+    if isinstance(observed, int):
+        return observed
+    tell({"lost": observed.lost})
+    rows = iter(rows_of(observed.observer))
+    while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
+        tell({"rows": some})
+    return 0
+
+
+def _observed(
+    control: Path, owner: type[Looking], join: Join, complain: Callable[[str], None]
+) -> Observed[Looking] | int:
+    try:
+        connected = connect(attach_path(control))
+    except ControlError as error:
+        complain(f"error: {error}")
+        return FAILED
+    parent = os.getppid() if join.terminal else None
+    with Channel(connected) as channel:
+        return _Observation(channel, owner, join, complain, parent).observed()
 
 
 def _join(owner: type[Observer], name: str, place: Place) -> Join:
@@ -104,8 +192,16 @@ class _Observation(AttachedNF, Generic[Looking]):
     """As an NF in a terminal, whose class is here already, and which speaks of what is wrong
     only."""
 
-    def __init__(self, channel: Channel, owner: type[Looking], join: Join) -> None:
-        super().__init__(channel, join, Terminal(_complain, _keep_silent, self._keep))
+    def __init__(
+        self,
+        channel: Channel,
+        owner: type[Looking],
+        join: Join,
+        complain: Callable[[str], None],
+        parent: int | None,
+    ) -> None:
+        terminal = Terminal(complain, _keep_silent, _keep_silent, self._keep)
+        super().__init__(channel, join, terminal, parent)
         self._owner = owner
         self._observer: Looking | None = None
         self._results: Results | None = None
@@ -149,5 +245,5 @@ def _complain(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _keep_silent(_text: str) -> None:
+def _keep_silent(*_: object) -> None:
     pass

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -44,15 +44,21 @@ class Terminal:
     """What the user gets to see besides what the NF prints."""
 
     say: Callable[[str], None]  # what is wrong: a line, or several
-    note: Callable[[str], None]  # what goes on
+    attached: Callable[[Sequence[int]], None]  # from this event on, of each worker
+    leaves: Callable[[], None]  # it was told to
     show: Callable[[Results], None]
 
 
 class AttachedNF(NFProcess):
     """From Join to Finished."""
 
-    def __init__(self, channel: Channel, join: Join, terminal: Terminal) -> None:
-        super().__init__(channel, parent=None)
+    def __init__(
+        self, channel: Channel, join: Join, terminal: Terminal, parent: int | None = None
+    ) -> None:
+        """`parent`: the process that the user started, where it is another one: with that it dies,
+        and by that it hears of Ctrl-C."""
+        super().__init__(channel, parent)
+        self._leave_by = (signal.SIGINT, signal.SIGTERM) if parent is None else (signal.SIGTERM,)
         self._join = join
         self._terminal = terminal
         self._wants_to_leave = False
@@ -85,16 +91,16 @@ class AttachedNF(NFProcess):
 
     def _take_place(self, at: int) -> None:
         self._has_place = True
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self._leave_by:
             signal.signal(number, self._leave)
-        self._terminal.note(f"{self._join.name} is attached, from event {at:,} on; Ctrl-C detaches")
+        self._terminal.attached([at])
 
     def _leave(self, _signal: int, _frame: FrameType | None) -> None:
         """Asks to leave, at whatever instruction the NF is; the second time it ends there."""
         if self._wants_to_leave:
             raise KeyboardInterrupt
         self._wants_to_leave = True
-        self._terminal.note("leaves the chain (once more to end at once)")
+        self._terminal.leaves()
         self._channel.send(Leave())
 
     def _obey(self, received: Received, runner: AnyRunner, reader: Reader) -> None:

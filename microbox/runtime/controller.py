@@ -204,7 +204,7 @@ class Controller:
     async def _attaching(self, path: Path) -> AsyncIterator[None]:
         """Takes in NFs from terminals, where a socket can be had for it."""
         try:
-            attaching = AttachSocket(path, self._guests.welcome)
+            attaching = AttachSocket(path, self._guests.welcome, self._chain.workers)
         except ControlError as error:
             self._observer.note(f"warning: nothing can be attached: {error}")
             yield

@@ -22,6 +22,7 @@ from microbox.channel.messages import (
     Message,
     Met,
     Paused,
+    Prepared,
     Resumed,
     Stop,
     WorkerGone,
@@ -158,7 +159,7 @@ class Follower:
             match message:
                 case Done():
                     return message
-                case Paused() | Resumed() | FoundFlows():
+                case Paused() | Prepared() | Resumed() | FoundFlows():
                     lane.answers.put(message)
                 case Accused():
                     self._end_the_accused(lane, message)

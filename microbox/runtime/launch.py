@@ -10,7 +10,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from microbox.chain.additions import next_addition
 from microbox.chain.errors import ChainError, ChainErrors
@@ -38,10 +37,9 @@ from microbox.runtime.partition import Partition, partitions
 from microbox.runtime.processes.answers import Answers
 from microbox.runtime.processes.supervisor import Child, ChildError, ChildFailed
 from microbox.runtime.running import Running, RunOptions
+from microbox.runtime.side_by_side import all_of, reraised
 
 WORKER_MODULE = "microbox.runtime.processes.worker_process"
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ class Launcher:
 
     async def _launch(self) -> Running:
         parts = partitions(self._chain.workers)
-        workers = await _all(self._starter.start(one.worker, WORKER_MODULE) for one in parts)
+        workers = await all_of(self._starter.start(one.worker, WORKER_MODULE) for one in parts)
         chain, loaded = await self._describe(parts)
         plan = make_plan(chain, [nf.manifest for nf in loaded], built_in())
         output = self._open_output()
@@ -100,7 +98,7 @@ class Launcher:
             Crew(part, worker, [nf.children[part.index] for nf in loaded], self._part(part, output))
             for part, worker in zip(parts, workers, strict=True)
         ]
-        lanes = await _all(self._lane(plan, crew) for crew in crews)
+        lanes = await all_of(self._lane(plan, crew) for crew in crews)
         return Running(plan.chain, self._options, plan, lanes, list(map(os.dup, output)))
 
     async def replace(self, plan: Plan, lost: Lane) -> Lane:
@@ -110,7 +108,7 @@ class Launcher:
         try:
             worker = await self._starter.start(lost.partition.worker, WORKER_MODULE)
             loading = (self._load_again(plan, nf, lost.partition) for nf in plan.nfs)
-            nfs = await _all(loading)
+            nfs = await all_of(loading)
             crew = Crew(lost.partition, worker, nfs, lost.outputs, lost.pages.last_packet)
             lane = await self._lane(plan, crew)
         except BaseException:
@@ -146,7 +144,7 @@ class Launcher:
         return [fd]
 
     async def _lane(self, plan: Plan, crew: Crew) -> Lane:
-        areas = await _all(
+        areas = await all_of(
             self._starter.configure(plan, nf, child)
             for nf, child in zip(plan.nfs, crew.nfs, strict=True)
         )
@@ -178,7 +176,7 @@ class Launcher:
         ]
         if errors:
             raise ChainErrors(errors)
-        return [_reraised(result) for result in results]
+        return [reraised(result) for result in results]
 
     def _error_of(self, nf: ChainNF, failed: Failed) -> ChainError:
         message = f"{nf.name}: {failed.error}"
@@ -187,7 +185,7 @@ class Launcher:
         return ChainError.at(file, position, message, failed.hint, failed.traceback)
 
     async def _load(self, nf: ChainNF, parts: list[Partition]) -> Loaded:
-        processes = await _all(self._starter.load(self._chain, nf, part) for part in parts)
+        processes = await all_of(self._starter.load(self._chain, nf, part) for part in parts)
         manifest = processes[0][1]
         for child, other in processes:
             if not is_same_in_chain(manifest, other):
@@ -265,7 +263,7 @@ class Launcher:
         if refused:
             raise ChainErrors(refused)
         for result in results:
-            _reraised(result)
+            reraised(result)
 
 
 def _worker_pages(crew: Crew, plan: Plan, log: int, counters: int) -> WorkerPages:
@@ -274,15 +272,3 @@ def _worker_pages(crew: Crew, plan: Plan, log: int, counters: int) -> WorkerPage
         return WorkerPages(os.dup(log), plan.log_slots, os.dup(counters), before)
     except AreaError as error:
         raise ChildError(crew.worker.name, str(error)) from None
-
-
-async def _all(tasks: Iterable[Awaitable[Result]]) -> list[Result]:
-    """All results, or the first error once all have come to an end."""
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    return [_reraised(result) for result in results]
-
-
-def _reraised(result: Result | BaseException) -> Result:
-    if isinstance(result, BaseException):
-        raise result
-    return result

@@ -91,6 +91,10 @@ uint64_t mb_worker_head(const struct mb_worker *worker);
  * it, whether or not it fails closed. Its process may still live. */
 void mb_worker_leave(struct mb_worker *worker, uint32_t index);
 
+/* While the worker is paused: who was attached in this pause is gone again, and nobody is told. To
+ * be followed by mb_worker_subscribe, with what was there before. */
+void mb_worker_send_away(struct mb_worker *worker);
+
 /* While the worker is paused: NF `index`, which was attached in this pause, is to be told of the
  * flows that there are, each by a flow.present, before its first packet. */
 void mb_worker_catch_up(struct mb_worker *worker, uint32_t index);

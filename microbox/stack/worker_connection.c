@@ -281,8 +281,7 @@ static bool connect_to_log(struct mb_worker *worker, const struct mb_subscriptio
     return true;
 }
 
-/* Those that came in this pause are gone again. Nobody was told of them. */
-static void send_away_the_new(struct mb_worker *worker) {
+void mb_worker_send_away(struct mb_worker *worker) {
     for (uint32_t index = 0; index < worker->nfs; index++) {
         struct mb_attached *nf = &worker->nf[index];
         if (!nf->is_new)
@@ -314,7 +313,7 @@ static int resubscribe(struct mb_worker *worker, const struct mb_subscription *s
     mb_log_commit(&worker->log);
     const int status = connect_the_new(worker, subscriptions, count, timers, timer_count, error);
     if (status != 0) {
-        send_away_the_new(worker);
+        mb_worker_send_away(worker);
         return status;
     }
     mb_worker_watch(worker, true);

@@ -127,6 +127,7 @@ def test_each_flow_is_shown_with_what_both_sides_sent(bench: Workbench) -> None:
             "pkts_toclient": 3,
             "bytes_toserver": 18,
             "bytes_toclient": 100,
+            "worker": "worker",
             "state": "established",
         },
         rows[1],

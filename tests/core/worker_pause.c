@@ -189,6 +189,31 @@ static void what_cannot_be_subscribed_to_changes_nothing(void **state) {
     assert_int_equal(bench->nf[1].seen, 0);
 }
 
+/* Another worker could not do it, so this one does not either. */
+static void who_is_sent_away_has_never_been_there(void **state) {
+    struct bench *bench = *state;
+    start_and_pause(bench, 1, false);
+    bench->nf[1] = (struct nf){.is_inline = true, .rule = {2, MB_DROP_FLOW}};
+    attach(bench, 1, true);
+    subscribe_all(bench, 2);
+    mb_worker_send_away(bench->worker);
+    lose(bench, 1);
+    subscribe_all(bench, 1);
+    mb_worker_resume(bench->worker);
+    handle_one_batch(bench);
+    come_to_a_pause(bench);
+    attach(bench, 1, false); /* its place is free */
+    subscribe_all(bench, 2);
+    const uint64_t before = bench->nf[0].seen;
+    go_on_to_the_end(bench);
+    assert_int_equal(bench->nf[0].seen, PACKETS);
+    assert_int_equal(bench->nf[0].welcomes_seen, 1); /* of the second one */
+    assert_int_equal(bench->nf[0].exits_seen, 0);
+    assert_int_equal(bench->nf[1].seen, PACKETS - before);
+    assert_int_equal(counters(bench).output_packets, PACKETS);
+    assert_int_equal(counters(bench).gate_dropped, 0);
+}
+
 static void who_asks_for_it_is_told_of_the_flows_first(void **state) {
     struct bench *bench = *state;
     bench->nf[0].reads_flows = true;
@@ -333,6 +358,7 @@ int main(void) {
         PAUSE_TEST(who_leaves_in_order_stops_no_packet),
         PAUSE_TEST(another_takes_over_at_one_event),
         PAUSE_TEST(what_cannot_be_subscribed_to_changes_nothing),
+        PAUSE_TEST(who_is_sent_away_has_never_been_there),
         PAUSE_TEST(who_asks_for_it_is_told_of_the_flows_first),
         PAUSE_TEST(it_is_told_what_is_done_for_a_flow),
         PAUSE_TEST(flows_that_were_not_tracked_are_picked_up),

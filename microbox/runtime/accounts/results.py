@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from microbox.chain.model import ChainNF
+from microbox.chain.plan import PlannedNF
 from microbox.events.catalog import Catalog
 from microbox.nf.record_forms import ALERT, eve_severity
 from microbox.runtime.accounts.balances import balances, by_name
@@ -89,12 +91,12 @@ def make_report(
     catalog = running.plan.catalog
     directory = options.log_directory
     partitions = [lane.partition for lane in running.lanes]
-    unmerged = merge_parts(directory, running.plan.chain.nfs, partitions)
+    unmerged = merge_parts(directory, _who_wrote(running), partitions)
     lanes = {
-        lane.worker.name: [_nf_report(nf, its_worker, catalog) for nf in lane.all_nfs]
+        lane.worker.name: [_nf_report(nf, its_worker, catalog) for nf in _in_one_order(lane)]
         for lane, its_worker in zip(running.lanes, workers, strict=True)
     }
-    planned = [nf.planned for nf in running.lanes[0].all_nfs]
+    planned = [nf.planned for nf in _in_one_order(running.lanes[0])]
     nfs = of_all_lanes(planned, lanes, directory)
     before = [
         (nf.planned, _nf_report(nf, its_worker, catalog))
@@ -135,6 +137,22 @@ def make_report(
     report.warnings += _warnings(report, running, ending, worker.values["flows_active"])
     _judge(report, running, ending)
     return report
+
+
+def _who_wrote(running: Running) -> list[ChainNF | PlannedNF]:
+    """NFs, by name: the chain's, and those that came and left."""
+    by_name: dict[str, ChainNF | PlannedNF] = {nf.name: nf for nf in running.plan.chain.nfs}
+    for lane in running.all_lanes:
+        for nf in lane.left:
+            by_name.setdefault(nf.planned.name, nf.planned)
+    return list(by_name.values())
+
+
+def _in_one_order(lane: Lane) -> list[RunningNF]:
+    """All lanes have the same NFs, which may have left each in another order."""
+    if lane.partition.is_whole:
+        return lane.all_nfs
+    return sorted(lane.all_nfs, key=lambda nf: nf.planned.index)
 
 
 def _worker_counters(lane: Lane) -> WorkerCounters:

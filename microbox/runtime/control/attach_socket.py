@@ -19,8 +19,8 @@ from microbox.runtime.control.control_socket import ControlError
 from microbox.runtime.processes.foreign_process import Peer, PeerError, peer_of
 
 GUESTS_MAX = 8
-"""Connections that are being looked after at a time, until they are attached or refused; others are
-turned away. A number that no person reaches."""
+"""NFs that are being looked after at a time, until they are attached or refused; others are turned
+away. A number that no person reaches. Each has a connection for each worker."""
 
 RETRY = 1.0  # seconds after which it is tried again to accept
 
@@ -31,16 +31,17 @@ Welcome = Callable[[socket.socket, Peer], Awaitable[None]]
 class AttachSocket:
     """Listens until it is closed."""
 
-    def __init__(self, path: Path, welcome: Welcome) -> None:
+    def __init__(self, path: Path, welcome: Welcome, workers: int) -> None:
         """Raises ControlError."""
         self.path = path
+        self._connections_max = GUESTS_MAX * workers
         self._welcome = welcome
         self._guests: set[asyncio.Task[None]] = set()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         before = os.umask(0o177)
         try:
             self._socket.bind(str(path))
-            self._socket.listen(GUESTS_MAX)
+            self._socket.listen(self._connections_max)
             self._socket.setblocking(False)
         except OSError as error:
             self._socket.close()
@@ -64,7 +65,7 @@ class AttachSocket:
         except (OSError, PeerError):
             connected.close()
             return
-        if peer.user != os.geteuid() or len(self._guests) >= GUESTS_MAX:
+        if peer.user != os.geteuid() or len(self._guests) >= self._connections_max:
             connected.close()
             return
         guest = asyncio.ensure_future(self._welcome(connected, peer))

@@ -42,7 +42,7 @@ class ByHand:
         )
         if readers:
             raise ControlError(f"{readers} reads what {name} publishes")
-        companions = [(lane, one) for one in dispensable(lane, nf)]
+        companions = [(lane, one) for lane, nf in found for one in dispensable(lane, nf)]
         try:
             heads = await self._changes.leave([*found, *companions])
         except (ChangeError, ChildError) as error:

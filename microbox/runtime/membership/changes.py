@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
@@ -13,6 +13,7 @@ from microbox.chain.plan import Plan, PlannedNF
 from microbox.chain.promotion import promoted
 from microbox.chain.revision import with_changed
 from microbox.channel.messages import (
+    Abort,
     Attach,
     Begin,
     Derive,
@@ -26,7 +27,13 @@ from microbox.channel.messages import (
 )
 from microbox.runtime.lane import Lane, Promotion, RunningNF
 from microbox.runtime.membership.neighbours import neighbours
-from microbox.runtime.membership.pause import ChangeError, LeftOutError, all_paused, paused
+from microbox.runtime.membership.pause import (
+    ChangeError,
+    LeftOutError,
+    all_paused,
+    paused,
+    prepared,
+)
 from microbox.runtime.processes.supervisor import ChildError, ChildHangs
 from microbox.runtime.running import Running
 
@@ -75,9 +82,10 @@ class Changes:
             await newcomer.child.send(Begin())
         return head
 
-    async def leave(self, members: Sequence[Member]) -> list[int]:
+    async def leave(self, members: Sequence[Member], gone: Sequence[Member] = ()) -> list[int]:
         """NFs leave, those of a lane together; they are told to finish when the chain goes on.
-        Returns the heads of the logs there. Raises ChangeError, ChildError."""
+        `gone`: processes of the same NFs that are dead. Returns the heads of the logs there. Raises
+        ChangeError, ChildError."""
         leaving = [nf for _, nf in members]
         async with self._lock, self._all_paused(members) as heads:
             for lane, nf in members:
@@ -85,17 +93,19 @@ class Changes:
             for lane in _lanes_of(members):
                 rest = [one for one in lane.nfs if one not in leaving]
                 await lane.worker.send(_subscriptions(self._running.plan, rest))
-        self._are_left(members)
+        self._are_left([*members, *gone])
         for nf in leaving:
             with contextlib.suppress(ChildError):  # whoever follows it says how it went
                 await nf.child.send(Stop())
         return heads
 
-    async def forget(self, lane: Lane, nf: RunningNF) -> None:
-        """One that is dead has no place any more, unless somebody reads what it published."""
+    async def forget(self, members: Sequence[Member]) -> None:
+        """One that is dead, in all lanes, has no place any more, unless somebody reads what it
+        published."""
         async with self._lock:
-            if nf in lane.nfs and not lane.readers_of(nf):
-                self._are_left([(lane, nf)])
+            there = [(lane, nf) for lane, nf in members if nf in lane.nfs]
+            if there and not any(lane.readers_of(nf) for lane, nf in there):
+                self._are_left(there)
 
     def _are_left(self, members: Sequence[Member]) -> None:
         for lane, nf in members:
@@ -124,10 +134,15 @@ class Changes:
             for lane, nfs in joined.items():
                 await self._make_known(plan, newcomers, nfs)
                 await self._let_derive(lane, plan)
-            for lane, newcomer in members:
-                await self._attach(lane, newcomer)
-            for lane, nfs in joined.items():
-                await lane.worker.send(_subscriptions(plan, nfs))
+            try:
+                for lane, newcomer in members:
+                    await self._attach(lane, newcomer)
+                for lane, nfs in joined.items():
+                    await lane.worker.send(_subscriptions(plan, nfs))
+                await prepared(joined)
+            except (ChangeError, ChildError):
+                await self._abort(joined)
+                raise
         for lane, nfs in joined.items():
             lane.nfs = nfs
         self._running.plan = plan
@@ -136,6 +151,13 @@ class Changes:
             with contextlib.suppress(ChildError):  # whoever follows it says how it went
                 await newcomer.child.send(Begin(at=head_of[lane]))
         return heads
+
+    async def _abort(self, lanes: Iterable[Lane]) -> None:
+        """One worker could not do it: no other one does."""
+        for lane in lanes:
+            with contextlib.suppress(ChildError):  # it is gone, and nobody comes to it
+                await lane.worker.send(Abort())
+                await lane.worker.send(_subscriptions(self._running.plan, lane.nfs))
 
     async def hand_over(
         self,

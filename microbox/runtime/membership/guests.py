@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from microbox.chain.errors import ChainErrors
 from microbox.chain.extension import Extension
 from microbox.chain.model import ChainNF, instance_name
+from microbox.chain.plan import Plan
 from microbox.chain.supervision import Supervision
 from microbox.channel.async_channel import AsyncChannel
 from microbox.channel.messages import Join, Manifest, Refused, Sandbox
 from microbox.runtime.control.control_socket import ControlError
 from microbox.runtime.lane import Lane, RunningNF
-from microbox.runtime.membership.by_hand import ByHand, dispensable
-from microbox.runtime.membership.changes import Changes
-from microbox.runtime.membership.pause import ChangeError
-from microbox.runtime.nf_start import NFStarter
+from microbox.runtime.membership.by_hand import ByHand, at_events, dispensable
+from microbox.runtime.membership.changes import Changes, Member
+from microbox.runtime.membership.pause import ChangeError, InputOverError
+from microbox.runtime.membership.replicas import Gathering, Replicas
+from microbox.runtime.nf_start import NFStarter, is_same_in_chain
 from microbox.runtime.observer import Observer
 from microbox.runtime.processes.foreign_process import ForeignProcess, Peer, PeerError, pidfd_of
 from microbox.runtime.processes.supervisor import (
@@ -36,6 +40,7 @@ from microbox.runtime.processes.supervisor import (
 )
 from microbox.runtime.processes.validation import from_child
 from microbox.runtime.running import Running
+from microbox.runtime.side_by_side import all_of, reraised
 
 JOIN_PATIENCE = 5.0  # seconds from the connection to the first message
 
@@ -65,7 +70,10 @@ class Guests:
         self._changes = changes
         self._by_hand = by_hand
         self._observer = observer
+        self._gathering = Gathering(running.chain.workers)
         self._leaving: set[asyncio.Task[None]] = set()
+        self._departing: dict[int, list[RunningNF]] = {}  # by index: whose processes asked for it
+        self._forgetting: set[int] = set()  # indexes
 
     # --- who comes ---
 
@@ -82,74 +90,101 @@ class Guests:
             AsyncChannel(connected, from_child),
             pidfd,
         )
+        is_spokesman = True
         try:
-            await self._attach(child)
-        except ChildFailed as error:  # which its terminal shows in full
-            self._observer.note(f"{child.name} is not attached: {error.failed.error}")
-            await self._part_from(child)
+            join, _ = await child.expect(Join, JOIN_PATIENCE, "saying which NF it is")
+            nf = _chain_nf(join)
+            child.name = self._lane_of(join).partition.name_of(nf.name)
+            replicas = self._gathering.put(child, join)
+            await self._gathering.complete(replicas, JOIN_PATIENCE)
+            is_spokesman = replicas.has_spokesman(child)
+            await replicas.do_once(partial(self._attach, nf))
         except (ChainErrors, ChangeError, ChildError, OSError) as error:
-            self._observer.note(f"{child.name} is not attached: {error}")
-            await self._refuse(child, str(error))
+            if is_spokesman:
+                self._observer.note(f"{child.name} is not attached: {_in_short(error)}")
+            if not _has_said_so(child, error):
+                await self._refuse(child, str(error))
             await self._part_from(child)
         except asyncio.CancelledError:
             await self._refuse(child, "the run ends")
             await self._part_from(child)
             raise
 
-    async def _attach(self, child: Child) -> None:
-        join, _ = await child.expect(Join, JOIN_PATIENCE, "saying which NF it is")
-        nf = _chain_nf(join)
-        child.name = nf.name
-        lane = self._lane()
-        self._extension(lane, nf)  # a name that is taken is refused at once
-        manifest = await self._starter.describe(
-            child, self._running.chain, nf, base=Path(join.base)
-        )
-        async with self._changes.planning:
-            newcomers = await self._join(lane, nf, Loaded(child, manifest))
-        others = ", ".join(one.name for one in newcomers if one.child is not child)
-        self._observer.note(
-            f"{nf.name} is attached{others and f', with {others}'}, "
-            f"from event {newcomers[0].lives.joined:,} on"
-        )
-
-    def _lane(self) -> Lane:
-        """Raises ChangeError where there are several."""
+    def _lane_of(self, join: Join) -> Lane:
+        """Whose log it is to read; any, where there is none such."""
         lanes = self._running.lanes
-        if len(lanes) > 1:
-            raise ChangeError(
-                f"the run has {len(lanes)} workers, and a terminal has one NF; expected a chain "
-                "with `workers: 1`"
-            )
-        return lanes[0]
+        return lanes[join.worker] if 0 <= join.worker < len(lanes) else lanes[0]
 
-    def _extension(self, lane: Lane, nf: ChainNF) -> Extension:
+    async def _attach(self, nf: ChainNF, replicas: Replicas) -> None:
+        self._extension(nf)  # a name that is taken is refused at once
+        chain, base = self._running.chain, Path(replicas.join.base)
+        lanes = self._running.lanes
+        manifests = await all_of(
+            self._starter.describe(child, chain, nf, lane.partition, base)
+            for lane, child in zip(lanes, replicas.children, strict=True)
+        )
+        guests = list(map(Loaded, replicas.children, manifests))
+        _check_alike(guests)
+        async with self._changes.planning:
+            members = await self._join(self._extension(nf), guests)
+        names = dict.fromkeys(one.planned.name for _, one in members if one.planned.name != nf.name)
+        heads = {lane: one.lives.joined for lane, one in members}
+        self._observer.note(
+            f"{nf.name} is attached{', with ' if names else ''}{', '.join(names)}, "
+            f"from {at_events([*heads.values()])} on"
+        )
+
+    def _extension(self, nf: ChainNF) -> Extension:
         """Raises ChainErrors."""
-        return Extension(self._running.plan, [one.planned for one in lane.left], nf)
+        left = [one.planned for one in self._running.lanes[0].left]
+        return Extension(self._running.plan, left, nf)
 
-    async def _join(self, lane: Lane, nf: ChainNF, guest: Loaded) -> list[RunningNF]:
-        """The guest and what it needs, in their places; or all is as it was."""
-        extension = self._extension(lane, nf)
-        party = [guest]
-        newcomers: list[RunningNF] = []
+    async def _join(self, extension: Extension, guests: Sequence[Loaded]) -> list[Member]:
+        """The guest and what it needs, in their places in each lane; or all is as it was."""
+        parties = [[guest] for guest in guests]
+        ready: list[list[RunningNF]] = [[] for _ in parties]
+        lanes = self._running.lanes
         try:
-            while addition := extension.next_addition([one.manifest for one in party]):
-                companion = Loaded(
-                    *await self._starter.load(self._running.chain, addition.nf, lane.partition)
-                )
-                party.insert(extension.insert(addition), companion)
-            plan = await asyncio.to_thread(extension.plan, [one.manifest for one in party])
-            for planned, one in zip(plan.nfs[-len(party) :], party, strict=True):
-                newcomers.append(await self._starter.make_ready(lane, plan, planned, one.child))
-            _know_each_other(newcomers, guest.child)
-            await self._changes.join(plan, [(lane, one) for one in newcomers])
+            while addition := extension.next_addition([one.manifest for one in parties[0]]):
+                companions = await self._in_each_lane(addition.nf)
+                place = extension.insert(addition)
+                for party, companion in zip(parties, companions, strict=True):
+                    party.insert(place, companion)
+            plan = await asyncio.to_thread(extension.plan, [one.manifest for one in parties[0]])
+            await all_of(map(partial(self._make_ready, plan), lanes, parties, ready))
+            for newcomers, guest in zip(ready, guests, strict=True):
+                _know_each_other(newcomers, guest.child)
+            members = [(lane, one) for lane, nfs in zip(lanes, ready, strict=True) for one in nfs]
+            await self._changes.join(plan, members)
         except BaseException:
-            for newcomer in newcomers:
+            for newcomer in itertools.chain(*ready):
                 newcomer.close()
-            companions = [one.child for one in party if one is not guest]
-            await asyncio.gather(*map(self._starter.dismiss, companions))
+            own = [guest.child for guest in guests]
+            brought = [one.child for party in parties for one in party if one.child not in own]
+            await asyncio.gather(*map(self._starter.dismiss, brought))
             raise
-        return newcomers
+        return members
+
+    async def _in_each_lane(self, nf: ChainNF) -> list[Loaded]:
+        """A process of an NF of the chain for each lane; or none. Raises ChildError."""
+        chain = self._running.chain
+        results = await asyncio.gather(
+            *(self._starter.load(chain, nf, lane.partition) for lane in self._running.lanes),
+            return_exceptions=True,
+        )
+        loaded = [Loaded(*one) for one in results if not isinstance(one, BaseException)]
+        if len(loaded) < len(results):
+            await asyncio.gather(*(self._starter.dismiss(one.child) for one in loaded))
+        for result in results:
+            reraised(result)
+        return loaded
+
+    async def _make_ready(
+        self, plan: Plan, lane: Lane, party: Sequence[Loaded], ready: list[RunningNF]
+    ) -> None:
+        """All that come to the lane are put into `ready`."""
+        for planned, one in zip(plan.nfs[-len(party) :], party, strict=True):
+            ready.append(await self._starter.make_ready(lane, plan, planned, one.child))
 
     # --- who does not, or no more ---
 
@@ -164,14 +199,23 @@ class Guests:
         await self._starter.dismiss(child)
 
     def let_leave(self, nf: RunningNF) -> None:
-        """It has asked for it."""
-        self._in_background(self._leave(nf))
+        """It has asked for it, as each of its processes may: they leave together."""
+        if nf.leaves:
+            return
+        asked = self._departing.setdefault(nf.planned.index, [])
+        asked.append(nf)
+        if len(asked) == 1:
+            self._in_background(self._leave(nf))
 
     async def _leave(self, nf: RunningNF) -> None:
+        refusal = ""
         try:
             await self._by_hand.detach(nf.planned.name)
         except ControlError as error:
-            await self._refuse(nf.child, str(error))
+            refusal = str(error)
+        asked = self._departing.pop(nf.planned.index)
+        if refusal:
+            await asyncio.gather(*(self._refuse(one.child, refusal) for one in asked))
 
     def has_finished(self, nf: RunningNF) -> None:
         """It has said its last word: a user's process is his, who may look at what it prints for as
@@ -185,12 +229,50 @@ class Guests:
         self._in_background(self._forget(lane, nf))
 
     async def _forget(self, lane: Lane, nf: RunningNF) -> None:
-        companions = dispensable(lane, nf)
-        if companions:
-            with contextlib.suppress(ChangeError, ChildError):  # the input is over: they end
-                await self._changes.leave([(lane, one) for one in companions])
-        await self._changes.forget(lane, nf)
-        await self.settle(lane, nf)
+        """Where one of its processes is gone, the others leave: what they see is not all that it
+        was to see."""
+        index = nf.planned.index
+        if index in self._forgetting:
+            return
+        if nf not in lane.nfs:  # it was leaving
+            await self.settle(lane, nf)
+            return
+        replicas = self._processes_of(index)
+        living = [(lane, one) for lane, one in replicas if one.child.is_alive]
+        if living and nf.planned.fails_closed:  # none leaves in order: their packets are to stop
+            _end(living, nf)
+            return
+        self._forgetting.add(index)
+        try:
+            await self._forget_all(replicas, living, nf)
+        finally:
+            self._forgetting.remove(index)
+
+    async def _forget_all(
+        self, replicas: Sequence[Member], living: Sequence[Member], first: RunningNF
+    ) -> None:
+        brought = [(lane, one) for lane, nf in replicas for one in dispensable(lane, nf)]
+        gone = [member for member in replicas if member not in living]
+        try:
+            if living or brought:
+                await self._changes.leave([*living, *brought], gone)
+        except InputOverError:
+            pass  # those that live finish by themselves
+        except (ChangeError, ChildError):
+            _end(living, first)
+        if all(not one.child.is_alive or one.leaves for _, one in replicas):
+            await self._changes.forget(replicas)
+        while unsettled := [member for member in replicas if _is_to_be_settled(*member)]:
+            await self.settle(*unsettled[0])
+
+    def _processes_of(self, index: int) -> list[Member]:
+        """Of a guest, in all lanes."""
+        return [
+            (lane, one)
+            for lane in self._running.lanes
+            for one in lane.nfs
+            if one.planned.index == index and one.is_guest
+        ]
 
     async def settle(self, lane: Lane, nf: RunningNF) -> None:
         """Its process is gone: of one that has left, nothing stays but what it counted. So guests
@@ -214,6 +296,33 @@ def _know_each_other(newcomers: list[RunningNF], guest: Child) -> None:
         one.is_guest = True
         if one.child is guest:
             one.companions = [other for other in newcomers if other is not one]
+
+
+def _check_alike(guests: Sequence[Loaded]) -> None:
+    """Raises ChildError where processes of one NF say that they are others."""
+    for guest in guests:
+        if not is_same_in_chain(guest.manifest, guests[0].manifest):
+            raise ChildError(guest.child.name, f"is another NF than {guests[0].child.name}")
+
+
+def _end(living: Sequence[Member], first: RunningNF) -> None:
+    for _, nf in living:
+        nf.complaint = f"was ended, since {first.name} {first.outcome}"
+        nf.child.kill()
+
+
+def _is_to_be_settled(lane: Lane, nf: RunningNF) -> bool:
+    """Of one that has finished, who follows it does so."""
+    return nf.exit is not None and not nf.finished and nf in lane.left and not nf.is_settled
+
+
+def _in_short(error: Exception) -> str:
+    return error.failed.error if isinstance(error, ChildFailed) else str(error)
+
+
+def _has_said_so(child: Child, error: Exception) -> bool:
+    """True for one whose terminal shows in full what it has said."""
+    return isinstance(error, ChildFailed) and error.name == child.name
 
 
 def _chain_nf(join: Join) -> ChainNF:

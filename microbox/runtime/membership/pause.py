@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 
-from microbox.channel.messages import Pause, Paused, Resume, Resumed
+from microbox.channel.messages import Pause, Paused, Prepare, Prepared, Resume, Resumed
 from microbox.runtime.lane import Lane
 from microbox.runtime.processes.supervisor import ChildError, ChildHangs
 
@@ -57,6 +57,20 @@ async def all_paused(lanes: Iterable[Lane], patience: float) -> AsyncIterator[li
     """As `paused`, for several lanes; their heads."""
     async with contextlib.AsyncExitStack() as stack:
         yield [await stack.enter_async_context(paused(lane, patience)) for lane in lanes]
+
+
+async def prepared(lanes: Iterable[Lane]) -> None:
+    """In a pause of all these lanes. Raises ChangeError where a worker could not do what it was
+    told in it, ChildError where it does not answer."""
+    refused = []
+    for lane in lanes:
+        await lane.worker.send(Prepare())
+        answer = await lane.answers.expect(Prepared, ANSWER_PATIENCE, "it changes")
+        if answer.error:
+            who = "" if lane.partition.is_whole else f"{lane.worker.name}: "
+            refused.append(f"{who}{answer.error}")
+    if refused:
+        raise ChangeError("\n".join(refused))
 
 
 async def _pause(lane: Lane, patience: float) -> int:

@@ -41,7 +41,7 @@ def log_name(nf: ChainNF | PlannedNF, partition: Partition = WHOLE) -> str:
 
 
 def merge_parts(
-    directory: Path, nfs: Iterable[ChainNF], lanes: Sequence[Partition] = (WHOLE,)
+    directory: Path, nfs: Iterable[ChainNF | PlannedNF], lanes: Sequence[Partition] = (WHOLE,)
 ) -> list[str]:
     """Makes each log of its parts, which are removed then. Returns what went wrong, in sentences;
     those parts are left as they are."""

@@ -18,6 +18,7 @@ from microbox._core import ffi, lib
 from microbox.channel.channel import Channel, ChannelClosed, ChannelError
 from microbox.channel.geometry import geometry_of
 from microbox.channel.messages import (
+    Abort,
     Accused,
     Attach,
     Begin,
@@ -30,6 +31,8 @@ from microbox.channel.messages import (
     ModuleFile,
     Pause,
     Paused,
+    Prepare,
+    Prepared,
     Promote,
     Resume,
     Resumed,
@@ -348,6 +351,9 @@ def _stand_still(channel: Channel, worker: Any) -> None:
         message, fds = channel.receive()
         if isinstance(message, Resume):
             break
+        if isinstance(message, Prepare):
+            channel.send(Prepared(error))
+            continue
         try:
             _change(_without(message, refused), fds, worker)
         except WorkerError as problem:
@@ -381,6 +387,8 @@ def _change(message: Message, fds: list[int], worker: Any) -> None:
             lib.mb_worker_leave(worker, message.index)
         case Promote():
             _promote(worker, message)
+        case Abort():
+            lib.mb_worker_send_away(worker)
         case Detach():
             lib.mb_worker_detach(worker, message.index, message.status)
         case Stop():
