@@ -6,6 +6,7 @@ Bounded here; 10,000 messages where MICROBOX_NIGHTLY is set."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 IS_NIGHTLY = "MICROBOX_NIGHTLY" in os.environ
 MESSAGES = 10_000 if IS_NIGHTLY else 200
+OF_A_CONNECTION = 500  # messages, of less bytes than a connection may bring
 COST = 0.001  # seconds of a processor that a request takes here
 
 # Goes on when the test says so. Until then the log is full, and the input not over.
@@ -41,6 +43,13 @@ class Waits(NetworkFunction):
 
 def errors_of(path: Path, messages: Iterator[bytes]) -> list[str]:
     """What is answered to each; they are all refused."""
+    errors = []
+    while some := list(itertools.islice(messages, OF_A_CONNECTION)):
+        errors += errors_on_one_connection(path, some)
+    return errors
+
+
+def errors_on_one_connection(path: Path, messages: list[bytes]) -> list[str]:
     errors, awaited = [], 0
     with client(path) as socket:
         for message in messages:

@@ -18,6 +18,7 @@ import zmq
 import zmq.asyncio
 
 from microbox.runtime.control.budget import Budget
+from microbox.runtime.control.connections import Connections
 from microbox.runtime.control.control_socket import SUFFIX, VERSION, ControlError, own_directory
 from microbox.runtime.control.request import Request, RequestError, parse
 
@@ -38,6 +39,8 @@ CHANGES_MAX = 8
 
 LIBRARY_THREADS = 2
 """That a ZeroMQ context with one thread for input and output starts."""
+
+HANDSHAKE_TIMEOUT = 2000  # milliseconds
 
 FRAME_LIMIT = 1 << 20
 """Bytes at which ZeroMQ drops the connection instead of taking the message."""
@@ -82,11 +85,14 @@ class ControlServer:
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, FRAME_LIMIT)
+        self._socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT)
         self._socket.set_hwm(QUEUE_LIMIT)
+        inside = self.path.with_suffix(".inside")
         before = os.umask(0o177)
         try:
-            self._socket.bind(f"ipc://{self.path}")
-        except zmq.ZMQError as error:
+            self._socket.bind(f"ipc://{inside}")
+            self._connections = Connections(self.path, inside, self._budget)
+        except (zmq.ZMQError, OSError) as error:
             self._context.destroy(linger=0)
             raise ControlError(f"{self.path}: {error}") from None
         finally:
@@ -94,6 +100,14 @@ class ControlServer:
 
     async def serve(self) -> None:
         """Answers requests, each when it is carried out; to be cancelled."""
+        accepting = asyncio.create_task(self._connections.accept())
+        try:
+            await self._answer()
+        finally:
+            accepting.cancel()
+            await asyncio.gather(accepting, return_exceptions=True)
+
+    async def _answer(self) -> None:
         while True:
             await asyncio.sleep(self._budget.wait())
             frames = await self._socket.recv_multipart()
@@ -143,9 +157,8 @@ class ControlServer:
         """Closes and removes the socket."""
         for task in self._changing:
             task.cancel()
+        self._connections.close()
         self._context.destroy(linger=0)
-        with contextlib.suppress(OSError):
-            self.path.unlink()
 
 
 def _envelope(frames: list[bytes]) -> list[bytes]:
