@@ -156,7 +156,9 @@ class _Loader:
             utc=utc,
             log_format=logs.format,
             input_position=self._input_position(),
-            input_bytes_max=self._input_bytes_max(value.get("input_bytes_max")),
+            input_bytes_max=_size(value.get("input_bytes_max")) or INPUT_BYTES_MAX_DEFAULT,
+            memory_max=_size(value.get("memory_max")),
+            memory_max_position=self._document.value_position(("memory_max",)),
             workers=self._workers(value.get("workers")),
             workers_position=self._workers_position(),
             modules=self._modules(stack),
@@ -196,13 +198,6 @@ class _Loader:
             return None
         path = self._document.path(("input",), written)
         return Input((path,)) if self._is_there(path) else None
-
-    @staticmethod
-    def _input_bytes_max(written: object) -> int:
-        try:
-            return TypeAdapter[int](Size).validate_python(written)
-        except ValidationError:  # which was said already, where it is written at all
-            return INPUT_BYTES_MAX_DEFAULT
 
     def _input_position(self) -> Position:
         if self._overrides.input is not None:
@@ -266,6 +261,14 @@ class _Loader:
                 for location, text in texts.items()
             },
         )
+
+
+def _size(written: object) -> int | None:
+    """None where none is written, or one that makes no sense, which was said already."""
+    try:
+        return TypeAdapter[int](Size).validate_python(written)
+    except ValidationError:
+        return None
 
 
 def _metrics(written: object) -> Address | None:

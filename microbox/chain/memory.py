@@ -1,7 +1,8 @@
-"""What a chain takes at its limits: tables of the stack, the log, areas of the NFs.
+"""What a chain takes at its limits: tables of the stack, the log, areas of the NFs, and
+an input that cannot be mapped as it is.
 
 Tables are reserved whole, and take memory as they are used: these are the most that they may come
-to, for one worker. What NFs take for themselves is theirs (`memory` of an entry of `chain`).
+to. What NFs take for themselves is theirs (`memory` of an entry of `chain`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from microbox._core import ffi, lib
+from microbox.chain.errors import ChainError
+from microbox.chain.named_files import is_put_into_memory
 from microbox.chain.units import format_size
 from microbox.channel.geometry import geometry_of
 
 if TYPE_CHECKING:
+    from microbox.chain.model import Chain
     from microbox.chain.plan import Plan, PlannedNF
 
 AREA = "area"
@@ -27,10 +31,11 @@ _OVERLAP = "tcp.anomaly.overlap.inconsistent"
 class MemoryPart:
     """Something that grows with limits of the chain file."""
 
-    name: str  # a field of struct mb_memory, or AREA
+    name: str  # a field of struct mb_memory, AREA, or "input"
     size: int  # bytes
     keys: tuple[str, ...]  # of the chain file, that make it smaller
     nf: str = ""  # whose area it is
+    is_shared: bool = False  # by all workers; else each has one
 
     @property
     def words(self) -> str:
@@ -56,7 +61,33 @@ def memory_parts(plan: Plan) -> list[MemoryPart]:
     """Of one worker and its NFs; what the chain has no use for is left out."""
     memory = lib.mb_worker_memory(_config(plan), _needs(plan))
     parts = [MemoryPart(name, getattr(memory, name), keys) for name, keys in _KEYS.items()]
-    return [*(part for part in parts if part.size), *map(_area, plan.nfs)]
+    return [*_input(plan.chain), *(part for part in parts if part.size), *map(_area, plan.nfs)]
+
+
+def most_memory(parts: Iterable[MemoryPart], workers: int) -> int:
+    """All parts of so many workers together, in bytes."""
+    return sum(part.size if part.is_shared else workers * part.size for part in parts)
+
+
+def budget_errors(plan: Plan) -> list[ChainError]:
+    """Where the chain's limits come to more than `memory_max`."""
+    chain = plan.chain
+    if chain.memory_max is None:
+        return []
+    parts = memory_parts(plan)
+    most = most_memory(parts, chain.workers)
+    if most <= chain.memory_max:
+        return []
+    takes = "the chain takes" if chain.workers == 1 else f"{chain.workers} workers take"
+    return [
+        ChainError.at(
+            chain.file,
+            chain.memory_max_position,
+            f"`memory_max` is {format_size(chain.memory_max)}, and at its limits {takes} "
+            f"{format_size(most)}",
+            f"lower limits take less; the largest parts: {largest_in_words(parts)}",
+        )
+    ]
 
 
 def largest_in_words(parts: Iterable[MemoryPart], count: int = 3) -> str:
@@ -72,6 +103,11 @@ def _by(keys: Sequence[str]) -> str:
 def log_size(slots: int) -> int:
     """Bytes of an event log."""
     return int(lib.MB_PAGE_SIZE + slots * ffi.sizeof("struct mb_entry"))
+
+
+def _input(chain: Chain) -> Iterator[MemoryPart]:
+    if is_put_into_memory(chain.input):
+        yield MemoryPart("input", chain.input_bytes_max, ("input_bytes_max",), is_shared=True)
 
 
 def _config(plan: Plan) -> Any:

@@ -261,6 +261,10 @@ class ChainFile(Section):
         description="a size such as 2GiB: the most that a packed input or standard input may "
         "take in memory",
     )
+    memory_max: Size | None = Field(
+        default=None,
+        description="a size such as 1GiB: the most that the chain's limits may come to in memory",
+    )
     output: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="the path of a capture file to write"
     )
@@ -405,6 +409,8 @@ class Chain:
     log_format: str = "json"  # "json" | "eve"
     input_position: Position = NOWHERE
     input_bytes_max: int = INPUT_BYTES_MAX_DEFAULT  # of what cannot be mapped as it is
+    memory_max: int | None = None  # bytes that its limits may come to; None: any
+    memory_max_position: Position = NOWHERE
     modules: tuple[ChainModule, ...] = ()  # in the order in which they run
     metrics: Address | None = None  # where they are served; None: nowhere
     worker_restart: Restart | None = None  # on_worker_failure; None: the run ends

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from microbox.chain.model import Input
 
+GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952 section 2.3.1
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878 section 3.1.1
+MAGIC_SIZE = 4
+
 
 def near_file(path: Path) -> str:
     """The hint that names the file beside it whose name is nearest, "" where none is near."""
@@ -29,6 +33,22 @@ def missing_capture(path: Path) -> tuple[str, str]:
     if path.exists():
         return "", ""
     return f"no such file '{path}'; expected a capture file (pcap or pcapng)", near_file(path)
+
+
+def is_put_into_memory(given: Input) -> bool:
+    """True where it is not one file, or a packed one, which cannot be mapped as it is. One that
+    cannot be read is complained of elsewhere."""
+    if given.is_piped or len(given.paths) > 1 or any(path.is_dir() for path in given.paths):
+        return True
+    return any(_is_packed(path) for path in given.paths if path.is_file())
+
+
+def _is_packed(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAGIC_SIZE).startswith((GZIP_MAGIC, ZSTD_MAGIC))
+    except OSError:
+        return False
 
 
 def unwritable(path: Path, capture: Input | None) -> str:

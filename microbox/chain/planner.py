@@ -45,6 +45,7 @@ from microbox.chain.derived import (
 )
 from microbox.chain.errors import ChainError, ChainErrors
 from microbox.chain.filters import FilterFacts, FilterJudge, judge_filter
+from microbox.chain.memory import budget_errors
 from microbox.chain.model import Chain, ChainNF
 from microbox.chain.module_needs import needed_modules
 from microbox.chain.order import (
@@ -114,7 +115,7 @@ def make_plan(
     too_much += derived_limit_errors(chain, manifests, catalog, rules)
     if too_much:
         raise ChainErrors(too_much)
-    return Plan(
+    plan = Plan(
         chain=chain,
         nfs=nfs,
         user_types=user_types,
@@ -127,6 +128,9 @@ def make_plan(
         hosts=list(chain.hosts),
         derived=list(rules.values()),
     )
+    if over_budget := budget_errors(plan):
+        raise ChainErrors(over_budget)
+    return plan
 
 
 def let_derive(readers: Sequence[Reader], compiled: Compiled) -> None:

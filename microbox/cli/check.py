@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from microbox.chain.memory import MemoryPart
     from microbox.chain.plan import Plan, PlannedNF
     from microbox.channel.messages import HandlerDeclaration
 
@@ -328,6 +329,18 @@ def _lacks() -> Table | None:
     return table if table.row_count else None
 
 
+def _memory_in_all(plan: Plan, parts: list[MemoryPart]) -> tuple[str, str]:
+    """Size, and what is to be said of it."""
+    from microbox.chain.memory import most_memory
+    from microbox.chain.units import format_size
+
+    workers, limit = plan.chain.workers, plan.chain.memory_max
+    each = sum(part.size for part in parts if not part.is_shared)
+    notes = [f"{format_size(each)} for each worker"] if workers > 1 else []
+    notes += [f"of {format_size(limit)} (`memory_max`)"] if limit is not None else []
+    return format_size(most_memory(parts, workers)), ", ".join(notes)
+
+
 def _memory(plan: Plan) -> Table:
     """Each part, with the settings that make it smaller."""
     from rich.markup import escape
@@ -341,9 +354,7 @@ def _memory(plan: Plan) -> Table:
     for part in parts:
         keys = f"[dim]{', '.join(part.keys)}[/dim]"
         table.add_row(escape(part.words), format_size(part.size), keys)
-    total, workers = sum(part.size for part in parts), plan.chain.workers
-    each = f"{format_size(total)} for each worker" if workers > 1 else ""
-    table.add_row("[bold]in all[/bold]", format_size(workers * total), each)
+    table.add_row("[bold]in all[/bold]", *_memory_in_all(plan, parts))
     for warning in warnings_about_memory(plan, available_memory()):
         table.add_row("", "", f"warning: {warning}")
     return table

@@ -45,13 +45,21 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
 
 
 def _memory_as_json(plan: Plan) -> dict[str, Any]:
+    from microbox.chain.memory import most_memory
     from microbox.runtime.machine import available_memory, warnings_about_memory
 
     parts = plan.memory()
     return {
-        "total": plan.chain.workers * sum(part.size for part in parts),
+        "total": most_memory(parts, plan.chain.workers),
+        "limit": plan.chain.memory_max,
         "parts": [
-            {"part": part.name, "nf": part.nf or None, "bytes": part.size, "keys": list(part.keys)}
+            {
+                "part": part.name,
+                "nf": part.nf or None,
+                "bytes": part.size,
+                "keys": list(part.keys),
+                "shared": part.is_shared,
+            }
             for part in parts
         ],
         "warnings": warnings_about_memory(plan, available_memory()),

@@ -6,9 +6,10 @@ import contextlib
 import os
 from pathlib import Path
 
-from microbox.chain.memory import largest_in_words
+from microbox.chain.memory import largest_in_words, most_memory
 from microbox.chain.plan import Plan
 from microbox.chain.units import format_size
+from microbox.runtime.cgroup import free_in_groups
 
 MEMORY = Path("/proc/meminfo")
 AVAILABLE = "MemAvailable:"
@@ -25,9 +26,10 @@ def warnings_about_workers(plan: Plan, processors: int) -> list[str]:
 
 def warnings_about_memory(plan: Plan, available: int) -> list[str]:
     """`available`: bytes; 0: not known. Tables take memory as they are used, so that a chain may
-    run for long in less than it takes at its limits."""
-    parts = plan.memory()
-    most = plan.chain.workers * sum(part.size for part in parts)
+    run for long in less than it takes at its limits. The input is left out: what it takes is known
+    as soon as it is there."""
+    parts = [part for part in plan.memory() if not part.is_shared]
+    most = most_memory(parts, plan.chain.workers)
     if not 0 < available < most:
         return []
     takes = "the chain takes" if plan.chain.workers == 1 else f"{plan.chain.workers} workers take"
@@ -43,7 +45,13 @@ def processors() -> int:
 
 
 def available_memory() -> int:
-    """Bytes that can be had without swapping; 0 where the kernel does not say."""
+    """Bytes that can be had without swapping, and below the limits of the control groups; 0 where
+    the kernel does not say."""
+    free = [_free_in_all(), free_in_groups()]
+    return min(one for one in free if one is not None)
+
+
+def _free_in_all() -> int:
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in MEMORY.read_text().splitlines():
             if line.startswith(AVAILABLE):

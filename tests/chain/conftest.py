@@ -87,11 +87,14 @@ def any_filter(expression: str) -> FilterFacts:
     return FilterFacts(is_per_flow="[" not in expression)
 
 
-def chain_of(nfs: Sequence[HandMade], **settings: Any) -> Chain:
+CAPTURE = Input((Path("capture.pcap"),))
+
+
+def chain_of(nfs: Sequence[HandMade], chain_input: Input = CAPTURE, **settings: Any) -> Chain:
     """A chain whose n-th NF stands in line n + 2 of `chain.yaml`."""
     return Chain(
         file="chain.yaml",
-        input=Input((Path("capture.pcap"),)),
+        input=chain_input,
         output=None,
         nfs=tuple(
             instance

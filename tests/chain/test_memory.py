@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from microbox._core import lib
-from microbox.chain.memory import AREA, MemoryPart, log_size
+from microbox.chain.errors import ChainErrors, Position
+from microbox.chain.memory import AREA, MemoryPart, log_size, most_memory
+from microbox.chain.model import STANDARD_INPUT, Input
 from microbox.chain.plan import Plan
 from microbox.chain.stack_settings import StackSettings
+from microbox.chain.units import format_size
 from microbox.channel.geometry import geometry_of
 
 NF = Callable[..., Any]
@@ -122,3 +127,79 @@ def test_an_area_is_as_large_as_the_bus_makes_it(nf: NF, plan: MakePlan) -> None
     shape = made.nfs[0].shape
     assert part_of(made, "area of ids").size == lib.mb_nf_area_size(geometry_of(shape))
     assert part_of(made, "area of ids").size > shape.log_slots + shape.ring_bytes
+
+
+# --- an input that cannot be mapped ---
+
+
+def input_part(plan: MakePlan, nf: NF, *paths: Path) -> list[MemoryPart]:
+    made = plan(nf("log", on=["tcp.end"]), chain_input=Input(paths), input_bytes_max=7 << 20)
+    return [part for part in made.memory() if part.name == "input"]
+
+
+@pytest.mark.parametrize("magic", [b"\x1f\x8b\x08\0", b"\x28\xb5\x2f\xfd"])
+def test_a_packed_input_takes_what_it_may(
+    nf: NF, plan: MakePlan, tmp_path: Path, magic: bytes
+) -> None:
+    packed = tmp_path / "capture.gz"
+    packed.write_bytes(magic)
+    (part,) = input_part(plan, nf, packed)
+    assert part == MemoryPart("input", 7 << 20, ("input_bytes_max",), is_shared=True)
+
+
+def test_so_do_a_pipe_several_captures_and_a_directory(
+    nf: NF, plan: MakePlan, tmp_path: Path
+) -> None:
+    plain = tmp_path / "capture.pcap"
+    plain.write_bytes(b"\xd4\xc3\xb2\xa1")
+    for paths in ([STANDARD_INPUT], [plain, plain], [tmp_path]):
+        assert len(input_part(plan, nf, *paths)) == 1
+    assert input_part(plan, nf, plain) == []
+
+
+def test_a_pipe_with_a_name_is_not_waited_for(nf: NF, plan: MakePlan, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert input_part(plan, nf, tmp_path / "pipe") == []
+
+
+# --- the budget ---
+
+PLACE = Position(7, 13)
+
+
+def test_a_chain_that_fits_to_the_byte_is_planned(nf: NF, plan: MakePlan) -> None:
+    parts = plan(nf("log", on=["tcp.end"]), workers=2).memory()
+    most = most_memory(parts, 2)
+    assert most == 2 * sum(part.size for part in parts)
+    plan(nf("log", on=["tcp.end"]), workers=2, memory_max=most)
+    with pytest.raises(ChainErrors):
+        plan(nf("log", on=["tcp.end"]), workers=2, memory_max=most - 1)
+
+
+def test_workers_share_an_input(nf: NF, plan: MakePlan) -> None:
+    made = plan(nf("log", on=["tcp.end"]), chain_input=Input((STANDARD_INPUT,)))
+    one, three = (most_memory(made.memory(), workers) for workers in (1, 3))
+    assert three == 3 * (one - made.chain.input_bytes_max) + made.chain.input_bytes_max
+
+
+def test_one_that_does_not_is_told_what_to_make_smaller(nf: NF, plan: MakePlan) -> None:
+    judge = nf("judge", on=["tcp.data"], inline=True)
+    parts = plan(judge).memory()
+    flows, held, judged = (
+        format_size(next(part.size for part in parts if part.words == words))
+        for words in ("flows", "held segments", "judged bytes")
+    )
+    with pytest.raises(ChainErrors) as raised:
+        plan(judge, memory_max=512 << 20, memory_max_position=PLACE)
+    (error,) = raised.value.errors
+    assert str(error) == (
+        "chain.yaml:7:13: `memory_max` is 512.0 MiB, and at its limits the chain takes "
+        f"{format_size(most_memory(parts, 1))}; lower limits take less; the largest parts: flows "
+        f"{flows} (`stack.flows_max`), held segments {held} (`stack.held_segments_max`), judged "
+        f"bytes {judged} (`stack.judged_bytes_max`)"
+    )
+
+
+def test_of_several_workers_it_is_the_sum(nf: NF, plan: MakePlan) -> None:
+    with pytest.raises(ChainErrors, match="at its limits 2 workers take 9.* MiB"):
+        plan(nf("log", on=["tcp.end"]), workers=2, memory_max=512 << 20)

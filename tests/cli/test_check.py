@@ -122,6 +122,33 @@ def test_memory_is_shown_with_what_makes_it_smaller(microbox: Microbox, write: W
     assert "for each worker" in microbox("check", "chain.yaml", "--workers", "2").out
 
 
+def test_a_budget_that_the_limits_go_beyond_is_an_error_of_the_file(
+    microbox: Microbox, write: Write
+) -> None:
+    write("chain.yaml", CHAIN + "memory_max: 1MiB\n")
+    for verb in ("check", "run"):
+        ran = microbox(verb, "chain.yaml")
+        assert ran.status == 2
+        assert ran.err.startswith("chain.yaml:6:13: `memory_max` is 1.0 MiB, and at its limits ")
+        assert "the largest parts: flows " in ran.err
+        assert "(`stack.flows_max`)" in ran.err
+    (error,) = microbox("check", "chain.yaml", "--json").json["errors"]
+    assert (error["line"], error["column"]) == (6, 13)
+    assert error["hint"].startswith("lower limits take less; the largest parts: ")
+
+
+def test_a_budget_that_is_kept_is_shown(microbox: Microbox, write: Write) -> None:
+    write("chain.yaml", CHAIN + "memory_max: 1MiB\n")
+    ran = microbox("check", "chain.yaml", "--set", "memory_max=4GiB")
+    assert ran.status == 0
+    assert re.search(r"in all +\S+ MiB +of 4.0 GiB \(`memory_max`\)", ran.out)
+    memory = microbox("check", "chain.yaml", "--set", "memory_max=4GiB", "--json").json["memory"]
+    assert memory["limit"] == 4 << 30
+    assert memory["total"] < memory["limit"]
+    refused = microbox("check", "chain.yaml", "--set", "memory_max=2MiB")
+    assert refused.err.startswith("--set memory_max: `memory_max` is 2.0 MiB, ")
+
+
 SWITCHING = """\
     from microbox import NetworkFunction, on
 

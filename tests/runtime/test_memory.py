@@ -118,3 +118,27 @@ def test_what_a_chain_says_that_it_takes_is_what_it_maps(
     }
     more = sum(large.values()) - sum(small.values())
     assert more - SLACK < after - before < more + SLACK
+
+
+LATE = """
+class Late(NetworkFunction):
+    @on("packet")
+    def see(self, event):
+        pass
+"""
+
+
+def test_an_nf_that_does_not_fit_in_is_not_attached(workbench: Workbench, sample: Path) -> None:
+    capture = repeated(sample, workbench.folder / "steady.pcap", times=3000, apart=0.1)
+    chain = workbench.chain("flow_log", capture=capture)
+    total = json.loads(workbench.run("check", chain, "--json").stdout)["memory"]["total"]
+    late = workbench.nf("late", LATE)
+    run = workbench.start("run", chain, "--pace", "1", "--set", f"memory_max={total}")
+    workbench.until(lambda: run.poll() is not None or "packets" in workbench.run("ps").stdout)
+    attached = workbench.run("attach", late)
+    assert attached.returncode == 2
+    assert "`memory_max` is " in attached.stderr
+    assert "Traceback" not in attached.stderr
+    workbench.run("stop")
+    assert workbench.end(run).returncode != 1
+    assert [nf["name"] for nf in workbench.summary()["nfs"]] == ["flow_log"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 MISTAKES = {
     "an unknown key": (
         "imput: capture.pcap\ninput: capture.pcap\nchain: [flow_log]\n",
-        "chain.yaml:1:1: unknown key 'imput'; expected 'input', 'input_bytes_max', 'output', "
-        "'chain', 'events', 'stack', 'workers', 'log', 'logs', 'metrics', 'sandbox', "
+        "chain.yaml:1:1: unknown key 'imput'; expected 'input', 'input_bytes_max', 'memory_max', "
+        "'output', 'chain', 'events', 'stack', 'workers', 'log', 'logs', 'metrics', 'sandbox', "
         "'on_worker_failure' or 'include'; "
         "did you mean 'input'?",
     ),
@@ -117,6 +117,11 @@ MISTAKES = {
         "input: capture.pcap\nchain: [flow_log]\nstack: {held_bytes_per_flow: 1Mib}\n",
         "chain.yaml:3:30: `stack.held_bytes_per_flow` is '1Mib' (text); expected how much a flow "
         "may hold out of order, a size such as 1MiB or 64KiB",
+    ),
+    "a budget without a unit that there is": (
+        "input: capture.pcap\nchain: [flow_log]\nmemory_max: 1 gig\n",
+        "chain.yaml:3:13: `memory_max` is '1 gig' (text); expected a size such as 1GiB: the most "
+        "that the chain's limits may come to in memory",
     ),
     "more flows than any memory holds": (
         "input: capture.pcap\nchain: [flow_log]\nstack: {flows_max: 4294967295}\n",

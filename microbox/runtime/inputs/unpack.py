@@ -13,12 +13,9 @@ import zlib
 from collections.abc import Iterator
 from typing import Protocol
 
+from microbox.chain.named_files import GZIP_MAGIC, MAGIC_SIZE, ZSTD_MAGIC
 from microbox.chain.units import format_size
 from microbox.runtime.errors import InputError
-
-GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952 section 2.3.1
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878 section 3.1.1
-MAGIC_SIZE = 4
 
 READ_SIZE = 1 << 16
 UNPACKED_STEP = 1 << 20
