@@ -25,7 +25,7 @@ from microbox.runtime.controller import run_chain
 from microbox.runtime.descriptors import provide_descriptors
 from microbox.runtime.errors import USAGE, InputError, RunError
 from microbox.runtime.inputs.several_captures import open_input
-from microbox.runtime.observer import Reading
+from microbox.runtime.observer import Reading, Speaker
 from microbox.runtime.outputs.log_directory import make_log_directory
 from microbox.runtime.running import RunOptions
 
@@ -48,16 +48,18 @@ class Relay:
     def reading(self, reading: Reading) -> None:
         """Progress is not shown."""
 
-    def line(self, name: str, stream: str, line: str) -> None:
+    def line(self, speaker: Speaker, stream: str, line: str) -> None:
         """What an NF printed."""
-        self.say({"print": f"{name}: {line}", "to": stream})
+        self.say({"print": f"{speaker.name}: {line}", "to": stream})
 
-    def problem(self, name: str, problem: Problem) -> None:
+    def problem(self, speaker: Speaker, problem: Problem) -> None:
         """Problems are told as they come, and are in the report as well."""
         where = f" in {problem.handler}" if problem.handler else ""
-        self.say({"print": f"{problem.severity}: {name}{where}: {problem.error}", "to": "stderr"})
+        self.say(
+            {"print": f"{problem.severity}: {speaker.name}{where}: {problem.error}", "to": "stderr"}
+        )
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, _speaker: Speaker | None = None, /) -> None:
         """A sentence of the controller's."""
         self.say({"print": text, "to": "stderr"})
 

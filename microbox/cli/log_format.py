@@ -18,11 +18,37 @@ from typing import Any, Literal
 from microbox.chain.errors import ChainError
 from microbox.channel.messages import Problem
 from microbox.cli.terminal import give_up
+from microbox.nf.record_schema import DIALECT, object_schema
+from microbox.runtime.control.control_socket import run_name
+from microbox.runtime.observer import Speaker
+from microbox.runtime.partition import WORKER
 from microbox.runtime.processes.supervisor import printable
 
 Format = Literal["text", "json", "journal"]
 JOURNAL_STREAM = "JOURNAL_STREAM"
 NOTHING: tuple[object, ...] = ("", None, [])
+
+FIELDS = {
+    "time": "text: when it was said, in UTC",
+    "level": "text: how much it matters",
+    "message": "text: what there is to say",
+    "chain": "text: the chain file",
+    "run": "text: the run's name, as in `microbox ps`",
+    "pid": "u32: the controller's process",
+    "nf": "text?: the NF that it is about",
+    "stage": "u32?: of that NF in the chain's plan",
+    "worker": "text?: the worker that it is about, or whose packets that NF sees",
+    "stream": "text?: where the NF printed it",
+    "handler": "text?: in which it happened",
+    "event": "text?: on which it happened",
+    "traceback": "texts?: line by line",
+    "file": "text?: that is wrong",
+    "line": "u32?: in it",
+    "column": "u32?: in the line",
+    "hint": "text?: what may have been meant",
+}
+"""Of a message in JSON, in the notation of an NF's `records`."""
+
 PRIORITIES = {"error": 3, "warning": 4, "notice": 5, "info": 6}
 """Levels, and what syslog calls them (sd-daemon(3))."""
 
@@ -34,23 +60,56 @@ class Message:
     level: str  # one of PRIORITIES
     text: str
     details: Mapping[str, Any] = field(default_factory=dict)
+    opening: str = ""  # of its line in the journal: who says it
 
 
-def of_line(name: str, stream: str, line: str) -> Message:
+def message_schema() -> dict[str, Any]:
+    """The JSON Schema of a message in JSON, a document of its own."""
+    schema = object_schema(FIELDS)
+    of = schema["properties"]
+    of["time"]["pattern"] = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$"
+    of["level"]["enum"] = [*PRIORITIES]
+    of["stream"]["enum"] = ["stdout", "stderr"]
+    return {"$schema": DIALECT, "title": "A message of a run", **schema}
+
+
+def of_line(speaker: Speaker, stream: str, line: str) -> Message:
     """Of a line that an NF printed."""
-    return Message("info", line, {"nf": name, "stream": stream})
+    opening = f"{_in_words(speaker)}: "
+    return Message("info", line, {**_about(speaker), "stream": stream}, opening)
 
 
-def of_problem(name: str, problem: Problem) -> Message:
+def of_note(text: str, speaker: Speaker | None) -> Message:
+    """Of a sentence of the controller's, which may begin with its level."""
+    level, _, rest = text.partition(": ")
+    about = _about(speaker) if speaker else {}
+    if level in PRIORITIES:
+        return Message(level, rest, about)
+    return Message("notice", text, about)
+
+
+def _about(speaker: Speaker) -> dict[str, Any]:
+    nf = speaker.name if speaker.is_nf else ""
+    return {"nf": nf, "stage": speaker.stage, "worker": speaker.worker}
+
+
+def _in_words(speaker: Speaker) -> str:
+    is_one_of_several = speaker.is_nf and speaker.worker not in ("", WORKER)
+    return f"{speaker.name} of {speaker.worker}" if is_one_of_several else speaker.name
+
+
+def of_problem(speaker: Speaker, problem: Problem) -> Message:
     """Of a problem that a child told of."""
+    where = f" in {problem.handler}()" if problem.handler else ""
+    opening = f"{_in_words(speaker)}{where}: "
     level = problem.severity if problem.severity in PRIORITIES else "error"
     details = {
-        "nf": name,
+        **_about(speaker),
         "handler": problem.handler,
         "event": printable(problem.event),
         "traceback": [printable(line) for line in problem.traceback.splitlines()],
     }
-    return Message(level, printable(" ".join(problem.error.split())), details)
+    return Message(level, printable(" ".join(problem.error.split())), details, opening)
 
 
 def of_chain_error(error: ChainError) -> Message:
@@ -99,6 +158,7 @@ class MessageLog:
             "level": message.level,
             "message": message.text,
             "chain": self.chain,
+            "run": run_name(self.chain, os.getpid()),
             "pid": os.getpid(),
             **details,
         }
@@ -108,8 +168,7 @@ class MessageLog:
 def _for_the_journal(message: Message) -> str:
     """The journal has the time, the unit and the process; lines each have their priority."""
     details = message.details
-    where = f" in {details['handler']}()" if details.get("handler") else ""
-    name = f"{details['nf']}{where}: " if details.get("nf") else ""
+    name = message.opening
     if details.get("file"):
         place = [str(details[key]) for key in ("file", "line", "column") if key in details]
         name = f"{':'.join(place)}: "

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from microbox.channel.messages import Problem
-from microbox.cli.log_format import Message, MessageLog, of_line, of_problem
+from microbox.cli.log_format import MessageLog, of_line, of_note, of_problem
 from microbox.cli.terminal import give_up
-from microbox.runtime.observer import Reading
+from microbox.runtime.observer import Reading, Speaker
 from microbox.runtime.processes.supervisor import printable
 
 RATE_WINDOW = 1.0
@@ -106,11 +106,14 @@ class Display:
             rates=rates,
         )
 
-    def line(self, name: str, stream: str, line: str) -> None:
+    def line(self, speaker: Speaker, stream: str, line: str) -> None:
         """A line that an NF printed."""
         if self._log is not None:
-            self._log.write(of_line(name, stream, line))
+            self._log.write(of_line(speaker, stream, line))
             return
+        self._print(speaker.name, stream, line)
+
+    def _print(self, name: str, stream: str, line: str) -> None:
         target = self._stdout if stream == "stdout" else sys.stderr
         if target.isatty() and not self._progress.disable:
             self._progress.console.print(Text(f"{name}: {line}"), soft_wrap=True)
@@ -120,20 +123,20 @@ class Display:
         except BrokenPipeError:  # `microbox run … | head`: nobody listens, but the run goes on
             give_up(target)
 
-    def problem(self, name: str, problem: Problem) -> None:
+    def problem(self, speaker: Speaker, problem: Problem) -> None:
         """What went wrong in a child."""
         if self._log is not None:
-            self._log.write(of_problem(name, problem))
+            self._log.write(of_problem(speaker, problem))
             return
-        for line in problem_lines(name, problem):
-            self.line("microbox", "stderr", line)
+        for line in problem_lines(speaker.name, problem):
+            self._print("microbox", "stderr", line)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, speaker: Speaker | None = None, /) -> None:
         """A sentence of the controller's own."""
         if self._log is not None:
-            self._log.write(Message("notice", text))
+            self._log.write(of_note(text, speaker))
             return
-        self.line("microbox", "stderr", text)
+        self._print("microbox", "stderr", text)
 
 
 def problem_lines(name: str, problem: Problem) -> list[str]:

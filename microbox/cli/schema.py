@@ -1,4 +1,4 @@
-"""`microbox schema`: what editors complete chain files by, and what the lines of a log are."""
+"""`microbox schema`: what editors complete chain files by, what lines of logs and messages are."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 
-def schema(nf: str = "", /, *, eve: Annotated[bool, Parameter(negative=())] = False) -> int:
-    """Print the JSON Schema of chain files, or of an NF's log.
+def schema(
+    nf: str = "",
+    /,
+    *,
+    eve: Annotated[bool, Parameter(negative=())] = False,
+    messages: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Print the JSON Schema of chain files, of an NF's log, or of what runs say.
 
     For example: microbox schema > chain.schema.json, and as a chain's first line
     # yaml-language-server: $schema=chain.schema.json
@@ -19,8 +25,16 @@ def schema(nf: str = "", /, *, eve: Annotated[bool, Parameter(negative=())] = Fa
         An NF whose log is described: a built-in one, or the path of a file.
     eve
         Describe the log as `logs: {format: eve}` writes it.
+    messages
+        Describe a message as `microbox run --log-format json` writes it.
     """
     from microbox.cli.terminal import print_json
+
+    if messages:
+        from microbox.cli.log_format import message_schema
+
+        print_json(message_schema())
+        return 0
 
     if nf:
         return _print_log_schema(nf, "eve" if eve else "json")

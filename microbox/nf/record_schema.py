@@ -108,35 +108,8 @@ def log_schema(nf: str, records: Mapping[str, Fields], form: str) -> Schema:
     return {"$schema": DIALECT, "title": f"A line of the log of {nf}", **whole}
 
 
-def _json_line(_nf: str, event_type: str, fields: Fields) -> Schema:
-    line = _object({**_JSON_HEADER, **fields})
-    line["properties"] = {"timestamp": {"anyOf": [_SECONDS, _WORDS]}, **line["properties"]}
-    line["required"].insert(0, "timestamp")
-    if event_type:
-        line["properties"]["event_type"] = {"const": event_type}
-        line["required"].append("event_type")
-    return line
-
-
-def _eve_line(nf: str, event_type: str, fields: Fields) -> Schema:
-    kind = event_type or nf
-    own = _object(fields)
-    if not fields:
-        own["additionalProperties"] = True
-    line = _object(_EVE_HEADER)
-    line["properties"] = {
-        "timestamp": _EVE_TIME,
-        **line["properties"],
-        "vlan": _VLAN,
-        "community_id": _COMMUNITY_ID,
-        "event_type": {"const": kind},
-        kind: own,
-    }
-    line["required"] = ["timestamp", "event_type", kind]
-    return line
-
-
-def _object(fields: Fields) -> Schema:
+def object_schema(fields: Fields) -> Schema:
+    """Of an object with these fields, and no others. They are written as those of `records`."""
     properties, required = {}, []
     for name, written in fields.items():
         field = _FIELD.fullmatch(written)
@@ -151,3 +124,31 @@ def _object(fields: Fields) -> Schema:
         "required": required,
         "additionalProperties": False,
     }
+
+
+def _json_line(_nf: str, event_type: str, fields: Fields) -> Schema:
+    line = object_schema({**_JSON_HEADER, **fields})
+    line["properties"] = {"timestamp": {"anyOf": [_SECONDS, _WORDS]}, **line["properties"]}
+    line["required"].insert(0, "timestamp")
+    if event_type:
+        line["properties"]["event_type"] = {"const": event_type}
+        line["required"].append("event_type")
+    return line
+
+
+def _eve_line(nf: str, event_type: str, fields: Fields) -> Schema:
+    kind = event_type or nf
+    own = object_schema(fields)
+    if not fields:
+        own["additionalProperties"] = True
+    line = object_schema(_EVE_HEADER)
+    line["properties"] = {
+        "timestamp": _EVE_TIME,
+        **line["properties"],
+        "vlan": _VLAN,
+        "community_id": _COMMUNITY_ID,
+        "event_type": {"const": kind},
+        kind: own,
+    }
+    line["required"] = ["timestamp", "event_type", kind]
+    return line

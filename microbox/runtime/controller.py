@@ -49,7 +49,7 @@ from microbox.runtime.membership.chain_reload import ChainReload
 from microbox.runtime.membership.changes import Changes
 from microbox.runtime.membership.guests import Guests
 from microbox.runtime.nf_start import NFStarter
-from microbox.runtime.observer import Observer, Reading
+from microbox.runtime.observer import Observer, Reading, Speaker
 from microbox.runtime.outputs.log_renewal import LogRenewal
 from microbox.runtime.outputs.output_parts import merge_output
 from microbox.runtime.processes.confinement import warnings_about
@@ -81,7 +81,7 @@ class Controller:
         self._options = options
         self._observer = observer
         self._service_manager = options.service_manager
-        self._starter = NFStarter(options, observer.line, self._take_problem)
+        self._starter = NFStarter(options, self._take_line, self._take_problem)
         self._launcher = Launcher(chain, options, self._starter)
         self._starting: asyncio.Task[Running] | None = None
         self._running: Running | None = None
@@ -326,21 +326,34 @@ class Controller:
         failed = how.failed
         if not self._problems.knows(nf.planned.name, failed.error):
             self._take_problem(
-                nf.planned.name, Problem("error", failed.error, traceback=failed.traceback)
+                nf.speaker, Problem("error", failed.error, traceback=failed.traceback)
             )
         if nf.planned.on_error == "stop":
             self.stop("failed", f"{nf.name} {nf.outcome}", FAILED)
         self._ending.fail(f"{nf.name} {nf.outcome}")
 
-    def _take_problem(self, name: str, problem: Problem) -> None:
-        self._problems.add(name, problem)
+    def _placed(self, speaker: Speaker) -> Speaker:
+        """With an NF's stage, once there is a plan."""
+        if not speaker.is_nf:
+            return speaker
+        nfs = self._running.nfs if self._running is not None else []
+        stages = (nf.planned.stage for nf in nfs if nf.planned.name == speaker.name)
+        return dataclasses.replace(speaker, stage=next(stages, None))
+
+    def _take_line(self, speaker: Speaker, stream: str, line: str) -> None:
+        self._observer.line(self._placed(speaker), stream, line)
+
+    def _take_problem(self, speaker: Speaker, problem: Problem) -> None:
+        name, speaker = speaker.name, self._placed(speaker)
+        self._problems.add(speaker, problem)
         running = self._running
         if running is None or problem.severity != "error":
             return
         guests = {nf.planned.name for nf in running.nfs if nf.is_guest}
         stops = any(nf.name == name and nf.on_error == "stop" for nf in running.plan.nfs)
         if stops and name not in guests and not self._ending.is_stopping:
-            self._observer.note(f"the chain stops, since {name} raised (on_error: stop)")
+            why = f"the chain stops, since {name} raised (on_error: stop)"
+            self._observer.note(why, speaker)
             where = f" in {problem.handler}()" if problem.handler else ""
             self.stop("failed", f"{name} raised{where}: {problem.error}", FAILED)
 

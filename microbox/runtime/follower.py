@@ -189,13 +189,13 @@ class Follower:
         message = f"{who} behind packet {lane.pages.last_packet:,}"
         self._tell_who_is_gone(lane)
         if self._worker_restarts is None or self._ending.is_stopping or lane.hangs:
-            self._end_without(message, "NFs read what it left, and the run ends here")
+            self._end_without(lane, message, "NFs read what it left, and the run ends here")
             return
         following = self._take_over(self._worker_restarts, lane, message)
         self._taking_over = self._follow_in_background(following)
 
-    def _end_without(self, message: str, rest: str) -> None:
-        self._observer.note(f"error: {message}; {rest}")
+    def _end_without(self, lane: Lane, message: str, rest: str) -> None:
+        self._observer.note(f"error: {message}; {rest}", lane.worker.speaker)
         self._ending.stop("failed", message, FAILED)
         for other in self._lanes_with_workers():
             self._stop_lane(other)
@@ -205,7 +205,7 @@ class Follower:
         try:
             successor = await workers.take_over(lane, message, nfs_end)
         except GivenUpError as error:
-            self._end_without(str(error), "the run ends here")
+            self._end_without(lane, str(error), "the run ends here")
         except asyncio.CancelledError:
             if not self._ending.is_stopping:
                 raise
@@ -279,7 +279,8 @@ class Follower:
     def _note_exit(self, nf: RunningNF, how: Exit) -> None:
         """It has said all that matters; but threads that it left may have to be killed."""
         if how.status and how.is_known and not self._ending.is_abrupt:
-            self._observer.note(f"warning: {nf.name} finished, but then its process {how}")
+            words = f"warning: {nf.name} finished, but then its process {how}"
+            self._observer.note(words, nf.speaker)
 
     def _nf_is_gone(self, lane: Lane, nf: RunningNF, status: int) -> None:
         if lane.worker.is_alive and not nf.leaves:
@@ -287,7 +288,8 @@ class Follower:
         if self._ending.is_abrupt:
             return
         if nf.is_guest:
-            self._observer.note(f"warning: {nf.name}, which was attached, {nf.outcome}")
+            words = f"warning: {nf.name}, which was attached, {nf.outcome}"
+            self._observer.note(words, nf.speaker)
             self._guests.is_gone(lane, nf)
             return
         if nf.failure is None and self._may_come_back(lane, nf) and self._restarts.begin(lane, nf):
@@ -295,7 +297,7 @@ class Follower:
         if nf.failure is None:
             rest = "" if self._ending.is_stopping else "; the rest of the chain goes on"
             self._ending.fail(f"{nf.name} {nf.outcome}")
-            self._observer.note(f"error: {nf.name} {nf.outcome}{rest}")
+            self._observer.note(f"error: {nf.name} {nf.outcome}{rest}", nf.speaker)
             return
         self._nf_failed(nf, nf.failure)
 

@@ -11,6 +11,7 @@ from microbox.chain.plan import PlannedNF
 from microbox.channel.messages import Confined, Done, Finished, WorkerAreas
 from microbox.runtime.accounts.counters import NFCounters, NFPages, WorkerPages
 from microbox.runtime.inputs.capture import NOTHING, Written
+from microbox.runtime.observer import Speaker
 from microbox.runtime.partition import Partition
 from microbox.runtime.processes.answers import Answers
 from microbox.runtime.processes.supervisor import Child, ChildFailed, Exit
@@ -60,6 +61,11 @@ class RunningNF:
     def name(self) -> str:
         """The process's name, for people."""
         return self.child.name
+
+    @property
+    def speaker(self) -> Speaker:
+        """Who is meant where something is said about it."""
+        return Speaker(self.planned.name, self.child.speaker.worker, self.planned.stage)
 
     @property
     def outcome(self) -> str:

@@ -32,6 +32,7 @@ from microbox.runtime.inputs.capture import open_output
 from microbox.runtime.lane import Lane
 from microbox.runtime.membership.neighbours import neighbours
 from microbox.runtime.nf_start import NFStarter, check_is_same, is_same_in_chain, running_nf
+from microbox.runtime.observer import Speaker
 from microbox.runtime.outputs.output_parts import open_part
 from microbox.runtime.partition import Partition, partitions
 from microbox.runtime.processes.answers import Answers
@@ -90,7 +91,7 @@ class Launcher:
 
     async def _launch(self) -> Running:
         parts = partitions(self._chain.workers)
-        workers = await all_of(self._starter.start(one.worker, WORKER_MODULE) for one in parts)
+        workers = await all_of(self._worker(one) for one in parts)
         chain, loaded = await self._describe(parts)
         plan = make_plan(chain, [nf.manifest for nf in loaded], built_in())
         output = self._open_output()
@@ -101,12 +102,17 @@ class Launcher:
         lanes = await all_of(self._lane(plan, crew) for crew in crews)
         return Running(plan.chain, self._options, plan, lanes, list(map(os.dup, output)))
 
+    async def _worker(self, part: Partition) -> Child:
+        return await self._starter.start(
+            part.worker, WORKER_MODULE, Speaker(part.worker, part.worker, is_nf=False)
+        )
+
     async def replace(self, plan: Plan, lost: Lane) -> Lane:
         """Fresh processes that go on behind the packets of a lane whose worker is gone, and whose
         NFs have ended. Raises ChildError, ChainErrors, OSError."""
         first = len(self._starter.children)
         try:
-            worker = await self._starter.start(lost.partition.worker, WORKER_MODULE)
+            worker = await self._worker(lost.partition)
             loading = (self._load_again(plan, nf, lost.partition) for nf in plan.nfs)
             nfs = await all_of(loading)
             crew = Crew(lost.partition, worker, nfs, lost.outputs, lost.pages.last_packet)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,19 +20,26 @@ from microbox.channel.messages import (
     Load,
     Manifest,
     Message,
+    Problem,
     Ready,
     WorkerAreas,
 )
 from microbox.runtime.accounts.counters import AreaError, NFPages
 from microbox.runtime.lane import Lane, RunningNF
+from microbox.runtime.observer import Speaker
 from microbox.runtime.outputs.log_parts import log_name, writes_part
 from microbox.runtime.outputs.record_files import RecordFiles
 from microbox.runtime.partition import WHOLE, Partition
 from microbox.runtime.processes.answers import Answers
-from microbox.runtime.processes.supervisor import Child, ChildError, OnLine, OnProblem, Process
+from microbox.runtime.processes.supervisor import Child, ChildError, Process
 from microbox.runtime.running import Running, RunOptions
 
 NF_MODULE = "microbox.nf.process"
+
+OnLine = Callable[[Speaker, str, str], None]
+"""Called with who printed, "stdout" or "stderr", and the line."""
+OnProblem = Callable[[Speaker, Problem], None]
+"""Called with who reported, and what."""
 
 
 class NFStarter:
@@ -43,7 +50,9 @@ class NFStarter:
         self._options = options
         self._on_line = on_line
         self._on_problem = on_problem
-        self.record_files = RecordFiles(options.log_directory, on_problem)
+        self.record_files = RecordFiles(
+            options.log_directory, lambda name, problem: on_problem(Speaker(name), problem)
+        )
         self.children: list[Child] = []
         self._logs: dict[Child, str] = {}  # names of their files
         self._sources: dict[Child, bytes] = {}  # digests of what they were to load
@@ -53,23 +62,28 @@ class NFStarter:
         """When no NF writes any more."""
         self.record_files.close()
 
-    async def start(self, name: str, module: str, speaker: str = "") -> Child:
+    async def start(self, name: str, module: str, speaker: Speaker) -> Child:
         """Starts `python -P -m module`. `speaker`: who is said to print and report what the process
-        does; it is `name` by default."""
-        speaker = speaker or name
+        does."""
         child = await Child.start(
             name,
             module,
             lambda _, stream, line: self._on_line(speaker, stream, line),
             lambda _, problem: self._on_problem(speaker, problem),
         )
+        child.speaker = speaker
         self.children.append(child)
         return child
 
     def take_in(self, name: str, process: Process, channel: AsyncChannel, pidfd: int) -> Child:
         """A process that came by itself."""
-        child = Child(name, process, channel, pidfd, self._on_problem)
+        child = Child(name, process, channel, pidfd, lambda _, problem: tell(problem))
+        child.speaker = Speaker(name)  # until it has said which NF it is
         child.watch_exit()
+
+        def tell(problem: Problem) -> None:
+            self._on_problem(child.speaker, problem)
+
         self.children.append(child)
         return child
 
@@ -84,7 +98,9 @@ class NFStarter:
 
     async def load(self, chain: Chain, nf: ChainNF, partition: Partition) -> tuple[Child, Manifest]:
         """A process that has loaded the NF's file, and what the NF is."""
-        child = await self.start(partition.name_of(nf.name), NF_MODULE, nf.name)
+        child = await self.start(
+            partition.name_of(nf.name), NF_MODULE, Speaker(nf.name, partition.worker)
+        )
         return child, await self.describe(child, chain, nf, partition)
 
     def has_loaded(self, child: Child, source: Path) -> bool:

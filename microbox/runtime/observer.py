@@ -19,17 +19,31 @@ class Reading:
     file_size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Whom something that is said is about."""
+
+    name: str  # an NF's in the plan, or a worker's
+    worker: str = ""  # whose packets it sees; "": not known, or of all workers
+    stage: int | None = None  # of the NF in the plan
+    is_nf: bool = True  # False: a worker
+
+
+NOBODY = Speaker("", is_nf=False)
+
+
 class Observer(Protocol):
     """Called from the controller's loop: returns at once."""
 
     def reading(self, reading: Reading) -> None:
         """Some times a second."""
 
-    def line(self, name: str, stream: str, line: str) -> None:
+    def line(self, speaker: Speaker, stream: str, line: str) -> None:
         """A child printed a line, free of characters that steer a terminal."""
 
-    def problem(self, name: str, problem: Problem) -> None:
+    def problem(self, speaker: Speaker, problem: Problem) -> None:
         """A child told of a problem."""
 
-    def note(self, text: str) -> None:
-        """A sentence of the controller's own: an NF died, the run is stopping."""
+    def note(self, text: str, speaker: Speaker | None = None, /) -> None:
+        """A sentence of the controller's own: an NF died, the run is stopping. "warning: " or
+        "error: " in front is its level."""

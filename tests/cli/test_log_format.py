@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from microbox.cli.log_format import chosen
+from microbox.cli.log_format import chosen, message_schema
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench
@@ -30,6 +30,13 @@ class Speaks(NetworkFunction):
             raise ValueError("no\\nsuch value")
 """
 
+DIES = """
+class Dies(NetworkFunction):
+    @on("packet")
+    def see(self, event):
+        os._exit(3)
+"""
+
 WAITS = """
 class Waits(NetworkFunction):
     @on("packet")
@@ -39,33 +46,11 @@ class Waits(NetworkFunction):
             time.sleep(0.01)
 """
 
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["time", "level", "message", "chain", "pid"],
-    "additionalProperties": False,
-    "properties": {
-        "time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$"},
-        "level": {"enum": ["error", "warning", "notice", "info"]},
-        "message": {"type": "string"},
-        "chain": {"type": "string"},
-        "pid": {"type": "integer"},
-        "nf": {"type": "string"},
-        "stream": {"enum": ["stdout", "stderr"]},
-        "handler": {"type": "string"},
-        "event": {"type": "string"},
-        "traceback": {"type": "array", "items": {"type": "string"}},
-        "file": {"type": "string"},
-        "line": {"type": "integer"},
-        "column": {"type": "integer"},
-        "hint": {"type": "string"},
-    },
-}
-
 
 def records(text: str) -> list[dict[str, Any]]:
     found = [json.loads(line) for line in text.splitlines()]
     for record in found:
-        jsonschema.validate(record, SCHEMA)
+        jsonschema.validate(record, message_schema())
     return found
 
 
@@ -98,6 +83,39 @@ def test_each_message_is_a_json_object(workbench: Workbench) -> None:
         now = datetime.datetime.now(datetime.UTC)
         assert began <= datetime.datetime.fromisoformat(one["time"]) <= now
         assert one["chain"].endswith("chain.yaml")
+
+
+def test_a_message_names_run_nf_stage_and_worker(workbench: Workbench, demo: Path) -> None:
+    """As `ps`, the plan and metrics do."""
+    chain = workbench.chain(
+        {"nf": "firewall", "deny": ["tcp dst port 1"]},
+        {"nf": workbench.nf("speaks", SPEAKS), "on_error": "skip", "after": ["firewall"]},
+        capture=demo,
+        workers=2,
+    )
+    process = workbench.start("run", chain, "--log-format", "json", "-q")
+    found = records(workbench.end(process).stderr)
+    assert {one["run"] for one in found} == {f"chain.{process.pid}"}
+    told = [one for one in found if "handler" in one]
+    assert {(one["nf"], one["stage"]) for one in told} == {("speaks", 1)}
+    assert {one["worker"] for one in told} <= {"worker 1", "worker 2"}
+    printed = [one for one in found if "stream" in one]
+    assert all(one["worker"] in {"worker 1", "worker 2"} for one in printed)
+
+
+def test_what_the_controller_says_of_an_nf_has_its_level(workbench: Workbench) -> None:
+    dies = workbench.nf("dies", DIES)
+    ended = workbench.run("run", workbench.chain(dies), "--log-format", "json", "-q")
+    assert ended.returncode == 1
+    said = [one for one in records(ended.stderr) if one.get("nf") == "dies"]
+    assert [(one["level"], one["stage"], one["worker"]) for one in said] == [("error", 0, "worker")]
+    assert said[0]["message"].startswith("dies exited with status 3")
+
+
+def test_the_verb_prints_the_schema(workbench: Workbench) -> None:
+    printed = workbench.run("schema", "--messages")
+    assert (printed.returncode, json.loads(printed.stdout)) == (0, message_schema())
+    jsonschema.Draft202012Validator.check_schema(message_schema())
 
 
 def test_what_ends_a_run_is_a_message(workbench: Workbench) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from microbox.channel.messages import Problem
 from microbox.cli.progress import Display, Rate, problem_lines
-from microbox.runtime.observer import Reading
+from microbox.runtime.observer import Reading, Speaker
 
 
 def test_in_a_pipe_there_are_lines_with_names_and_nothing_else(
@@ -12,8 +12,8 @@ def test_in_a_pipe_there_are_lines_with_names_and_nothing_else(
 ) -> None:
     with Display(is_quiet=False, stdout_is_taken=False) as display:
         display.reading(Reading("replay", 10, 20, 500, 1000))
-        display.line("ids", "stdout", "[bold]found it")
-        display.line("ids", "stderr", "careful")
+        display.line(Speaker("ids"), "stdout", "[bold]found it")
+        display.line(Speaker("ids"), "stderr", "careful")
         display.note("stopping")
     out, err = capfd.readouterr()
     assert out == "ids: [bold]found it\n"
@@ -22,7 +22,7 @@ def test_in_a_pipe_there_are_lines_with_names_and_nothing_else(
 
 def test_a_document_on_stdout_stays_alone(capfd: pytest.CaptureFixture[str]) -> None:
     with Display(is_quiet=False, stdout_is_taken=True) as display:
-        display.line("ids", "stdout", "hello")
+        display.line(Speaker("ids"), "stdout", "hello")
     assert capfd.readouterr() == ("", "ids: hello\n")
 
 

@@ -13,7 +13,7 @@ from microbox.runtime.accounts.report import RunReport
 from microbox.runtime.controller import run_chain
 from microbox.runtime.errors import RunError
 from microbox.runtime.inputs.several_captures import open_input
-from microbox.runtime.observer import Reading
+from microbox.runtime.observer import Reading, Speaker
 from microbox.runtime.running import Patience, RunOptions
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ class Notes:
 
     def reading(self, reading: Reading) -> None: ...
 
-    def line(self, name: str, stream: str, line: str) -> None:
-        self.said.append(f"{name} {stream}: {line}")
+    def line(self, speaker: Speaker, stream: str, line: str) -> None:
+        self.said.append(f"{speaker.name} {stream}: {line}")
 
-    def problem(self, name: str, problem: Problem) -> None:
-        self.said.append(f"{name}: {problem.error}")
+    def problem(self, speaker: Speaker, problem: Problem) -> None:
+        self.said.append(f"{speaker.name}: {problem.error}")
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, _speaker: Speaker | None = None, /) -> None:
         self.said.append(text)
 
 

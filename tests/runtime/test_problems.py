@@ -2,7 +2,7 @@
 
 from microbox.channel.messages import Problem
 from microbox.runtime.accounts.problems import KINDS_MAX, SHOWN, Problems
-from microbox.runtime.observer import Reading
+from microbox.runtime.observer import Reading, Speaker
 
 
 class Shown:
@@ -14,12 +14,12 @@ class Shown:
 
     def reading(self, reading: Reading) -> None: ...
 
-    def line(self, name: str, stream: str, line: str) -> None: ...
+    def line(self, speaker: Speaker, stream: str, line: str) -> None: ...
 
-    def problem(self, name: str, problem: Problem) -> None:
-        self.problems.append((name, problem))
+    def problem(self, speaker: Speaker, problem: Problem) -> None:
+        self.problems.append((speaker.name, problem))
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, _speaker: Speaker | None = None, /) -> None:
         self.notes.append(text)
 
 
@@ -27,7 +27,7 @@ def test_one_kind_is_shown_a_few_times_and_counted_always() -> None:
     shown = Shown()
     problems = Problems(shown)
     for number in range(1000):
-        problems.add("ids", Problem("error", "KeyError: 7", "seen", f"packet {number}"))
+        problems.add(Speaker("ids"), Problem("error", "KeyError: 7", "seen", f"packet {number}"))
     assert len(shown.problems) == SHOWN
     assert shown.notes == ["ids: further problems of this kind are only counted"]
     (report,) = problems.reports()
@@ -38,7 +38,7 @@ def test_ever_new_kinds_do_not_grow_without_end() -> None:
     shown = Shown()
     problems = Problems(shown)
     for number in range(1000):
-        problems.add("ids", Problem("error", f"KeyError: {number}"))
+        problems.add(Speaker("ids"), Problem("error", f"KeyError: {number}"))
     reports = problems.reports()
     assert len(reports) == KINDS_MAX + 1
     assert (reports[-1].error, reports[-1].count) == ("further problems", 1000 - KINDS_MAX)
@@ -48,7 +48,7 @@ def test_ever_new_kinds_do_not_grow_without_end() -> None:
 def test_nfs_are_kept_apart() -> None:
     problems = Problems(Shown())
     for name in ("ids", "flow_log"):
-        problems.add(name, Problem("error", "boom"))
+        problems.add(Speaker(name), Problem("error", "boom"))
     assert [(report.nf, report.count) for report in problems.reports()] == [
         ("ids", 1),
         ("flow_log", 1),

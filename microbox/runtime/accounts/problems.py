@@ -9,7 +9,7 @@ import dataclasses
 
 from microbox.channel.messages import Problem
 from microbox.runtime.accounts.report import ProblemReport
-from microbox.runtime.observer import Observer
+from microbox.runtime.observer import Observer, Speaker
 
 SHOWN = 3
 """How often a problem of one kind is shown."""
@@ -27,8 +27,9 @@ class Problems:
         self._kinds: dict[tuple[str, str, str, str], ProblemReport] = {}
         self._per_nf: dict[str, int] = {}
 
-    def add(self, name: str, problem: Problem) -> None:
-        """Child `name` told of `problem`."""
+    def add(self, speaker: Speaker, problem: Problem) -> None:
+        """A child told of `problem`."""
+        name = speaker.name
         key = (name, problem.severity, problem.handler, problem.error)
         known = self._kinds.get(key)
         if known is None and self._per_nf.get(name, 0) >= KINDS_MAX:
@@ -41,9 +42,10 @@ class Problems:
         first = known or ProblemReport(nf=name, **dataclasses.asdict(problem))
         self._kinds[key] = dataclasses.replace(first, count=count)
         if count <= SHOWN:
-            self._observer.problem(name, problem)
+            self._observer.problem(speaker, problem)
         if count == SHOWN:
-            self._observer.note(f"{name}: further problems of this kind are only counted")
+            words = f"{name}: further problems of this kind are only counted"
+            self._observer.note(words, speaker)
 
     def knows(self, name: str, error: str) -> bool:
         """True where child `name` told of this error before."""

@@ -88,20 +88,21 @@ class Restarts:
             attempt = self._attempts.setdefault((lane, nf.name), Attempts()).next()
             if attempt > policy.attempts:
                 times = restarts(policy.attempts)
-                self._observer.note(
-                    f"error: {nf.name} {why}; given up after {times}; the rest of the chain goes on"
-                )
-                self._give_up(f"{nf.name} {why}; given up after {times}")
+                words = f"{nf.name} {why}; given up after {times}"
+                self._observer.note(f"error: {words}; the rest of the chain goes on", nf.speaker)
+                self._give_up(words)
                 return
             delay = policy.delay(attempt)
             self._observer.note(
-                f"{nf.name} {why}; it starts again in {delay:g} s ({attempt} of {policy.attempts})"
+                f"{nf.name} {why}; it starts again in {delay:g} s ({attempt} of {policy.attempts})",
+                nf.speaker,
             )
             await asyncio.sleep(delay)
             try:
                 await self._start_again(lane, nf)
             except InputOverError:
-                self._observer.note(f"error: {nf.name} {why}, and then the input was over")
+                words = f"error: {nf.name} {why}, and then the input was over"
+                self._observer.note(words, nf.speaker)
                 self._give_up(f"{nf.name} {why}")
                 return
             except (ChangeError, ChildError, OSError) as error:
@@ -123,4 +124,4 @@ class Restarts:
         except BaseException:
             renewed.child.kill()
             raise
-        self._observer.note(f"{nf.name} runs again, from event {head:,} on")
+        self._observer.note(f"{nf.name} runs again, from event {head:,} on", renewed.speaker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.membership.changes import Changes, Member
 from microbox.runtime.membership.pause import ChangeError, LeftOutError
 from microbox.runtime.nf_start import NFStarter
-from microbox.runtime.observer import Observer
+from microbox.runtime.observer import Observer, Speaker
 from microbox.runtime.processes.supervisor import ChildError, ChildFailed
 from microbox.runtime.running import Running
 
@@ -47,7 +48,7 @@ class ByHand:
             heads = await self._changes.leave([*found, *companions])
         except (ChangeError, ChildError) as error:
             raise ControlError(f"{name} stays: {error}") from None
-        self._observer.note(f"{name} leaves, after {at_events(heads)}")
+        self._observer.note(f"{name} leaves, after {at_events(heads)}", _all_of(found[0][1]))
         return {"events": heads}
 
     async def reload(self, name: str) -> dict[str, Any]:
@@ -75,7 +76,8 @@ class ByHand:
             for nf in renewed:
                 nf.child.kill()
             raise ControlError(f"{name} goes on as it was: {error}") from None
-        self._observer.note(f"{name} was read anew and runs from {at_events(heads)} on")
+        words = f"{name} was read anew and runs from {at_events(heads)} on"
+        self._observer.note(words, _all_of(found[0][1]))
         return {"events": heads}
 
     async def promote(self, name: str) -> dict[str, Any]:
@@ -92,7 +94,8 @@ class ByHand:
             raise ControlError(f"{name} {error}") from None
         except (ChangeError, ChildError) as error:
             raise ControlError(f"{name} stays in shadow: {error}") from None
-        self._observer.note(f"{name} is promoted: its verdicts count from {at_events(heads)} on")
+        words = f"{name} is promoted: its verdicts count from {at_events(heads)} on"
+        self._observer.note(words, _all_of(nfs[0]))
         return {"events": heads}
 
     def _unknown(self, name: str) -> ControlError:
@@ -124,6 +127,11 @@ def at_events(heads: Sequence[int]) -> str:
     """Where in the logs of all lanes, for people."""
     numbers = ", ".join(f"{head:,}" for head in heads)
     return f"event {numbers}" if len(heads) == 1 else f"events {numbers} of the workers"
+
+
+def _all_of(nf: RunningNF) -> Speaker:
+    """The NF, whichever worker's packets its processes see."""
+    return dataclasses.replace(nf.speaker, worker="")
 
 
 def dispensable(lane: Lane, guest: RunningNF) -> list[RunningNF]:

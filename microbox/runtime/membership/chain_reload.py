@@ -24,7 +24,7 @@ from microbox.runtime.membership.by_hand import at_events, in_full
 from microbox.runtime.membership.changes import Changes, Member
 from microbox.runtime.membership.pause import ChangeError
 from microbox.runtime.nf_start import NFStarter, check_is_same
-from microbox.runtime.observer import Observer
+from microbox.runtime.observer import Observer, Speaker
 from microbox.runtime.processes.supervisor import ChildError, ChildFailed
 from microbox.runtime.processes.validation import from_child
 from microbox.runtime.running import Running
@@ -155,7 +155,8 @@ class ChainReload:
     ) -> None:
         for name in names:
             done[name] = heads
-            self._observer.note(f"{name} {words}{f' {at_events(heads)}' if heads else ''}")
+            where = f" {at_events(heads)}" if heads else ""
+            self._observer.note(f"{name} {words}{where}", Speaker(name))
 
 
 def _revision(present: Present, read_anew: Callable[[], Plan]) -> Revision:

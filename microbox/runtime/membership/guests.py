@@ -30,7 +30,7 @@ from microbox.runtime.membership.changes import Changes, Member
 from microbox.runtime.membership.pause import ChangeError, InputOverError
 from microbox.runtime.membership.replicas import Gathering, Replicas
 from microbox.runtime.nf_start import NFStarter, is_same_in_chain
-from microbox.runtime.observer import Observer
+from microbox.runtime.observer import Observer, Speaker
 from microbox.runtime.processes.foreign_process import ForeignProcess, Peer, PeerError, pidfd_of
 from microbox.runtime.processes.supervisor import (
     Child,
@@ -94,14 +94,18 @@ class Guests:
         try:
             join, _ = await child.expect(Join, JOIN_PATIENCE, "saying which NF it is")
             nf = _chain_nf(join)
-            child.name = self._lane_of(join).partition.name_of(nf.name)
+            partition = self._lane_of(join).partition
+            child.name = partition.name_of(nf.name)
+            child.speaker = Speaker(nf.name, partition.worker)
             replicas = self._gathering.put(child, join)
             await self._gathering.complete(replicas, JOIN_PATIENCE)
             is_spokesman = replicas.has_spokesman(child)
             await replicas.do_once(partial(self._attach, nf))
         except (ChainErrors, ChangeError, ChildError, OSError) as error:
             if is_spokesman:
-                self._observer.note(f"{child.name} is not attached: {_in_short(error)}")
+                self._observer.note(
+                    f"{child.name} is not attached: {_in_short(error)}", child.speaker
+                )
             if not _has_said_so(child, error):
                 await self._refuse(child, str(error))
             await self._part_from(child)
@@ -131,7 +135,8 @@ class Guests:
         heads = {lane: one.lives.joined for lane, one in members}
         self._observer.note(
             f"{nf.name} is attached{', with ' if names else ''}{', '.join(names)}, "
-            f"from {at_events([*heads.values()])} on"
+            f"from {at_events([*heads.values()])} on",
+            Speaker(nf.name),
         )
 
     def _extension(self, nf: ChainNF) -> Extension:

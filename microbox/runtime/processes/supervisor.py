@@ -17,6 +17,7 @@ from typing import Protocol, Self, TypeVar
 from microbox.channel.async_channel import AsyncChannel
 from microbox.channel.channel import ChannelClosed, ChannelError, pair
 from microbox.channel.messages import Failed, Message, Problem
+from microbox.runtime.observer import NOBODY, Speaker
 from microbox.runtime.processes.validation import from_child
 
 LINE_LIMIT = 4096
@@ -121,6 +122,7 @@ class Child:
     on_problem: OnProblem
     printing: list[asyncio.Task[None]] = field(default_factory=list)
     watch: asyncio.Task[None] | None = None
+    speaker: Speaker = NOBODY  # who is said to do what it does
 
     @classmethod
     async def start(cls, name: str, module: str, on_line: OnLine, on_problem: OnProblem) -> Self:
