@@ -19,6 +19,8 @@ FAILED = 1
 WRONG = 2
 INTERRUPTED = 130
 
+CANDIDATES = "--candidates"
+
 HELP = """Runs chains of network functions (NFs) over one shared TCP/IP stack.
 
 A chain is a YAML file; `microbox init nf NAME` writes one to begin with.
@@ -99,6 +101,11 @@ def _run(given: list[str]) -> int:
 
         print(f"microbox {__version__}")
         return FINE
+
+    if given[:1] == [CANDIDATES]:  # of a shell, while somebody writes
+        from microbox.cli.candidates import print_candidates
+
+        return print_candidates(given[1:])
 
     from cyclopts import CycloptsError
 

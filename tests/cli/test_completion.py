@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
+from control_peers import control_sockets
 
+from microbox.cli.candidates import VALUED
 from microbox.cli.completion import Shell, script_for
 from microbox.cli.main import INIT_VERBS, VERBS
+from microbox.runtime.control.control_socket import ask
+
+if TYPE_CHECKING:
+    from tests.conftest import Workbench
 
 Microbox = Callable[..., Any]
 
@@ -26,14 +35,26 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _offered_by_bash(script: Path, *words: str) -> list[str]:
+BASH = """
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
+completer=$(complete -p microbox | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+$completer microbox "${COMP_WORDS[COMP_CWORD]}"
+printf "%s\\n" "${COMPREPLY[@]}"
+"""
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Of a shell that finds `microbox`."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, **more}
+
+
+def _offered_by_bash(script: Path, *words: str, env: dict[str, str] | None = None) -> list[str]:
     """What bash would show for the last word."""
-    program = (
-        'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; '
-        'COMP_POINT=${#COMP_LINE}; _microbox microbox; printf "%s\\n" "${COMPREPLY[@]}"'
-    )
     done = subprocess.run(
-        ["bash", "--norc", "-c", program, "bash", script, "microbox", *words],
+        ["bash", "--norc", "-c", BASH, "bash", script, "microbox", *words],
+        env=env or environment(),
         capture_output=True,
         text=True,
         timeout=30,
@@ -84,18 +105,27 @@ def test_files_are_offered(folder: Path, scripts: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
-def test_fish_offers_the_same_verbs(scripts: Path) -> None:
-    program = 'source $argv[1]; complete --do-complete "microbox "'
+def test_fish_offers_verbs_and_nothing_else(folder: Path, scripts: Path) -> None:
+    (folder / "chain.yaml").touch()
+    assert _offered_by_fish(scripts / "fish", "microbox ") == {*VERBS, "init"}
+    assert "chain.yaml" in _offered_by_fish(scripts / "fish", "microbox run ")
+    assert _offered_by_fish(scripts / "fish", "microbox ps ") == set()
+
+
+def _offered_by_fish(script: Path, line: str, env: dict[str, str] | None = None) -> set[str]:
     done = subprocess.run(
-        ["fish", "--no-config", "-c", program, scripts / "fish"],
+        ["fish", "--no-config", "-c", FISH, script, line],
+        env=env or environment(),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=True,
     )
-    offered = {line.split("\t")[0] for line in done.stdout.splitlines()}
-    assert {*VERBS, "init"} <= offered
+    assert done.stderr == ""
+    return {offered.split("\t")[0] for offered in done.stdout.splitlines()}
 
+
+FISH = "source $argv[1]; complete --do-complete $argv[2]"
 
 # A zsh of its own in a pseudo-terminal. $1: how it learns of the script; $2: the line, before TAB.
 ZSH = r"""
@@ -119,13 +149,19 @@ zpty -d shell
 )
 @pytest.mark.parametrize(
     ("line", "completed"),
-    [("microbox rel", "microbox reload "), ("microbox run --ov", "microbox run --overwrite ")],
+    [
+        ("microbox rel", "microbox reload "),
+        ("microbox run --ov", "microbox run --overwrite "),
+        ("microbox watch tcp.gap", "microbox watch tcp.gap "),
+        ("microbox attach port_sc", "microbox attach port_scan "),
+    ],
 )
 def test_zsh_completes_however_it_learns_of_it(
     scripts: Path, learn: str, line: str, completed: str
 ) -> None:
     done = subprocess.run(
         ["zsh", "-f", "-c", ZSH, "zsh", learn.format(scripts), line],
+        env=environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -133,6 +169,80 @@ def test_zsh_completes_however_it_learns_of_it(
         check=True,
     )
     assert f"[{completed}]" in done.stdout
+
+
+# --- names of what there is now ---
+
+WAITS = """
+class Waits(NetworkFunction):
+    declares = {"tcp.waited": {"why": "text"}}
+    publishes = ["tcp.waited"]
+
+    @on("packet")
+    def wait(self, event):
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def running(workbench: Workbench) -> Iterator[Workbench]:
+    """A run of a chain that waits."""
+    run = workbench.start("run", workbench.chain("flow_log", workbench.nf("waits", WAITS)), "-q")
+    path = workbench.until(lambda: next(iter(control_sockets(workbench)), None))
+    workbench.until(lambda: ask(path, "status")["nfs"])
+    yield workbench
+    (workbench.folder / "go").touch()
+    workbench.end(run)
+
+
+def test_runs_their_nfs_and_types_are_offered(running: Workbench, scripts: Path) -> None:
+    (number,) = (process.pid for process in running.started)
+    name, env = f"chain.{number}", environment(**running.environment())
+    env["PATH"] = environment()["PATH"]
+    for line, expected in {
+        "top ": {name},
+        "watch --run ": {name},
+        "stop cha": {name},
+        "stop ids": set(),
+        "detach ": {"flow_log", "waits"},
+        "reload --run chain flo": {"flow_log"},
+        "reload --run other ": set(),
+        "watch tcp.wai": {"tcp.waited"},
+        "watch --json flow.tcp.end": {"flow.tcp.end"},
+        "events udp.st": {"udp.start"},
+    }.items():
+        words = line.split(" ")
+        assert set(_offered_by_bash(scripts / "bash", *words, env=env)) == expected, line
+        if shutil.which("fish"):
+            assert _offered_by_fish(scripts / "fish", f"microbox {line}", env) == expected, line
+    assert _offered_by_bash(scripts / "bash", "top", "--run", "=", "cha", env=env) == [name]
+    if shutil.which("fish"):
+        assert _offered_by_fish(scripts / "fish", "microbox watch --run=cha", env) == {
+            f"--run={name}"
+        }
+
+
+def test_built_in_nfs_are_offered_beside_files(folder: Path, scripts: Path) -> None:
+    (folder / "port.py").touch()
+    assert set(_offered_by_bash(scripts / "bash", "attach", "port")) == {"port.py", "port_scan"}
+    if shutil.which("fish"):
+        offered = _offered_by_fish(scripts / "fish", "microbox attach port")
+        assert offered == {"port.py", "port_scan"}
+
+
+@pytest.mark.parametrize("words", [["top", ""], ["detach", ""], ["events", "tcp"], ["run", ""], []])
+def test_whatever_is_wrong_is_not_said(
+    microbox: Microbox, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Where a file is in the place of the directory of sockets, and where there are no words."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/dev/null")
+    assert microbox("--candidates", *words).err == ""
+
+
+def test_options_with_values_are_those_that_cyclopts_knows(scripts: Path) -> None:
+    (known,) = set(re.findall("options_with_values='([^']*)'", (scripts / "bash").read_text()))
+    assert frozenset(known.split()) == VALUED
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -26,6 +26,7 @@ def test_the_version(microbox: Microbox) -> None:
     [
         ("--version", "cyclopts rich pydantic numpy ruamel microbox._core"),
         ("--help", "pydantic numpy ruamel zmq asyncio microbox._core microbox.chain.model"),
+        ("--candidates top x", "cyclopts rich pydantic numpy ruamel zmq asyncio microbox._core"),
         ("ps", "rich pydantic numpy ruamel zmq asyncio microbox._core"),
         (
             "check chain.yaml",
