@@ -3,7 +3,9 @@ for who looks at it."""
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,10 +17,12 @@ from microbox.channel.channel import Channel
 from microbox.channel.messages import Finished, Join
 from microbox.cli.replicas import Replicas, Sentences, Tell
 from microbox.nf.attached import AttachedNF, Results, Terminal
+from microbox.nf.debugger import Turn
 from microbox.runtime.accounts.instances import merged
 from microbox.runtime.control.attach_socket import connect
 from microbox.runtime.control.control_socket import ControlError, attach_path
 from microbox.runtime.errors import FAILED
+from microbox.runtime.partition import Partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,15 @@ _SAID: TypeAdapter[Said] = TypeAdapter(Said)
 
 def attach_each(control: Path, join: Join, workers: int, terminal: Terminal) -> int:
     """The exit status, once all processes have left."""
+    _print_whole_lines()
     audience = _Audience(join.name, workers, terminal)
     said_by_all = replace(join, terminal=os.getpid(), workers=workers)
+    turns = os.memfd_create("turns")
 
     def work(worker: int, tell: Tell) -> int:
-        return _attach(control, replace(said_by_all, worker=worker), tell)
+        turn = Turn(turns, Partition(worker, workers).worker)
+        turn.is_for_input()
+        return _attach(control, replace(said_by_all, worker=worker), turn, tell)
 
     replicas = Replicas(workers, work, audience.hear, audience.leaves)
     status = replicas.run()
@@ -51,7 +59,14 @@ def attach_each(control: Path, join: Join, workers: int, terminal: Terminal) -> 
     return status
 
 
-def _attach(control: Path, join: Join, tell: Tell) -> int:
+def _print_whole_lines() -> None:
+    """Also where Python is not to buffer: else those of two processes would be mixed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, write_through=False)
+
+
+def _attach(control: Path, join: Join, turn: Turn, tell: Tell) -> int:
     """In a process of its own, which is the NF from here on."""
     try:
         connected = connect(attach_path(control))
@@ -63,6 +78,7 @@ def _attach(control: Path, join: Join, tell: Tell) -> int:
         attached=lambda heads: tell({"head": heads[0]}),
         leaves=lambda: None,  # who told it to says so
         show=lambda results: tell({"results": asdict(results)}),
+        turn=turn,
     )
     with Channel(connected) as channel:
         return AttachedNF(channel, join, terminal, os.getppid()).run()
@@ -99,7 +115,7 @@ class _Audience:
 
     def leaves(self) -> None:
         """Somebody wants it to."""
-        if self._is_attached and not self._is_told_to_leave:
+        if not self._is_told_to_leave:
             self._is_told_to_leave = True
             self._terminal.leaves()
 

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from microbox._core import lib
+from microbox.nf.attached import TOLD_BY
 from microbox.runtime.control.control_socket import ask
 from microbox.runtime.errors import FAILED
 
@@ -61,7 +62,8 @@ class Replicas:
         self._hear = hear
         self._on_signal = on_signal
         self._processes: list[_Process] = []
-        self._signal = 0
+        self._signal = 0  # the last one
+        self._told_by = iter(TOLD_BY)
         self.complaints: list[str] = []
 
     def run(self) -> int:
@@ -87,16 +89,18 @@ class Replicas:
                 signal.signal(number, handler)
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
+        """May be called again while it runs."""
+        told_by = next(self._told_by, TOLD_BY[-1])
         self._signal = number
-        self._on_signal()
         for process in self._processes:
             if process.is_alive:
-                os.kill(process.number, signal.SIGTERM)
+                os.kill(process.number, told_by)
+        self._on_signal()
 
     def _together(self, statuses: Sequence[int]) -> int:
         """One that was killed says more than those that left because of it."""
         killed = [-status for status in statuses if status < 0]
-        if killed and self._signal and set(killed) == {signal.SIGTERM}:
+        if killed and self._signal and set(killed) <= {*TOLD_BY}:
             return 128 + self._signal
         return 128 + killed[0] if killed else max(statuses)
 

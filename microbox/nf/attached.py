@@ -12,8 +12,9 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbox.channel.channel import Channel, ChannelClosed, Received
 from microbox.channel.messages import Configure, Finished, Join, Leave, Load, Problem, Refused
@@ -23,8 +24,15 @@ from microbox.nf.reader import Reader
 from microbox.nf.runner import Runner
 from microbox.nf.running import AnyRunner
 
+if TYPE_CHECKING:
+    from microbox.nf.debugger import Turn
+
 FAILED = 1
 WRONG = 2  # what was asked for cannot be; nothing happened
+
+TOLD_BY = (signal.SIGTERM, signal.SIGUSR1)
+"""How one of several processes hears that the user wants it to leave: the first time, and again.
+Two signals, since two of the same that come at once are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ class Terminal:
     attached: Callable[[Sequence[int]], None]  # from this event on, of each worker
     leaves: Callable[[], None]  # it was told to
     show: Callable[[Results], None]
+    turn: Turn | None = None  # where several processes of the NF share it
 
 
 class AttachedNF(NFProcess):
@@ -58,7 +67,7 @@ class AttachedNF(NFProcess):
         """`parent`: the process that the user started, where it is another one: with that it dies,
         and by that it hears of Ctrl-C."""
         super().__init__(channel, parent)
-        self._leave_by = (signal.SIGINT, signal.SIGTERM) if parent is None else (signal.SIGTERM,)
+        self._leave_by = (signal.SIGINT, signal.SIGTERM) if parent is None else TOLD_BY
         self._join = join
         self._terminal = terminal
         self._wants_to_leave = False
@@ -70,7 +79,7 @@ class AttachedNF(NFProcess):
     def run(self) -> int:
         """Returns the exit status."""
         if "PYTHONBREAKPOINT" not in os.environ:
-            sys.breakpointhook = _debug
+            sys.breakpointhook = partial(_debug, self._terminal.turn)
         try:
             self._channel.send(self._join)
             status = super().run()
@@ -149,11 +158,10 @@ class AttachedNF(NFProcess):
         )
 
 
-def _debug() -> None:
-    """As `breakpoint()`, but Ctrl-C lets the NF leave also after `continue`."""
-    import pdb
+def _debug(turn: Turn | None) -> None:
+    from microbox.nf.debugger import stop_at
 
-    pdb.Pdb(nosigint=True).set_trace(sys._getframe(1))
+    stop_at(sys._getframe(1), turn)
 
 
 def in_full(problem: Problem) -> str:

@@ -29,10 +29,19 @@ Attach = Callable[[str], Terminal]
 """Of an NF that does this with each packet."""
 
 
+@pytest.fixture(scope="module", params=[1, 2])
+def workers(request: pytest.FixtureRequest) -> int:
+    number: int = request.param
+    return number
+
+
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory, demo: Path) -> Iterator[Workbench]:
+def bench(
+    tmp_path_factory: pytest.TempPathFactory, demo: Path, workers: int
+) -> Iterator[Workbench]:
     bench = Workbench(tmp_path_factory.mktemp("attach"))
-    run = bench.start("run", bench.chain("flow_log", capture=demo), "--pace", "0.1")
+    chain = bench.chain("flow_log", capture=demo, workers=workers)
+    run = bench.start("run", chain, "--pace", "0.1")
     bench.until(lambda: run.poll() is not None or "packets" in bench.run("ps").stdout)
     yield bench
     bench.run("stop")
@@ -58,17 +67,19 @@ def attach(bench: Workbench) -> Iterator[Attach]:
 
 def test_what_it_prints_appears_and_ctrl_c_ends_it_in_order(attach: Attach) -> None:
     terminal = attach("print('number', self.seen)")
-    terminal.wait_for("watch is attached, from event ")
-    terminal.wait_for("first packet\r\n")
-    terminal.wait_for("number 2\r\n")
+    shown = terminal.wait_for("number 2\r\n")
+    assert "first packet\r\n" in shown
     terminal.type("\x03")
-    terminal.wait_for("leaves the chain (once more to end at once)")
-    terminal.wait_for("left: saw ")
+    shown += terminal.wait_for("leaves the chain (once more to end at once)")
+    shown += terminal.wait_for("left: saw ")
+    assert "watch is attached, from event" in shown
     terminal.wait_for("seen ")
     assert terminal.process.wait(10) == 0
 
 
-def test_a_debugger_can_be_used(attach: Attach) -> None:
+def test_a_debugger_can_be_used(attach: Attach, workers: int) -> None:
+    if workers > 1:
+        pytest.skip("their debuggers take turns: see below")
     terminal = attach("if self.seen == 1: breakpoint()\n        print('number', self.seen)")
     terminal.wait_for("(Pdb) ")
     terminal.type("p event.packet > 0, self.seen\n")
@@ -83,11 +94,34 @@ def test_a_debugger_can_be_used(attach: Attach) -> None:
     assert terminal.process.wait(10) == 0
 
 
-def test_input_can_be_read(attach: Attach) -> None:
+def test_the_debuggers_of_several_workers_take_turns(attach: Attach, workers: int) -> None:
+    if workers == 1:
+        pytest.skip("there is one")
+    terminal = attach("if self.seen == 1: breakpoint()\n        print('number', self.seen)")
+    turns = set()
+    for _ in range(workers):
+        terminal.wait_for("(worker ")
+        turns.add(terminal.wait_for(") "))
+        terminal.type("p 'seen', self.seen\n")
+        terminal.wait_for("('seen', 1)")
+        terminal.wait_for("(worker ")
+        turns.add(terminal.wait_for(") "))
+        terminal.type("self.seen = 10_000_000\n")
+        terminal.wait_for("(worker ")
+        terminal.type("continue\n")
+    assert turns == {"1", "2"}
+    terminal.wait_for("number 10000002\r\n")
+    terminal.type("\x03")
+    terminal.wait_for("seen 20,0")
+    assert terminal.process.wait(10) == 0
+
+
+def test_input_can_be_read(attach: Attach, workers: int) -> None:
     terminal = attach("self.seen == 1 and print('hello', input('name? '))")
-    terminal.wait_for("name? ")
-    terminal.type("you\n")
-    terminal.wait_for("hello you\r\n")
+    for _ in range(workers):  # by turns
+        terminal.wait_for("name? ")
+        terminal.type("you\n")
+        terminal.wait_for("hello you\r\n")
     terminal.type("\x03")
     assert terminal.process.wait(10) == 0
 

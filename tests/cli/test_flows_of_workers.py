@@ -47,6 +47,11 @@ def ticking() -> Traffic:
     return Traffic(merged(*flows)).later(1.2)
 
 
+def size_of(traffic: Traffic) -> int:
+    """In a capture file, with the headers."""
+    return 24 + sum(16 + len(packet.data) for packet in traffic)
+
+
 @dataclass
 class Run:
     """A chain that runs, and has had all packets of the silent flows."""
@@ -58,8 +63,8 @@ class Run:
     def has_begun(self) -> bool:
         """Each worker has had the packets of all flows that are silent, or it has failed."""
         found = json.loads(self.bench.run("ps", "--json").stdout)
-        passed = [worker["packets"] for run in found for worker in run["workers"]]
-        return self.process.poll() is not None or min(passed, default=0) > len(silent())
+        read = [worker["file_read"] for run in found for worker in run["workers"]]
+        return self.process.poll() is not None or min(read, default=0) > size_of(silent())
 
     def shown(self, *arguments: str) -> str:
         result = self.bench.run("flows", *arguments)

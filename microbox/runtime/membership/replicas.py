@@ -49,9 +49,10 @@ class Gathering:
     def put(self, child: Child, join: Join) -> Replicas:
         """Those that this process is one of. Raises ChangeError, ChildBreaksProtocol."""
         if join.workers != self._workers:
+            there = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
             raise ChangeError(
-                f"the run has {self._workers} workers, and '{join.name}' processes for "
-                f"{join.workers}; expected one for each"
+                f"the run has {there}, and '{join.name}' a process for each of {join.workers}; "
+                "expected as many"
             )
         if not 0 <= join.worker < self._workers:
             raise ChildBreaksProtocol(child.name, f"is for worker {join.worker}, which is none")
