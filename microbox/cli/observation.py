@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from microbox.channel.channel import Channel
 from microbox.channel.messages import Configure, Join, Load
 from microbox.cli.replicas import Replicas, Sentences, Tell, workers_of
-from microbox.nf.attached import AttachedNF, Results, Terminal
+from microbox.nf.attached import WRONG, AttachedNF, Results, Terminal
 from microbox.nf.function import NetworkFunction
 from microbox.nf.reader import Reader
 from microbox.nf.running import AnyRunner
@@ -80,6 +80,18 @@ def observe(
 
     This process is confined from then on, as an NF's is.
     """
+    try:
+        workers = workers_of(control)
+    except ControlError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    if workers > 1:
+        print(
+            f"error: the run has {workers} workers, and `{name}` shows the events of one alone; "
+            "expected a chain with `workers: 1` (`microbox attach` runs an NF for all of them)",
+            file=sys.stderr,
+        )
+        return WRONG
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return _observed(control, owner, _join(owner, name, place), _complain)
