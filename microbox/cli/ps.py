@@ -46,6 +46,8 @@ def _print(found: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from microbox.cli.memory_words import memory_in_words
+
     numbers = ("packets", "events")
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for column in ("name", "doing", "read", *numbers, "NFs"):
@@ -62,6 +64,8 @@ def _print(found: list[dict[str, Any]]) -> None:
     out = Console(highlight=False)
     out.print(table)
     for run in found:
+        out.print(Text(f"\n{run['name']}: memory", style="bold"))
+        out.print(Text(f"  {memory_in_words(run['memory'])}"), soft_wrap=True)
         _print_shadows(run, out)
         out.print(Text(f"\n{run['name']}: confinement of its NFs", style="bold"))
         out.print(_confinements(run["nfs"], has_workers=len(run["workers"]) > 1))

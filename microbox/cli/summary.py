@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from microbox.cli.memory_words import memory_in_words
 from microbox.events.catalog import built_in
 from microbox.runtime.accounts.report import Balance, NFReport, RunReport, Term, event_counts
 from microbox.runtime.processes.supervisor import printable
@@ -81,6 +83,8 @@ def _head(report: RunReport, console: Console) -> None:
             f"time     {timing.seconds:.2f} s: {timing.packets_per_second:,.0f} packets/s, "
             f"{timing.events_per_second:,.0f} events/s",
         )
+    if report.memory:
+        _show(console, f"memory   {memory_in_words(dataclasses.asdict(report.memory))}")
 
 
 def _ended(report: RunReport) -> str:

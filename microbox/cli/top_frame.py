@@ -81,6 +81,7 @@ class Frame:
     stages: list[StageRow]
     nfs: list[NFRow]
     balances: list[dict[str, Any]] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict)  # used, limit, budget, parts
 
 
 def sample(status: dict[str, Any]) -> Sample:
@@ -111,6 +112,7 @@ def frame(name: str, before: Sample, now: Sample) -> Frame:
         stages=_stages(nfs),
         nfs=nfs,
         balances=status["balances"],
+        memory=status["memory"],
     )
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from microbox.chain.units import format_size
+from microbox.cli.memory_words import memory_in_words
 from microbox.cli.summary import equation
 from microbox.cli.top_frame import Frame, NFRow, WorkerRow
 from microbox.runtime.accounts.report import Balance, Term
@@ -25,6 +26,7 @@ def drawn(frame: Frame) -> Group:
             f"{frame.bytes_per_second / 1e6:,.1f} MB/s"
         ),
         *(Text(equation(_balance(one))) for one in frame.balances),
+        Text(f"memory {memory_in_words(frame.memory)}"),
         Text(),
         _table(frame),
     )

@@ -21,6 +21,7 @@ from microbox.chain.model import Chain
 from microbox.chain.plan import Plan
 from microbox.channel.messages import Problem
 from microbox.runtime.accounts.losses import Losses
+from microbox.runtime.accounts.memory import memory_now
 from microbox.runtime.accounts.problems import Problems
 from microbox.runtime.accounts.progress import balances_now, nf_status, reading, worker_status
 from microbox.runtime.accounts.report import RunReport
@@ -228,6 +229,7 @@ class Controller:
             "workers": [worker_status(lane) for lane in running.lanes],
             "nfs": [nf_status(lane, nf) for lane in running.lanes for nf in lane.nfs],
             "balances": balances_now(running),
+            "memory": dataclasses.asdict(memory_now(running)),
         }
 
     def events(self) -> dict[str, Any]:

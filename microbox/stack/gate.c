@@ -439,8 +439,10 @@ uint64_t mb_gate_run(struct mb_gate *gate) {
 struct mb_gate_counters mb_gate_counters(const struct mb_gate *gate) {
     struct mb_gate_counters counters = gate->counters;
     counters.waiting = gate->newest - gate->oldest;
-    if (gate->streams != NULL)
+    if (gate->streams != NULL) {
         counters.judged_forgotten = mb_judged_bytes_forgotten(gate->streams->judged);
+        counters.judged_peak = mb_judged_bytes_peak(gate->streams->judged);
+    }
     return counters;
 }
 

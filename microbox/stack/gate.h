@@ -74,6 +74,7 @@ struct mb_gate_counters {
     uint64_t held_no_room;     /* likewise: no room to hold them */
     uint64_t held;             /* segments that wait for bytes before them, now */
     uint64_t carried;          /* packets that left with the bytes of the stream for their own */
+    uint64_t judged_peak;      /* most bytes of streams that were kept as they were judged */
     uint64_t judged_forgotten; /* times that bytes were forgotten before they were acknowledged */
     uint64_t rewrites;         /* of flows, taken */
     uint64_t rewrites_refused; /* that were not sound */

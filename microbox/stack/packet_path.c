@@ -359,5 +359,8 @@ void mb_stack_update_gauges(struct mb_stack *stack) {
     stack->counters.held_segments = stack->held.used;
     stack->counters.held_segments_peak = stack->held.peak;
     stack->counters.held_bytes = stack->held.bytes;
+    stack->counters.flows_peak = mb_flow_table_peak(&stack->table);
+    stack->counters.compared_segments_peak = mb_delivered_pool_peak(&stack->delivered);
+    stack->counters.datagrams_waiting_peak = mb_fragment_table_peak(&stack->defrag.table);
     stack->counters.fragments_held_bytes = stack->defrag.held;
 }

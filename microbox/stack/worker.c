@@ -136,6 +136,7 @@ static void count_gate(const struct mb_worker *worker, struct mb_stack_counters 
     counters->gate_translated = gate.translated;
     counters->gate_fragments_kept = gate.fragments_kept;
     counters->gate_held = gate.held;
+    counters->judged_bytes_peak = gate.judged_peak;
     counters->gate_unseen = gate.unseen + gate.held_no_room;
     counters->gate_carried = gate.carried;
     counters->by_reason[MB_REASON_STREAM_UNSEEN] += gate.unseen;

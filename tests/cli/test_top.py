@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,16 @@ def test_memory_is_shown_of_its_limit(bench: Workbench) -> None:
     assert 32 << 20 <= lags["memory_taken"] < MEMORY
     assert (free["memory_taken"], free["memory_limit"]) == (None, None)
     assert free["memory"] > 0
+
+
+def test_memory_of_the_chain_is_shown_of_what_its_limits_come_to(bench: Workbench) -> None:
+    memory = one_frame(bench)["memory"]
+    assert 0 < memory["used"] == sum(part["used"] for part in memory["parts"])
+    assert memory["limit"] == sum(part["limit"] for part in memory["parts"])
+    flows = next(part for part in memory["parts"] if part["part"] == "flows")
+    assert 0 < flows["used"] < flows["limit"]
+    shown = bench.run("top", "--once").stdout
+    assert re.search(r"^memory [\d.]+ [KM]iB of [\d.]+ MiB$", shown, re.MULTILINE)
 
 
 def test_what_was_received_adds_up_in_each_frame(bench: Workbench) -> None:

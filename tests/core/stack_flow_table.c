@@ -57,6 +57,21 @@ static struct mb_flow_entry *overdue(struct mb_flow_table *table,
     return mb_flow_overdue(table, timeout_class, &looks);
 }
 
+static void what_was_taken_at_once_stays_taken(void **state) {
+    (void)state;
+    struct mb_flow_table table;
+    open_table(&table, 16);
+    assert_int_equal(mb_flow_table_peak(&table), 0);
+    for (uint32_t client = 0; client < 3; client++)
+        insert(&table, client, MB_TIMEOUT_OPEN);
+    for (uint32_t client = 0; client < 3; client++)
+        mb_flow_remove(&table, find(&table, client));
+    insert(&table, 7, MB_TIMEOUT_OPEN);
+    assert_int_equal(table.active, 1);
+    assert_int_equal(mb_flow_table_peak(&table), 3);
+    mb_flow_table_destroy(&table);
+}
+
 static void both_directions_have_one_hash(void **state) {
     (void)state;
     for (uint32_t client = 0; client < 1000; client++) {
@@ -288,6 +303,7 @@ static void the_least_needed_flow_goes_first(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_taken_at_once_stays_taken),
         cmocka_unit_test(both_directions_have_one_hash),
         cmocka_unit_test(the_hash_depends_on_every_part),
         cmocka_unit_test(the_hash_is_siphash),

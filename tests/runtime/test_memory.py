@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 from traffic import repeated
 
+from microbox.chain.units import format_size
+from microbox.cli.memory_words import memory_in_words
+from microbox.testing import tcp, udp
+from microbox.testing.traffic import Traffic
 from tests.conftest import ROOT, Workbench
 
 MODULE = ROOT / "examples" / "modules"
@@ -142,3 +146,91 @@ def test_an_nf_that_does_not_fit_in_is_not_attached(workbench: Workbench, sample
     workbench.run("stop")
     assert workbench.end(run).returncode != 1
     assert [nf["name"] for nf in workbench.summary()["nfs"]] == ["flow_log"]
+
+
+# --- what was taken ---
+
+READS = """
+class Reads(NetworkFunction):
+    inline = True
+    @on("tcp.data", "tcp.anomaly.overlap.inconsistent", "flow.start")
+    def see(self, event):
+        pass
+"""
+TAKEN_LIMITS = {
+    "flows_max": 100,
+    "held_segments_max": 50,
+    "compared_segments_max": 64,
+    "judged_bytes_max": 1 << 20,
+    "fragmented_datagrams_max": 8,
+}
+
+
+def traffic_that_takes(path: Path) -> Path:
+    """Three flows at once, three segments that wait for a fourth, two datagrams in parts."""
+    late = (
+        tcp("10.0.0.1:1000", "10.0.0.2:80").open().send(bytes(4000), mss=1000, order=[1, 2, 3, 0])
+    )
+    others = [tcp(f"10.0.0.3:{port}", "10.0.0.2:80").open() for port in (1, 2)]
+    cut = [udp(f"10.0.0.{host}:5", "10.0.0.2:6").send(bytes(99), fragment=64) for host in (4, 5)]
+    packets = [*late, *others[0], *others[1], *(flow.traffic[0] for flow in cut)]
+    Traffic.of(*(packet.data for packet in packets)).write(path)
+    return path
+
+
+def test_what_was_taken_is_shown_by_part(workbench: Workbench) -> None:
+    capture = traffic_that_takes(workbench.folder / "taken.pcap")
+    reads = workbench.nf("reads", READS)
+    chain = workbench.chain(reads, capture=capture, stack=TAKEN_LIMITS, memory_max="4GiB")
+    memory = json.loads(workbench.run("run", chain, "--json").stdout)["memory"]
+    parts = {part["part"]: part for part in memory["parts"] if part["nf"] is None}
+    shares = {name: part["used"] / part["limit"] for name, part in parts.items()}
+    assert shares["flows"] == pytest.approx(3 / 100, rel=0.01)
+    assert shares["held_segments"] == pytest.approx(3 / 50, rel=0.01)
+    assert shares["compared_segments"] == pytest.approx(4 / 64, rel=0.01)
+    blocks = shares["judged_bytes"] * (1 << 20) / 2048  # which 4,000 bytes begin anywhere in
+    assert round(blocks) in (2, 3)
+    assert shares["fragments"] == pytest.approx(2 / 8, rel=0.01)
+    assert 0 < shares["log"] < 0.1
+    assert memory["used"] == sum(part["used"] for part in memory["parts"])
+    assert memory["limit"] == sum(part["limit"] for part in memory["parts"])
+    assert memory["budget"] == 4 << 30
+    assert "memory" not in workbench.summary()
+
+
+def test_while_it_runs_no_part_is_beyond_its_limit(workbench: Workbench, sample: Path) -> None:
+    capture = repeated(sample, workbench.folder / "steady.pcap", times=3000, apart=0.1)
+    chain = workbench.chain("flow_log", "http_log", capture=capture, workers=2)
+    checked = json.loads(workbench.run("check", chain, "--json").stdout)["memory"]
+    run = workbench.start("run", chain, "--pace", "1")
+    workbench.until(lambda: run.poll() is not None or "packets" in workbench.run("ps").stdout)
+    (status,) = json.loads(workbench.run("ps", "--json").stdout)
+    memory = status["memory"]
+    assert (memory["limit"], memory["budget"]) == (checked["total"], None)
+    assert len(memory["parts"]) == len(checked["parts"])
+    for part in memory["parts"]:
+        assert 0 <= part["used"] <= part["limit"]
+    areas = {part["nf"]: part for part in memory["parts"] if part["part"] == "area"}
+    assert areas.keys() == {"flow_log", "http_parser", "http_log"}
+    assert all(area["used"] > 0 for area in areas.values())
+    assert format_size(memory["limit"]) in workbench.run("ps").stdout
+    workbench.run("stop")
+    assert workbench.end(run).returncode != 1
+
+
+@pytest.mark.parametrize(
+    ("used", "budget", "words"),
+    [
+        (9, None, ""),
+        (10, None, ", held segments 10% of 100.0 MiB"),
+        (100, 1 << 30, " (memory_max 1.0 GiB), held segments 100% of 100.0 MiB"),
+    ],
+)
+def test_a_table_that_fills_up_is_named(used: int, budget: int | None, words: str) -> None:
+    """A log does not: it is a ring."""
+    parts = [
+        {"part": "log", "nf": None, "used": 100 << 20, "limit": 100 << 20},
+        {"part": "held_segments", "nf": None, "used": used << 20, "limit": 100 << 20},
+    ]
+    use = {"used": 20 << 20, "limit": 300 << 20, "budget": budget, "parts": parts}
+    assert memory_in_words(use) == f"20.0 MiB of 300.0 MiB{words}"

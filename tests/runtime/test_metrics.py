@@ -64,7 +64,13 @@ def address_of(process: subprocess.Popen[str]) -> str:
 
 
 def test_a_run_shows_what_its_summary_says(workbench: Workbench, demo: Path) -> None:
-    chain = workbench.chain(workbench.nf("waiting", WAITING), "flow_log", "alert_log", capture=demo)
+    chain = workbench.chain(
+        workbench.nf("waiting", WAITING),
+        "flow_log",
+        "alert_log",
+        capture=demo,
+        memory_max="4GiB",
+    )
     process = workbench.start("run", chain, "-c", PACKETS, "--metrics", "0")
     address = address_of(process)
     assert address.startswith("127.0.0.1:"), "others do not reach it"
@@ -88,6 +94,13 @@ def test_a_run_shows_what_its_summary_says(workbench: Workbench, demo: Path) -> 
     assert value(samples, late, **one_stage) > 0.1, "it waits for longer than from look to look"
     assert value(samples, "microbox_nf_up", **waiting) == 1
     assert value(samples, "microbox_nf_resident_memory_bytes", **waiting) > 1e6
+    for part in ("log", "flows", "area"):
+        used, limit = (
+            value(samples, f"microbox_memory_{one}_bytes", part=part, worker="worker")
+            for one in ("used", "limit")
+        )
+        assert 0 < used <= limit
+    assert value(samples, "microbox_memory_budget_bytes") == 4 << 30
     (workbench.folder / "go").touch()
     assert workbench.end(process).returncode == 0
     documented = set(re.findall(r"`(\w+)`", PAGE.read_text()))

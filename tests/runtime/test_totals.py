@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from microbox.events.catalog import built_in
 from microbox.runtime.accounts.counters import WorkerCounters
-from microbox.runtime.accounts.totals import total
+from microbox.runtime.accounts.totals import PEAKS, total
 
 ROWS = ("packets", "entries", "input_bytes", "time", "chain_longest", "held_segments_peak")
 
@@ -21,7 +21,7 @@ def counters(*values: int, finished: int = 1, **more: object) -> WorkerCounters:
         "judges": {},
         "shadows": {},
     }
-    rows = dict(zip(ROWS, values, strict=True)) | {"finished": finished}
+    rows = dict.fromkeys(PEAKS, 0) | dict(zip(ROWS, values, strict=True)) | {"finished": finished}
     return WorkerCounters(values=rows, **(fields | more))  # type: ignore[arg-type]
 
 

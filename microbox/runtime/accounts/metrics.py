@@ -20,6 +20,7 @@ from prometheus_client.core import (
 from microbox.events.catalog import Catalog
 from microbox.runtime.accounts.balances import received
 from microbox.runtime.accounts.latency import BOUNDS, Histogram, Latency
+from microbox.runtime.accounts.memory import used_by_part
 from microbox.runtime.accounts.progress import lag
 from microbox.runtime.accounts.results import DROPPED_FOR
 from microbox.runtime.lane import Lane, RunningNF
@@ -94,6 +95,7 @@ class Metrics:
         catalog = self._running.plan.catalog
         return [
             *_of_workers(lanes),
+            *_of_memory(self._running),
             _of_received(lanes),
             _of_events(lanes, catalog),
             _of_reasons(lanes, catalog),
@@ -139,6 +141,23 @@ def _of_workers(lanes: Sequence[Lane]) -> Iterator[Metric]:
         memory.add_metric([lane.worker.name], resident_memory(lane.worker.process.pid))
     yield time
     yield memory
+
+
+def _of_memory(running: Running) -> Iterator[Metric]:
+    """The areas of all NFs are one part."""
+    labels = ["part", "worker"]
+    used = _gauge("memory_used_bytes", "What of the chain's limits was taken.", labels)
+    limit = _gauge("memory_limit_bytes", "What the chain's limits come to in memory.", labels)
+    for lane in running.lanes:
+        for part, (taken, most) in used_by_part(running, lane).items():
+            used.add_metric([part, lane.worker.name], taken)
+            limit.add_metric([part, lane.worker.name], most)
+    yield used
+    yield limit
+    if running.chain.memory_max is not None:
+        budget = _gauge("memory_budget_bytes", "memory_max of the chain file.", [])
+        budget.add_metric([], running.chain.memory_max)
+        yield budget
 
 
 def _of_received(lanes: Sequence[Lane]) -> Metric:

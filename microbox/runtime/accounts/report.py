@@ -1,7 +1,7 @@
 """What a run did, as plain data: the summary on the terminal, `--json` and `summary.json`.
 
-Everything but `timing`, `directory` and `workers` follows from capture and chain alone, so that two
-replays leave the same `summary.json`, whatever the number of workers.
+Everything but `timing`, `memory`, `directory` and `workers` follows from capture and chain alone,
+so that two replays leave the same `summary.json`, whatever the number of workers.
 """
 
 from __future__ import annotations
@@ -225,6 +225,26 @@ class WorkerReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PartUse:
+    """What was taken of one part of a chain's memory, by all workers together, in bytes."""
+
+    part: str  # as in `microbox check --json`
+    nf: str | None  # whose area it is
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """Of a chain, in bytes. What NFs take for themselves is not in it."""
+
+    used: int
+    limit: int  # the sum of all parts' limits
+    budget: int | None  # memory_max
+    parts: list[PartUse]
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """How long it took on this machine. Seconds of wall-clock time."""
 
@@ -257,6 +277,7 @@ class RunReport:
     workers: list[WorkerReport] = field(default_factory=list)  # [] where there is one
     directory: str = ""
     timing: Timing | None = None
+    memory: MemoryUse | None = None
     version: int = REPORT_VERSION
 
     @property
@@ -271,7 +292,8 @@ class RunReport:
     def to_summary_json(self) -> str:
         """What is kept beside the logs: without what differs from replay to replay."""
         report = dataclasses.asdict(self)
-        del report["timing"], report["directory"], report["workers"]
+        for varying in ("timing", "directory", "workers", "memory"):
+            del report[varying]
         for nf in report["nfs"]:
             for one in (nf, *nf["instances"]):
                 one["summary"] = _by_name(one["summary"])

@@ -17,6 +17,7 @@ from microbox.nf.record_forms import ALERT, eve_severity
 from microbox.runtime.accounts.balances import balances, by_name
 from microbox.runtime.accounts.counters import NFCounters, WorkerCounters
 from microbox.runtime.accounts.instances import by_nf, of_all_lanes, with_past
+from microbox.runtime.accounts.memory import memory_now
 from microbox.runtime.accounts.report import (
     AlertReport,
     FlowReport,
@@ -131,6 +132,7 @@ def make_report(
         logs={nf.log: nf.records for nf in entries if nf.log},
         directory=str(directory),
         timing=_timing(worker, counters, ending.seconds),
+        memory=memory_now(running),
     )
     for complaint in unmerged:
         ending.fail(complaint)

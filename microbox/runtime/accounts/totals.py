@@ -11,7 +11,14 @@ from microbox.runtime.accounts.counters import WorkerCounters
 Name = TypeVar("Name", str, int)
 
 OF_WHOLE_INPUT = ("input_bytes", "time")  # each worker has gone through all of it
-PEAKS = ("chain_longest", "held_segments_peak")
+PEAKS = (
+    "chain_longest",
+    "compared_segments_peak",
+    "datagrams_waiting_peak",
+    "flows_peak",
+    "held_segments_peak",
+    "judged_bytes_peak",
+)
 AT_PRESENT = ("flows_active", "held_segments", "held_bytes", "fragments_held_bytes", "finished")
 BY_EACH_WORKER = ("timer", "system")
 """What every worker publishes for itself, at the same packets: these types and all below them."""

@@ -221,6 +221,10 @@ void mb_judged_bytes_release(struct mb_judged_bytes *judged, struct mb_judged_si
         free_first(judged, side);
 }
 
+uint64_t mb_judged_bytes_peak(const struct mb_judged_bytes *judged) {
+    return (uint64_t)(judged->unused - (NONE + 1 + HEADS)) * MB_JUDGED_BLOCK;
+}
+
 uint64_t mb_judged_bytes_forgotten(const struct mb_judged_bytes *judged) {
     return judged->forgotten;
 }

@@ -79,6 +79,9 @@ uint32_t mb_judged_bytes_compare(const struct mb_judged_bytes *judged,
                                  const struct mb_judged_range *range, const uint8_t *bytes,
                                  bool *differs);
 
+/* The most bytes that blocks were ever taken for. */
+uint64_t mb_judged_bytes_peak(const struct mb_judged_bytes *judged);
+
 /* Blocks that were taken from bytes which were not acknowledged. */
 uint64_t mb_judged_bytes_forgotten(const struct mb_judged_bytes *judged);
 

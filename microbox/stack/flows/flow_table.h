@@ -52,6 +52,11 @@ struct mb_flow_table {
 /* What one takes when it is full. */
 size_t mb_flow_table_bytes(uint32_t capacity);
 
+/* The most flows that were ever in it: a slot that was free before is used first. */
+static inline uint32_t mb_flow_table_peak(const struct mb_flow_table *table) {
+    return table->unused - 1;
+}
+
 /* Returns 0 or -errno. Timeouts are set by the caller, before the first insertion. */
 int mb_flow_table_create(struct mb_flow_table *table, uint32_t capacity, const uint64_t key[2]);
 void mb_flow_table_destroy(struct mb_flow_table *table);

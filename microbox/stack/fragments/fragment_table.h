@@ -90,6 +90,11 @@ struct mb_fragment_table {
 /* What one takes when it is full. */
 size_t mb_fragment_table_bytes(uint32_t capacity, uint32_t fragments_max);
 
+/* The most datagrams that were ever in it. */
+static inline uint32_t mb_fragment_table_peak(const struct mb_fragment_table *table) {
+    return table->unused - 1;
+}
+
 /* Returns 0 or -ENOMEM. */
 int mb_fragment_table_create(struct mb_fragment_table *table, uint32_t capacity,
                              uint32_t fragments_max, const uint64_t key[2]);

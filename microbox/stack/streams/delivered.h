@@ -37,6 +37,11 @@ size_t mb_delivered_pool_bytes(uint32_t capacity);
 int mb_delivered_pool_create(struct mb_delivered_pool *pool, uint32_t capacity); /* 0 or -errno */
 void mb_delivered_pool_destroy(struct mb_delivered_pool *pool);
 
+/* The most segments that were ever in it; 0 where there is none. */
+static inline uint32_t mb_delivered_pool_peak(const struct mb_delivered_pool *pool) {
+    return pool->unused != 0 ? pool->unused - 1 : 0;
+}
+
 /* The segment was given out, behind those before. False: one had to be forgotten for it, or it
  * itself is. */
 bool mb_delivered_add(struct mb_delivered_pool *pool, struct mb_stream_side *side,
