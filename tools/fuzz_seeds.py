@@ -59,6 +59,12 @@ def whole_files(capture: Path) -> Seeds:
     yield capture.read_bytes()[:LARGEST]
 
 
+def streams(capture: Path) -> Seeds:
+    """As fuzz/stream.c takes it: the capture, then how long the pieces are that it comes in."""
+    for piece in (0, 3, 255):
+        yield capture.read_bytes()[: LARGEST - 8] + bytes([piece, *range(7)])
+
+
 def single_frames(capture: Path) -> Seeds:
     """The first frame of each length."""
     by_length = {len(frame.data): frame for frame in islice(frames_of(capture), FRAMES)}
@@ -122,6 +128,7 @@ def edited_frames(capture: Path) -> Seeds:
 
 SEEDS: dict[str, Callable[[Path], Seeds]] = {
     "capture": whole_files,
+    "stream": streams,
     "decode": single_frames,
     "packet_edit": edited_frames,
     "translation": single_frames,

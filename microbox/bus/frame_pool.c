@@ -28,7 +28,9 @@ int mb_frame_pool_map(struct mb_frame_pool *pool, struct mb_pool_part capture,
     const uint64_t most = (PTRDIFF_MAX - MB_PAGE_SIZE) / 3;
     if (capture.size > most || assembled.size > most || versions.size > most)
         return -ENOMEM;
-    int error = check(assembled);
+    int error = capture.is_window ? check(capture) : 0;
+    if (error == 0)
+        error = check(assembled);
     if (error == 0)
         error = check(versions);
     if (error != 0)
@@ -50,7 +52,12 @@ int mb_frame_pool_map(struct mb_frame_pool *pool, struct mb_pool_part capture,
         return error;
     }
     *pool = (struct mb_frame_pool){
-        .bytes = bytes, .size = total, .assembled = assembled_at, .versions = versions_at};
+        .bytes = bytes,
+        .size = total,
+        .unstable = capture.is_window ? 0 : assembled_at,
+        .assembled = assembled_at,
+        .versions = versions_at,
+    };
     return 0;
 }
 

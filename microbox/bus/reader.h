@@ -152,10 +152,10 @@ struct mb_seen_frame mb_reader_frame(const struct mb_reader *reader,
 /* True where editors stand before this NF: else mb_reader_frame need not be asked. */
 bool mb_reader_sees_edits(const struct mb_reader *reader);
 
-/* For a reader that skips: frames behind the capture may be used again before it has read them, so
- * it reads them from memory of its own. `shared` and `own` are two mappings of the pool, which must
- * outlive the reader; pages of `own` are replaced, and it is to be read from then on. Returns 0 or
- * -errno. */
+/* For a reader that skips: memory of frames that may be used again may be before it has read them,
+ * so it reads them from memory of its own. `shared` and `own` are two mappings of the pool, which
+ * must outlive the reader; pages of `own` are replaced, and it is to be read from then on. Returns
+ * 0 or -errno. */
 int mb_reader_copy_frames(struct mb_reader *reader, const struct mb_frame_pool *shared,
                           const struct mb_frame_pool *own);
 

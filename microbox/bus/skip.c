@@ -92,18 +92,18 @@ int mb_skipping_add_judge(struct mb_reader *reader, struct mb_peer *peer) {
 int mb_reader_copy_frames(struct mb_reader *reader, const struct mb_frame_pool *shared,
                           const struct mb_frame_pool *own) {
     struct mb_skipping *skipping = reader->skipping;
-    if (skipping == NULL || own->size != shared->size || own->assembled != shared->assembled)
+    if (skipping == NULL || own->size != shared->size || own->unstable != shared->unstable)
         return -EINVAL;
-    const uint64_t size = own->size - own->assembled;
+    const uint64_t size = own->size - own->unstable;
     if (size == 0)
         return 0;
     uint8_t *frames = (uint8_t *)(uintptr_t)own->bytes;
-    if (mmap(frames + own->assembled, size, PROT_READ | PROT_WRITE,
+    if (mmap(frames + own->unstable, size, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
         return -errno;
     skipping->shared_frames = shared->bytes;
     skipping->own_frames = frames;
-    skipping->unstable = own->assembled;
+    skipping->unstable = own->unstable;
     return 0;
 }
 
@@ -311,11 +311,12 @@ static bool copy_version(const struct mb_reader *reader, const struct mb_entry *
     return true;
 }
 
-/* Copies the frame of an entry where its memory may be used again. Returns false where it was. */
+/* Copies the frame of an entry, if it has one, where its memory may be used again. Returns false
+ * where it was. */
 static bool keep_frame(const struct mb_reader *reader, const struct mb_entry *entry) {
     const struct mb_skipping *skipping = reader->skipping;
     bool is_unstable = mb_reader_sees_edits(reader) && copy_version(reader, entry);
-    if (entry->frame >= skipping->unstable) {
+    if (entry->frame_length != 0 && entry->frame >= skipping->unstable) {
         copy_bytes(skipping, entry->frame, entry->frame + entry->frame_length);
         is_unstable = true;
     }

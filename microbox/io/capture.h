@@ -4,11 +4,15 @@
  * A format recognises its magic number, opens (reads the file header, so that link type and
  * limits are known), then reads batches. It moves `position` over whole records only and reads
  * each field of the map once, since whoever may write the file may do so at any time.
+ *
+ * Where a record is not there as a whole a format asks `mb_source_awaits`: of a stream the rest may
+ * still come, and then what there is of the record may lie elsewhere.
  */
 #ifndef MICROBOX_IO_CAPTURE_H
 #define MICROBOX_IO_CAPTURE_H
 
 #include "microbox/io/source.h"
+#include "microbox/io/window.h"
 
 #include <string.h>
 
@@ -49,10 +53,22 @@ struct mb_capture_format {
     void (*close)(struct mb_source *source);
 };
 
+/* A stream, and the memory that it is read into. */
+struct mb_live {
+    int fd;
+    struct mb_frame_window window;
+    uint64_t next;   /* position in the window behind what was read */
+    uint64_t needed; /* bytes of the record in hand that have to be there, as far as is known */
+    bool is_over;    /* nothing will come any more */
+    bool is_full;    /* the window has no room for the record in hand */
+};
+
 struct mb_source {
     const uint8_t *pool;
-    uint64_t size;
-    uint64_t position; /* first byte of the next record */
+    uint64_t size;        /* one past the last byte that is there */
+    uint64_t position;    /* first byte of the next record */
+    uint64_t before;      /* bytes of the file before the pool's first, modulo 2^64 */
+    struct mb_live *live; /* NULL: a file, mapped */
     const struct mb_capture_format *format;
     enum mb_source_status status;
     enum mb_source_status status_at_end; /* what libpcap came to, where it made the pool */
@@ -75,9 +91,29 @@ extern const struct mb_capture_format mb_pcapng_format;
 int mb_libpcap_copy(const uint8_t *bytes, uint64_t size, enum mb_source_status *status,
                     char error[MB_ERROR_SIZE]);
 
+/* The pool's first `needed` bytes from `position` on are not there. True: they may come. */
+static inline bool mb_source_awaits(struct mb_source *source, uint64_t needed) {
+    if (!source->live || source->live->is_over)
+        return false;
+    source->live->needed = needed;
+    return true;
+}
+
+/* Where in the file a byte of the pool is, for messages. */
+static inline unsigned long long mb_source_byte(const struct mb_source *source, uint64_t position) {
+    return source->before + position;
+}
+
 /* The reading ends here: sets the status and the complaint. */
 __attribute__((format(printf, 3, 4))) void
 mb_source_end(struct mb_source *source, enum mb_source_status status, const char *format, ...);
+
+/* live.c: reads more of the stream, where there is some and room for it. Says whether. */
+bool mb_live_fill(struct mb_source *source);
+void mb_live_close(struct mb_live *live);
+
+/* source.c: by the first bytes. False: none knows them. */
+bool mb_source_find_format(struct mb_source *source);
 
 /* More captured bytes than this cannot be, whatever a record says: libpcap's own limits. */
 uint32_t mb_captured_maximum(uint32_t link_type);

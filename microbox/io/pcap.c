@@ -48,6 +48,8 @@ static bool recognises(const uint8_t *bytes, uint64_t size) {
 
 static bool open_pcap(struct mb_source *source) {
     if (source->size < FILE_HEADER) {
+        if (mb_source_awaits(source, FILE_HEADER))
+            return false;
         mb_source_end(source, MB_SOURCE_TRUNCATED,
                       "the pcap file header is cut short: %llu of %d bytes",
                       (unsigned long long)source->size, FILE_HEADER);
@@ -65,13 +67,16 @@ static bool open_pcap(struct mb_source *source) {
     return true;
 }
 
-static void end_at(struct mb_source *source, uint64_t position) {
+/* Of the record at `position` so many bytes are needed, and not there. */
+static void lack(struct mb_source *source, uint64_t position, uint64_t needed) {
+    if (mb_source_awaits(source, needed))
+        return;
     if (position == source->size)
         source->status = source->status_at_end;
     else
         mb_source_end(source, MB_SOURCE_TRUNCATED,
                       "the file ends at byte %llu, inside the record that begins at byte %llu",
-                      (unsigned long long)source->size, (unsigned long long)position);
+                      mb_source_byte(source, source->size), mb_source_byte(source, position));
 }
 
 static size_t read_pcap(struct mb_source *source, struct mb_frame *frames, size_t capacity) {
@@ -82,7 +87,7 @@ static size_t read_pcap(struct mb_source *source, struct mb_frame *frames, size_
         const uint8_t *record = source->pool + position;
         const uint64_t left = source->size - position;
         if (left < state.record_header) {
-            end_at(source, position);
+            lack(source, position, state.record_header);
             break;
         }
         const uint32_t captured = mb_field32(record + 8, state.swapped);
@@ -90,12 +95,12 @@ static size_t read_pcap(struct mb_source *source, struct mb_frame *frames, size_
             mb_source_end(source, MB_SOURCE_BROKEN,
                           "the record at byte %llu says that %u bytes were captured, at most %u "
                           "make sense",
-                          (unsigned long long)position, captured, state.captured_maximum);
+                          mb_source_byte(source, position), captured, state.captured_maximum);
             break;
         }
         const uint64_t stride = (uint64_t)state.record_header + captured;
         if (left < stride) {
-            end_at(source, position);
+            lack(source, position, stride);
             break;
         }
         mb_prefetch_records(record + stride, stride);

@@ -42,23 +42,26 @@ struct block {
     const uint8_t *body;
 };
 
-static bool truncated(struct mb_source *source, uint64_t position) {
+/* Of the block at `position` so many bytes are needed, and not there. */
+static bool lacks(struct mb_source *source, uint64_t position, uint64_t needed) {
+    if (mb_source_awaits(source, needed))
+        return false;
     mb_source_end(source, MB_SOURCE_TRUNCATED,
                   "the file ends at byte %llu, inside the block that begins at byte %llu",
-                  (unsigned long long)source->size, (unsigned long long)position);
+                  mb_source_byte(source, source->size), mb_source_byte(source, position));
     return false;
 }
 
 static bool broken(struct mb_source *source, uint64_t position, const char *what) {
     mb_source_end(source, MB_SOURCE_BROKEN, "the block at byte %llu %s",
-                  (unsigned long long)position, what);
+                  mb_source_byte(source, position), what);
     return false;
 }
 
 /* A section header's byte-order magic says how its own length is to be read. */
 static bool section_byte_order(struct mb_source *source, uint64_t position) {
     if (source->size - position < BLOCK_HEADER + 4)
-        return truncated(source, position);
+        return lacks(source, position, BLOCK_HEADER + 4);
     const uint32_t magic = mb_field32(source->pool + position + BLOCK_HEADER, false);
     source->pcapng.swapped = magic == __builtin_bswap32(BYTE_ORDER_MAGIC);
     if (magic != BYTE_ORDER_MAGIC && !source->pcapng.swapped)
@@ -70,12 +73,12 @@ static bool section_byte_order(struct mb_source *source, uint64_t position) {
 static bool next_block(struct mb_source *source, struct block *block) {
     const uint64_t position = source->position;
     const uint64_t left = source->size - position;
-    if (left == 0) {
+    if (left == 0 && !mb_source_awaits(source, BLOCK_HEADER))
         source->status = source->status_at_end;
+    if (left == 0)
         return false;
-    }
     if (left < BLOCK_HEADER)
-        return truncated(source, position);
+        return lacks(source, position, BLOCK_HEADER);
     const uint8_t *start = source->pool + position;
     if (mb_field32(start, false) == BLOCK_SECTION_HEADER && !section_byte_order(source, position))
         return false;
@@ -87,7 +90,7 @@ static bool next_block(struct mb_source *source, struct block *block) {
     /* Some writers give the length without the padding to 32 bits. */
     const uint64_t length = ((uint64_t)written + 3) & ~(uint64_t)3;
     if (left < length)
-        return truncated(source, position);
+        return lacks(source, position, length);
     if (mb_field32(start + length - BLOCK_TRAILER, swapped) != written)
         return broken(source, position, "has two lengths that differ");
     mb_prefetch_records(start + length, length);

@@ -155,7 +155,7 @@ static bool map_file(struct mb_source *source, int fd, const char *name,
     return false;
 }
 
-static bool find_format(struct mb_source *source) {
+bool mb_source_find_format(struct mb_source *source) {
     source->format = NULL;
     for (size_t i = 0; !source->format && i < sizeof formats / sizeof *formats; i++)
         if (formats[i]->recognises(source->pool, source->size))
@@ -183,14 +183,14 @@ static bool convert(struct mb_source *source, const char *name, char error[MB_ER
         return false;
     }
     memcpy(source->complaint, words, sizeof words);
-    return find_format(source);
+    return mb_source_find_format(source);
 }
 
 static bool open_source(struct mb_source *source, int fd, const char *name,
                         char error[MB_ERROR_SIZE]) {
     if (!map_file(source, fd, name, error))
         return false;
-    if (!find_format(source) && !convert(source, name, error))
+    if (!mb_source_find_format(source) && !convert(source, name, error))
         return false;
     if (source->format->open(source))
         return true;
@@ -218,16 +218,22 @@ void mb_source_close(struct mb_source *source) {
         return;
     if (source->format && source->format->close)
         source->format->close(source);
-    unmap_pool(source);
-    if (source->pool_fd >= 0)
+    if (!source->live)
+        unmap_pool(source);
+    if (!source->live && source->pool_fd >= 0)
         close(source->pool_fd);
+    mb_live_close(source->live);
     free(source);
 }
 
 size_t mb_source_read(struct mb_source *source, struct mb_frame *frames, size_t capacity) {
     if (source->status != MB_SOURCE_OPEN)
         return 0;
-    return source->format->read(source, frames, capacity);
+    size_t count = source->format->read(source, frames, capacity);
+    while (source->live && count < capacity && source->status == MB_SOURCE_OPEN &&
+           mb_live_fill(source))
+        count += source->format->read(source, frames + count, capacity - count);
+    return count;
 }
 
 uint64_t mb_source_skip(struct mb_source *source, uint64_t count) {
@@ -259,7 +265,7 @@ const uint8_t *mb_source_pool(const struct mb_source *source) {
 }
 
 uint64_t mb_source_pool_size(const struct mb_source *source) {
-    return source->size;
+    return source->live ? source->live->window.size : source->size;
 }
 
 int mb_source_pool_fd(const struct mb_source *source) {
@@ -275,5 +281,5 @@ uint32_t mb_source_link_type(const struct mb_source *source) {
 }
 
 uint64_t mb_source_bytes_read(const struct mb_source *source) {
-    return source->position;
+    return source->before + source->position;
 }

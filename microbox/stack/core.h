@@ -113,6 +113,7 @@ struct mb_stack {
     struct mb_timer_state *timers;
     struct mb_expiry expiry;
     struct mb_endings present; /* flows that who was welcomed last is still to be told of */
+    bool gives_up_waiting;     /* for bytes that did not come: there is no memory to wait longer */
     bool is_finishing;
     bool is_finished;
     struct mb_stack_counters counters;

@@ -449,3 +449,11 @@ struct mb_gate_counters mb_gate_counters(const struct mb_gate *gate) {
 const struct mb_judge_counters *mb_gate_judge(const struct mb_gate *gate, uint32_t index) {
     return &gate->by_nf[index];
 }
+
+uint64_t mb_gate_added(const struct mb_gate *gate) {
+    return gate->newest;
+}
+
+uint64_t mb_gate_done(const struct mb_gate *gate) {
+    return gate->oldest;
+}

@@ -43,6 +43,7 @@
 #include "microbox/bus/log.h"
 #include "microbox/bus/reader.h"
 #include "microbox/io/sink.h"
+#include "microbox/io/window.h"
 #include "microbox/stack/counters.h"
 #include "microbox/stack/memory.h"
 #include "microbox/stack/stack.h"
@@ -146,6 +147,16 @@ void mb_gate_add_memory_of_edits(const struct mb_gate_config *config, struct mb_
  * `parts` must outlive the gate. */
 void mb_gate_watch_edits(struct mb_gate *gate, uint32_t index, const struct mb_nf_area *parts,
                          const struct mb_nf_geometry *geometry);
+
+/* Frames of packets that it holds though their turn has come, as ranges of the pool. */
+void mb_gate_kept_frames(const struct mb_gate *gate, struct mb_ranges *kept);
+
+/* No datagram whose fragments wait here will be whole. */
+void mb_gate_forget_fragments(struct mb_gate *gate);
+
+/* How many packets were added, and for how many of them their turn has come. */
+uint64_t mb_gate_added(const struct mb_gate *gate);
+uint64_t mb_gate_done(const struct mb_gate *gate);
 
 /* The last run could not apply an edit: there was no room for its version. */
 bool mb_gate_lacks_room(const struct mb_gate *gate);

@@ -32,6 +32,7 @@ static struct mb_held_packet take_first(struct mb_gate *gate, struct mb_gate_str
     const struct mb_held_packet taken = streams->held[index];
     side->first = taken.next;
     *(taken.next != 0 ? &streams->held[taken.next].previous : &side->last) = 0;
+    streams->held[index].packet.number = 0;
     streams->held[index].next = streams->held_free;
     streams->held_free = index;
     stream->held--;
@@ -116,4 +117,22 @@ void mb_gate_release(struct mb_gate *gate, struct mb_gate_stream *stream,
 void mb_gate_release_all(struct mb_gate *gate, struct mb_gate_stream *stream,
                          struct mb_gate_side *side) {
     let_held_out_until(gate, stream, side, UINT64_MAX, true);
+}
+
+/* --- memory of frames --- */
+
+void mb_gate_kept_frames(const struct mb_gate *gate, struct mb_ranges *kept) {
+    const struct mb_gate_streams *streams = gate->streams;
+    for (uint32_t index = 1; streams != NULL && index < streams->held_unused; index++) {
+        const struct mb_pending *packet = &streams->held[index].packet;
+        if (packet->number != 0) /* else the record is free */
+            mb_ranges_add(kept, packet->frame.offset, packet->frame.length);
+    }
+    if (gate->fragments != NULL)
+        mb_held_fragments_kept(gate->fragments, kept);
+}
+
+void mb_gate_forget_fragments(struct mb_gate *gate) {
+    if (gate->fragments != NULL)
+        mb_held_fragments_forget_all(gate->fragments);
 }

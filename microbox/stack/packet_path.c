@@ -343,6 +343,42 @@ FOR_EACH_PACKET size_t handle_frames(struct mb_stack *stack, const uint8_t *pool
     return done;
 }
 
+static bool a_timer_is_due(const struct mb_stack *stack) {
+    for (uint32_t i = 0; i < stack->timer_count; i++)
+        if (stack->clock.now >= stack->timers[i].due)
+            return true;
+    return false;
+}
+
+/* What is told lies behind the last packet, and bears the time that it is now. */
+static void tell_the_time(struct mb_stack *stack) {
+    const uint64_t first = stack->log->next;
+    mb_set_apart(stack, MB_OVERDUE);
+    fire_timers(stack);
+    mb_end_packet(stack, first);
+    if (stack->commands != NULL)
+        mb_commands_extend(stack->commands, stack->packets, stack->log->next);
+}
+
+bool mb_stack_pass_time(struct mb_stack *stack, uint64_t step) {
+    if (!stack->clock.is_running || !is_ready(stack))
+        return false;
+    mb_packet_clock_follow(&stack->clock, stack->clock.reference + step);
+    stack->table.now = stack->clock.now;
+    stack->table.seen = mb_packet_clock_seen(&stack->clock);
+    stack->cause.time = stack->clock.reference;
+    if (a_timer_is_due(stack))
+        tell_the_time(stack);
+    if (some_may_be_overdue(stack))
+        mb_expire(stack);
+    mb_stack_update_gauges(stack);
+    return true;
+}
+
+uint64_t mb_stack_time(const struct mb_stack *stack) {
+    return stack->clock.reference;
+}
+
 size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
                        size_t count, struct mb_handled *handled) {
     stack->pool = pool;

@@ -277,6 +277,14 @@ enum {
 size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
                        size_t count, struct mb_handled *handled);
 
+/* `step` nanoseconds have passed without a packet: moves the clock, fires timers, and ends what is
+ * overdue by then. Does not commit. False, with no effect: what the time before has ended is still
+ * to be told, or the log has no room. */
+bool mb_stack_pass_time(struct mb_stack *stack, uint64_t step);
+
+/* The packet time that the clock stands for; 0 before the first packet. */
+uint64_t mb_stack_time(const struct mb_stack *stack);
+
 /* Ends what the time of the last packet has made overdue, as far as that is still to be done and
  * the log has room. Call until true before a pause; commit between calls. */
 bool mb_stack_settle(struct mb_stack *stack);

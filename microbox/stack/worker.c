@@ -47,6 +47,8 @@ static size_t frames_wanted(const struct mb_worker *worker) {
 
 /* Reads a batch when the last one is handled; begins the end when there is none. */
 static void inhale(struct mb_worker *worker) {
+    const bool was_quiet = worker->awaits_input;
+    worker->awaits_input = false;
     if (worker->stopped)
         worker->next_frame = worker->frame_count;
     if (worker->phase != PHASE_READING || worker->next_frame < worker->frame_count ||
@@ -56,7 +58,11 @@ static void inhale(struct mb_worker *worker) {
     worker->next_frame = 0;
     worker->frame_count = wanted ? mb_source_read(worker->source, worker->frames, wanted) : 0;
     worker->packets_read += worker->frame_count;
-    if (worker->frame_count)
+    worker->awaits_input =
+        wanted && !worker->frame_count && mb_source_status(worker->source) == MB_SOURCE_OPEN;
+    if (mb_source_is_live(worker->source))
+        mb_worker_note_arrival(worker, was_quiet);
+    if (worker->frame_count || worker->awaits_input)
         return;
     if (wanted && *mb_source_complaint(worker->source))
         warn(worker, mb_source_complaint(worker->source));
@@ -162,6 +168,9 @@ static void publish_counters(struct mb_worker *worker) {
     counters.log_waits = worker->log_waits;
     counters.command_waits = worker->command_waits;
     counters.input_bytes = mb_source_bytes_read(worker->source);
+    counters.packets_late = worker->packets_late;
+    counters.window_waits = worker->window_waits;
+    counters.window_relieved = worker->window_relieved;
     if (worker->sink) {
         counters.output_packets = mb_sink_written(worker->sink);
         counters.output_bytes = mb_sink_written_bytes(worker->sink);
@@ -217,14 +226,17 @@ static bool breathe(struct mb_worker *worker) {
     if (worker->pause == PAUSE_NONE)
         mb_worker_tell_exits(worker);
     const size_t handled = handle(worker);
-    const bool ended = end_flows(worker);
+    const bool ended = end_flows(worker) | mb_worker_be_silent(worker);
+    mb_worker_relieve(worker);
     const bool left = mb_worker_pass_through_gates(worker, handled);
     worker->next_frame += handled;
     mb_worker_drain(worker);
     mb_log_commit(&worker->log);
+    const bool gave_back = mb_worker_give_back(worker);
     finish_when_drained(worker);
     publish_counters(worker);
-    return handled || ended || left || worker->phase != phase || worker->pause != pause;
+    return handled || ended || left || gave_back || worker->phase != phase ||
+           worker->pause != pause;
 }
 
 /* Where all have passed what they may read, the editor that they wait for is the slowest. If it has
@@ -245,11 +257,13 @@ static void wait_for_slowest(struct mb_worker *worker, uint64_t timeout_ns) {
         mb_log_wait_for(log, editor, log->applied[editor] + 1, timeout_ns);
 }
 
-/* Nothing moved: waits for the NF that has to. */
+/* Nothing moved: waits for the NF that has to, or for input. */
 static void wait_for_nfs(struct mb_worker *worker, uint64_t timeout_ns) {
     const uint64_t time = timeout_ns < WAIT_AT_MOST ? timeout_ns : WAIT_AT_MOST;
     if (worker->is_early)
         nanosleep(&(struct timespec){.tv_nsec = (long)time}, NULL);
+    else if (worker->awaits_input)
+        mb_worker_await_input(worker, timeout_ns);
     else if (worker->awaited != MB_NO_NF)
         mb_log_wait_for(&worker->log, worker->awaited, worker->awaited_position, time);
     else

@@ -18,6 +18,8 @@ struct mb_worker_config {
     uint64_t packet_limit; /* stop after so many, those left out included; 0: all */
     uint32_t pace;    /* thousandths of the speed at which the packets were captured; 0: as fast
                          as can be */
+    uint64_t silence; /* nanoseconds without input before the stack's clock goes on without it: what
+                         was captured may be so long on its way */
     uint32_t batch;   /* packets a batch, 1 to MB_BATCH; 0: MB_BATCH */
     uint32_t editors; /* NFs that edit packets: numbers mb_nf_geometry.editor up to this one */
 };

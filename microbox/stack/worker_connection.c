@@ -51,23 +51,29 @@ static int make_versions(struct mb_worker *worker) {
     if (worker->config.editors == 0)
         return 0;
     const uint64_t size = mb_versions_size(&worker->versions_shape);
-    stack->batch_bytes_max = stack->version_bytes / 4;
+    const uint64_t most = stack->version_bytes / 4;
+    if (stack->batch_bytes_max == 0 || stack->batch_bytes_max > most)
+        stack->batch_bytes_max = most;
     return size != 0 ? mb_area_create(&worker->versions, "microbox versions", size) : -EINVAL;
 }
 
 static int map_frames(struct mb_worker *worker) {
     struct mb_stack_config *stack = &worker->config.stack;
+    /* A reader of batches keeps the frames of a whole one from being given back. */
+    if (mb_source_is_live(worker->source))
+        stack->batch_bytes_max = mb_source_pool_size(worker->source) / 4;
     const uint64_t size = mb_assembled_size(stack->assembled_datagrams_max);
     int result = mb_area_create(&worker->assembled, "microbox datagrams", size);
     if (result == 0)
         result = make_versions(worker);
     if (result == 0)
-        result =
-            mb_frame_pool_map(&worker->pool,
-                              (struct mb_pool_part){mb_source_pool_fd(worker->source),
-                                                    mb_source_pool_size(worker->source)},
-                              (struct mb_pool_part){worker->assembled.fd, size},
-                              (struct mb_pool_part){worker->versions.fd, worker->versions.size});
+        result = mb_frame_pool_map(
+            &worker->pool,
+            (struct mb_pool_part){mb_source_pool_fd(worker->source),
+                                  mb_source_pool_size(worker->source),
+                                  mb_source_is_live(worker->source)},
+            (struct mb_pool_part){worker->assembled.fd, size, false},
+            (struct mb_pool_part){worker->versions.fd, worker->versions.size, false});
     stack->assembled_bytes = worker->assembled.base;
     stack->assembled_offset = worker->pool.assembled;
     return result;
@@ -121,6 +127,7 @@ void mb_worker_destroy(struct mb_worker *worker) {
     mb_frame_pool_unmap(&worker->pool);
     mb_area_destroy(&worker->assembled);
     mb_area_destroy(&worker->versions);
+    mb_ranges_free(&worker->giving_back.kept);
     free(worker);
 }
 

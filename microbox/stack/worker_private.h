@@ -5,6 +5,7 @@
  * worker_pause.c       standing still while they do
  * worker_gates.c       what becomes of packets, and would if NFs in shadow had a say
  * worker_memory.c      what all this takes when it is full
+ * worker_live.c        input that comes as it likes: memory that is used again, and time
  */
 #ifndef MICROBOX_STACK_WORKER_PRIVATE_H
 #define MICROBOX_STACK_WORKER_PRIVATE_H
@@ -12,6 +13,7 @@
 #include "microbox/bus/conduct.h"
 #include "microbox/bus/frame_pool.h"
 #include "microbox/bus/reader.h"
+#include "microbox/io/window.h"
 #include "microbox/stack/gate.h"
 #include "microbox/stack/worker.h"
 
@@ -55,6 +57,15 @@ struct mb_attached {
     bool is_accused; /* whoever runs the worker was told of its conduct */
 };
 
+/* Memory of frames that is about to be given back. */
+struct mb_giving_back {
+    bool is_on;
+    uint64_t front;    /* position in the window: before it */
+    uint64_t sequence; /* entries before it may name such frames */
+    uint64_t packets;  /* added to the gate before them may, as they leave */
+    struct mb_ranges kept;
+};
+
 struct mb_worker {
     struct mb_worker_config config;
     struct mb_source *source;
@@ -92,6 +103,19 @@ struct mb_worker {
     uint64_t pace_began;  /* the clock, at the first packet */
     uint64_t pace_origin; /* packet time of the first packet */
     bool is_early;        /* the next packet is not due yet */
+
+    /* Of live input. */
+    bool awaits_input;    /* all that came is handled */
+    uint64_t quiet_since; /* the clock, when nothing more came */
+    uint64_t silent;      /* nanoseconds since then that the stack was told of */
+    uint64_t batch_since; /* the clock, when readers of batches were first seen to wait; 0: none */
+    uint64_t batches_ended; /* log position behind the last end of batches for their sake */
+    struct mb_giving_back giving_back;
+    bool relieves; /* what waits for bytes before it is to be given up */
+    bool window_is_full;
+    uint64_t window_waits;
+    uint64_t window_relieved;
+    uint64_t packets_late;
 
     uint64_t packets_read;
     uint64_t log_waits;     /* times that it became full */
@@ -139,6 +163,23 @@ void mb_worker_publish_shadows(const struct mb_worker *worker);
 
 /* Looks at the pages of all NFs that live. */
 void mb_worker_look_at_conduct(struct mb_worker *worker);
+
+/* worker_live.c */
+
+/* A turn of giving back memory. Returns whether some was. */
+bool mb_worker_give_back(struct mb_worker *worker);
+
+/* What waits for bytes before it is given up, where it fills the window. */
+void mb_worker_relieve(struct mb_worker *worker);
+
+/* A batch was read, or nothing, as the last time where `was_quiet`. */
+void mb_worker_note_arrival(struct mb_worker *worker, bool was_quiet);
+
+/* Nothing came: time goes on, where that has lasted. Returns whether something was published. */
+bool mb_worker_be_silent(struct mb_worker *worker);
+
+/* Waits for input, or for those who hold it up. */
+void mb_worker_await_input(struct mb_worker *worker, uint64_t timeout_ns);
 
 /* worker_pause.c */
 

@@ -292,7 +292,7 @@ static void make_frames(struct bus *bus, struct frames *frames) {
     assert_int_equal(mb_area_create(&frames->area, "frames", MB_PAGE_SIZE), 0);
     const int fd = frames->area.fd;
     const struct mb_pool_part none = {.size = 0};
-    const struct mb_pool_part page = {fd, MB_PAGE_SIZE};
+    const struct mb_pool_part page = {.fd = fd, .size = MB_PAGE_SIZE};
     assert_int_equal(mb_frame_pool_map(&frames->shared, none, page, none), 0);
     assert_int_equal(mb_frame_pool_map(&frames->own, none, page, none), 0);
     assert_int_equal(mb_reader_copy_frames(bus->reader[0], &frames->shared, &frames->own), 0);
@@ -344,6 +344,26 @@ static void an_event_whose_frame_is_gone_is_lost(void **state) {
     assert_memory_equal(frames.own.bytes, "two", 3);
     assert_int_equal(bus_counters(&bus, 0)->lost, 1);
     assert_int_equal(bus_counters(&bus, 0)->matched, 1);
+    bus_destroy(&bus);
+    destroy_frames(&frames);
+}
+
+/* The event that says how many were overwritten has no frame, and so is not lost with frames. */
+static void what_was_lost_is_told_though_frames_are_gone(void **state) {
+    (void)state;
+    struct bus bus;
+    struct frames frames;
+    struct seen seen = {0};
+    bus_create(&bus, SLOTS, &skips, 1);
+    make_frames(&bus, &frames);
+    bus_packets(&bus, 3 * SLOTS, 1, NF(0));
+    mb_log_learn_limit(&bus.log);
+    mb_log_give_up_frames(&bus.log);
+    read_all(&bus, 0, &seen);
+    assert_true(bus.log.page->floor > SLOTS);
+    assert_int_equal(seen.gaps, 1 + 3 * SLOTS - bus.log.page->floor);
+    assert_int_equal(seen.lost, 3 * SLOTS);
+    assert_int_equal(bus_counters(&bus, 0)->lost, 3 * SLOTS);
     bus_destroy(&bus);
     destroy_frames(&frames);
 }
@@ -429,6 +449,7 @@ int main(void) {
         cmocka_unit_test(a_publisher_does_not_wait_for_who_skips),
         cmocka_unit_test(a_frame_that_may_be_used_again_is_copied),
         cmocka_unit_test(an_event_whose_frame_is_gone_is_lost),
+        cmocka_unit_test(what_was_lost_is_told_though_frames_are_gone),
         cmocka_unit_test(who_comes_later_loses_only_what_came_since),
         cmocka_unit_test(when_the_last_who_skips_is_gone_the_floor_rests),
         cmocka_unit_test(whom_others_wait_for_may_not_skip),

@@ -147,10 +147,11 @@ int main(int argc, char **argv) {
     struct mb_area assembled;
     struct mb_frame_pool pool;
     if (mb_area_create(&assembled, "datagrams", mb_assembled_size(DATAGRAMS)) != 0 ||
-        mb_frame_pool_map(
-            &pool, (struct mb_pool_part){mb_source_pool_fd(source), mb_source_pool_size(source)},
-            (struct mb_pool_part){assembled.fd, assembled.size},
-            (struct mb_pool_part){.size = 0}) != 0)
+        mb_frame_pool_map(&pool,
+                          (struct mb_pool_part){.fd = mb_source_pool_fd(source),
+                                                .size = mb_source_pool_size(source)},
+                          (struct mb_pool_part){.fd = assembled.fd, .size = assembled.size},
+                          (struct mb_pool_part){.size = 0}) != 0)
         return fail("frames", "cannot be mapped");
     struct dump dump = {.pool = pool.bytes};
     if (mb_log_create(&dump.log, LOG_SLOTS) != 0)

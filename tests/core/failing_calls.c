@@ -201,13 +201,20 @@ int __wrap_fcntl64(int fd, int command, ...) {
     va_start(arguments, command);
     const long argument = va_arg(arguments, long);
     va_end(arguments);
-    return fails("fcntl", MUST_NOT_FAIL, EMFILE) ? -1 : __real_fcntl64(fd, command, argument);
+    const int kind = command == F_SETPIPE_SZ ? ADVICE : MUST_NOT_FAIL;
+    return fails("fcntl", kind, EMFILE) ? -1 : __real_fcntl64(fd, command, argument);
 }
 
 ssize_t __real_pread64(int fd, void *bytes, size_t length, off64_t offset);
 ssize_t __wrap_pread64(int fd, void *bytes, size_t length, off64_t offset);
 ssize_t __wrap_pread64(int fd, void *bytes, size_t length, off64_t offset) {
     return fails("pread", MUST_NOT_FAIL, EIO) ? -1 : __real_pread64(fd, bytes, length, offset);
+}
+
+ssize_t __real_read(int fd, void *bytes, size_t length);
+ssize_t __wrap_read(int fd, void *bytes, size_t length);
+ssize_t __wrap_read(int fd, void *bytes, size_t length) {
+    return fails("read", MUST_NOT_FAIL, EIO) ? -1 : __real_read(fd, bytes, length);
 }
 
 ssize_t __real_write(int fd, const void *bytes, size_t length);

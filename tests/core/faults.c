@@ -89,6 +89,12 @@ static void reading_what_only_libpcap_reads(void **state) {
     every_call_fails(&capture_scenarios[0], only_libpcaps);
 }
 
+static void reading_a_stream(void **state) {
+    (void)state;
+    every_call_fails(&(struct scenario){"stream", scenario_reads_stream}, sample);
+    every_call_fails(&(struct scenario){"stream of pcapng", scenario_reads_stream}, pcapng);
+}
+
 static void sharing_areas(void **state) {
     (void)state;
     every_call_fails(&(struct scenario){"areas", scenario_shares_areas}, NULL);
@@ -168,6 +174,7 @@ int main(int count, char **arguments) {
         cmocka_unit_test(on_captures),
         cmocka_unit_test(reading_pcapng),
         cmocka_unit_test(reading_what_only_libpcap_reads),
+        cmocka_unit_test(reading_a_stream),
         cmocka_unit_test(sharing_areas),
         cmocka_unit_test(writing),
         cmocka_unit_test(loading_a_module),

@@ -97,9 +97,9 @@ static void make_frame(uint8_t *frame, uint64_t number) {
 }
 
 static void use_versions(struct bench *bench, uint32_t index) {
-    const struct mb_pool_part frames = {bench->frames.fd, bench->frames.size};
+    const struct mb_pool_part frames = {.fd = bench->frames.fd, .size = bench->frames.size};
     const struct mb_pool_part none = {.size = 0};
-    const struct mb_pool_part versions = {bench->versions.fd, bench->versions.size};
+    const struct mb_pool_part versions = {.fd = bench->versions.fd, .size = bench->versions.size};
     struct mb_reader *reader = bench->bus.reader[index];
     const struct mb_frame_pool *pool = &bench->pool;
     if (bench->bus.nf[index].skips) {
@@ -147,9 +147,10 @@ static struct bench *create(const struct bus_nf *nfs, uint32_t count, uint32_t e
     assert_int_equal(mb_area_create(&bench->versions, "versions", mb_versions_size(&bench->shape)),
                      0);
     assert_int_equal(
-        mb_frame_pool_map(&bench->pool, (struct mb_pool_part){bench->frames.fd, bench->frames.size},
-                          (struct mb_pool_part){.size = 0},
-                          (struct mb_pool_part){bench->versions.fd, bench->versions.size}),
+        mb_frame_pool_map(
+            &bench->pool, (struct mb_pool_part){.fd = bench->frames.fd, .size = bench->frames.size},
+            (struct mb_pool_part){.size = 0},
+            (struct mb_pool_part){.fd = bench->versions.fd, .size = bench->versions.size}),
         0);
     for (uint64_t number = 0; number < FRAMES; number++)
         make_frame((uint8_t *)bench->frames.base + number * STRIDE, number);

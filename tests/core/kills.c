@@ -329,10 +329,10 @@ static void open_chain(struct chain *chain) {
     };
     chain->worker = mb_worker_create(&config, chain->source, chain->sink, error);
     must(chain->worker != NULL, error);
-    const struct mb_pool_part frames = {mb_source_pool_fd(chain->source),
-                                        mb_source_pool_size(chain->source)};
-    const struct mb_pool_part assembled = {mb_worker_assembled_fd(chain->worker),
-                                           mb_worker_assembled_size(chain->worker)};
+    const struct mb_pool_part frames = {.fd = mb_source_pool_fd(chain->source),
+                                        .size = mb_source_pool_size(chain->source)};
+    const struct mb_pool_part assembled = {.fd = mb_worker_assembled_fd(chain->worker),
+                                           .size = mb_worker_assembled_size(chain->worker)};
     must(mb_frame_pool_map(&chain->pool, frames, assembled, (struct mb_pool_part){.size = 0}) == 0,
          "frame pool");
     for (uint32_t index = 0; index < PARTIES; index++) {

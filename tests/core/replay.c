@@ -2,14 +2,18 @@
  * Runs a capture through a whole worker (source, stack, log, gate, sink) with one NF in a thread,
  * which subscribes to everything and passes everything. Prints what the NF saw.
  *
- *     replay [-e] [-b] [-n BATCH] [-l LOG_SLOTS] [-f FLOWS_MAX] [-c PACKETS] [-o OUTPUT] FILE
+ *     replay [-e] [-b] [-n BATCH] [-l LOG_SLOTS] [-f FLOWS_MAX] [-c PACKETS] [-o OUTPUT] [-s
+ * WINDOW] FILE
  *
  *     (nothing)  one JSON object: events by type, the worker's counters, its warning
  *     -e         before that a JSON line for each event, in the order of the log
  *     -b         with the bytes of the event's data range, in hexadecimal
  *     -o OUTPUT  what passed the gate, as a capture
+ *     -s WINDOW  as a stream from a pipe, through a window of so many bytes; exits with 77 where
+ * the file is of a format that cannot be read so
  *
- * What it prints depends on the capture and FLOWS_MAX alone, never on batches or the log's size.
+ * What it prints depends on the capture and FLOWS_MAX alone, never on batches or the log's size;
+ * nor on the window, unless all of it is needed for what waits.
  */
 #include "microbox/bus/frame_pool.h"
 #include "microbox/bus/reader.h"
@@ -24,15 +28,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-enum { CAPACITY = 2 * MB_ENTRIES_PER_PACKET, SLICE = 10000000 };
+enum { CAPACITY = 2 * MB_ENTRIES_PER_PACKET, SLICE = 10000000, NO_STREAM = 77 };
 
 struct options {
     const char *input;
     const char *output;
     bool prints_events;
     bool prints_bytes;
+    uint64_t window; /* 0: the file is mapped */
     struct mb_worker_config worker;
 };
 
@@ -114,17 +120,93 @@ static struct mb_reader *make_reader(const struct options *options) {
 
 /* --- the worker --- */
 
-static struct mb_source *open_source(const char *name) {
-    char error[MB_ERROR_SIZE];
+static int open_file(const char *name) {
     const int fd = open(name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         fail(name, "cannot be opened");
+    return fd;
+}
+
+static struct mb_source *open_source(const char *name) {
+    char error[MB_ERROR_SIZE];
+    const int fd = open_file(name);
     struct mb_source *source = mb_source_open(fd, name, error);
     if (!source)
         fail("input", error);
     close(fd);
     return source;
 }
+
+/* --- the stream --- */
+
+/* The thread that writes a pipe. */
+struct writing {
+    int fd;
+    int pipe;
+    off_t from;
+};
+
+static void *write_stream(void *argument) {
+    struct writing *writing = argument;
+    char bytes[4000]; /* records lie across reads */
+    ssize_t count;
+    while ((count = pread(writing->fd, bytes, sizeof bytes, writing->from)) > 0) {
+        if (write(writing->pipe, bytes, (size_t)count) != count)
+            break;
+        writing->from += count;
+    }
+    close(writing->pipe);
+    close(writing->fd);
+    free(writing);
+    return NULL;
+}
+
+static void begin_to_write(int fd, int pipe, off_t from) {
+    struct writing *writing = calloc(1, sizeof *writing);
+    pthread_t thread;
+    if (!writing)
+        fail("thread", "no memory");
+    *writing = (struct writing){fd, pipe, from};
+    if (pthread_create(&thread, NULL, write_stream, writing) != 0)
+        fail("thread", "cannot be started");
+    pthread_detach(thread);
+}
+
+/* A file with the fewest bytes that say what the stream is; the length of them into `length`. */
+static int read_head(int fd, off_t *length) {
+    enum { HEAD_MAX = 4096 };
+    uint8_t bytes[HEAD_MAX];
+    const ssize_t there = pread(fd, bytes, sizeof bytes, 0);
+    ssize_t size = 0;
+    while (size < there && mb_source_judge_head(bytes, (uint64_t)size) == MB_HEAD_TOO_SHORT)
+        size++;
+    if (mb_source_judge_head(bytes, (uint64_t)size) != MB_HEAD_WHOLE)
+        exit(NO_STREAM);
+    const int head = memfd_create("head", MFD_CLOEXEC);
+    if (write(head, bytes, (size_t)size) != size)
+        fail("head", "cannot be written");
+    *length = size;
+    return head;
+}
+
+static struct mb_source *open_stream(const char *name, uint64_t window) {
+    char error[MB_ERROR_SIZE];
+    int ends[2];
+    off_t length = 0;
+    const int fd = open_file(name);
+    const int head = read_head(fd, &length);
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        fail("pipe", "cannot be made");
+    struct mb_source *source = mb_source_open_live(ends[0], head, window, name, error);
+    if (!source)
+        fail("input", error);
+    close(ends[0]);
+    close(head);
+    begin_to_write(fd, ends[1], length);
+    return source;
+}
+
+/* --- the gate's output --- */
 
 static struct mb_sink *open_sink(const char *name, uint32_t link_type) {
     char error[MB_ERROR_SIZE];
@@ -163,9 +245,11 @@ static void print_counters(const struct mb_worker *worker) {
     const struct mb_stack_counters *counters = &page->copies[page->current];
     const char *separator = "";
     printf("\"counters\": {");
-/* Times that the log was full depend on who runs when; chains on the hash's key, a random one. */
+/* Times that the log or the window was full depend on who runs when; chains on the hash's key, a
+ * random one. */
 #define COUNTER(field, sentence)                                                                   \
-    if (strcmp(#field, "log_waits") != 0 && strcmp(#field, "chain_longest") != 0) {                \
+    if (strcmp(#field, "log_waits") != 0 && strcmp(#field, "chain_longest") != 0 &&                \
+        strcmp(#field, "window_waits") != 0) {                                                     \
         printf("%s\"%s\": %" PRIu64, separator, #field, counters->field);                          \
         separator = ", ";                                                                          \
     }
@@ -192,7 +276,8 @@ static void print_summary(const struct reading *reading, const struct mb_worker 
 
 static bool replay(const struct options *options) {
     char error[MB_ERROR_SIZE];
-    struct mb_source *source = open_source(options->input);
+    struct mb_source *source = options->window ? open_stream(options->input, options->window)
+                                               : open_source(options->input);
     struct mb_sink *sink = open_sink(options->output, mb_source_link_type(source));
     struct mb_worker_config config = options->worker;
     config.stack.link_type = mb_source_link_type(source);
@@ -200,9 +285,11 @@ static bool replay(const struct options *options) {
     if (!worker)
         fail("worker", error);
     struct mb_frame_pool pool;
-    const struct mb_pool_part capture = {mb_source_pool_fd(source), mb_source_pool_size(source)};
-    const struct mb_pool_part assembled = {mb_worker_assembled_fd(worker),
-                                           mb_worker_assembled_size(worker)};
+    const struct mb_pool_part capture = {.fd = mb_source_pool_fd(source),
+                                         .size = mb_source_pool_size(source),
+                                         .is_window = mb_source_is_live(source)};
+    const struct mb_pool_part assembled = {.fd = mb_worker_assembled_fd(worker),
+                                           .size = mb_worker_assembled_size(worker)};
     if (mb_frame_pool_map(&pool, capture, assembled, (struct mb_pool_part){.size = 0}) != 0)
         fail("frames", "cannot be mapped");
     struct reading reading = {
@@ -232,9 +319,10 @@ static bool replay(const struct options *options) {
 }
 
 static struct options parse(int count, char **arguments) {
-    struct options options = {.worker.log_slots = 1 << 16};
+    /* Longer than any of these takes: what a test prints must not depend on the time. */
+    struct options options = {.worker = {.log_slots = 1 << 16, .silence = UINT64_C(3600000000000)}};
     int option;
-    while ((option = getopt(count, arguments, "ebn:l:f:c:o:")) != -1) {
+    while ((option = getopt(count, arguments, "ebn:l:f:c:o:s:")) != -1) {
         switch (option) {
         case 'e':
             options.prints_events = true;
@@ -257,13 +345,16 @@ static struct options parse(int count, char **arguments) {
         case 'o':
             options.output = optarg;
             break;
+        case 's':
+            options.window = strtoull(optarg, NULL, 10);
+            break;
         default:
             exit(2);
         }
     }
     if (optind + 1 != count) {
         fprintf(stderr, "usage: replay [-e] [-b] [-n BATCH] [-l LOG_SLOTS] [-f FLOWS_MAX] "
-                        "[-c PACKETS] [-o OUTPUT] FILE\n");
+                        "[-c PACKETS] [-o OUTPUT] [-s WINDOW] FILE\n");
         exit(2);
     }
     options.input = arguments[optind];

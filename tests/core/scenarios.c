@@ -4,6 +4,7 @@
 #include "microbox/bus/log.h"
 #include "microbox/bus/reader.h"
 #include "microbox/events/event_types.h"
+#include "microbox/io/window.h"
 #include "microbox/stack/module_load.h"
 #include "microbox/stack/worker.h"
 
@@ -48,6 +49,50 @@ static bool reads(const char *file, char error[MB_ERROR_SIZE]) {
     while (mb_source_read(source, frames, 4) != 0)
         continue;
     const bool is_well = was_read(source, error);
+    mb_source_close(source);
+    return is_well;
+}
+
+/* A stream that was read to its end before it is opened. */
+static struct mb_source *open_stream(const char *file, char error[MB_ERROR_SIZE]) {
+    enum { WINDOW = 8192 };
+    int ends[2];
+    const int head = open(file, O_RDONLY | O_CLOEXEC);
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        abort();
+    close(ends[1]);
+    struct mb_source *source = mb_source_open_live(ends[0], head, WINDOW, file, error);
+    close(ends[0]);
+    close(head);
+    return source;
+}
+
+/* Gives back all but the frames. */
+static bool gives_back(struct mb_source *source, const struct mb_frame *frames, size_t count) {
+    struct mb_ranges kept = {0};
+    for (size_t i = 0; i < count; i++)
+        mb_ranges_add(&kept, frames[i].offset, frames[i].length);
+    const bool is_well = !kept.is_short;
+    mb_source_give_back(source, mb_source_unhandled(source, NULL), &kept);
+    return is_well;
+}
+
+bool scenario_reads_stream(const char *file, char error[MB_ERROR_SIZE]) {
+    struct mb_source *source = open_stream(file, error);
+    if (source == NULL)
+        return false;
+    struct mb_frame frames[4];
+    bool is_well = true;
+    for (unsigned turns = 0; mb_source_status(source) == MB_SOURCE_OPEN; turns++) {
+        if (turns == IDLE_TURNS_MAX) {
+            mb_source_close(source);
+            return explain(-ETIMEDOUT, error);
+        }
+        mb_source_wait(source, 0);
+        const size_t count = mb_source_read(source, frames, 4);
+        is_well &= gives_back(source, frames, count) || explain(-ENOMEM, error);
+    }
+    is_well = is_well && was_read(source, error);
     mb_source_close(source);
     return is_well;
 }

@@ -20,6 +20,9 @@ struct scenario {
 extern const struct scenario capture_scenarios[];
 extern const size_t capture_scenario_count;
 
+/* On a capture that comes from a pipe. */
+bool scenario_reads_stream(const char *file, char error[MB_ERROR_SIZE]);
+
 /* Areas, and the sink. The file is not read. */
 bool scenario_shares_areas(const char *file, char error[MB_ERROR_SIZE]);
 bool scenario_writes(const char *file, char error[MB_ERROR_SIZE]);

@@ -166,9 +166,10 @@ static void make_frames(struct chain *chain) {
     assert_int_equal(mb_area_create(&chain->versions, "versions", mb_versions_size(&shape)), 0);
     memcpy(chain->frames.base, frame, sizeof frame);
     assert_int_equal(
-        mb_frame_pool_map(&chain->pool, (struct mb_pool_part){chain->frames.fd, MB_PAGE_SIZE},
-                          (struct mb_pool_part){.size = 0},
-                          (struct mb_pool_part){chain->versions.fd, chain->versions.size}),
+        mb_frame_pool_map(
+            &chain->pool, (struct mb_pool_part){.fd = chain->frames.fd, .size = MB_PAGE_SIZE},
+            (struct mb_pool_part){.size = 0},
+            (struct mb_pool_part){.fd = chain->versions.fd, .size = chain->versions.size}),
         0);
     for (uint32_t index = 0; index < NFS; index++)
         assert_int_equal(mb_reader_use_versions(chain->bus.reader[index], &chain->pool, &shape), 0);

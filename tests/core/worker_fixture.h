@@ -198,7 +198,8 @@ static inline void start(struct bench *bench, const struct mb_worker_config *con
     filled.stack.link_type = 1;
     filled.stack.flows_max = 16;
     filled.stack.command_delay = DELAY;
-    open_input(bench);
+    if (!bench->source)
+        open_input(bench);
     bench->output = memfd_create("output", MFD_CLOEXEC);
     bench->sink = mb_sink_open(dup(bench->output), 1, error);
     bench->worker = mb_worker_create(&filled, bench->source, bench->sink, error);

@@ -167,11 +167,11 @@ static bool run_worker(const char *capture, uint32_t worker, uint32_t workers,
     if (source == NULL)
         return false;
     if (mb_area_create(&assembled, "datagrams", mb_assembled_size(DATAGRAMS)) != 0 ||
-        mb_frame_pool_map(
-            &run.pool,
-            (struct mb_pool_part){mb_source_pool_fd(source), mb_source_pool_size(source)},
-            (struct mb_pool_part){assembled.fd, assembled.size},
-            (struct mb_pool_part){.size = 0}) != 0)
+        mb_frame_pool_map(&run.pool,
+                          (struct mb_pool_part){.fd = mb_source_pool_fd(source),
+                                                .size = mb_source_pool_size(source)},
+                          (struct mb_pool_part){.fd = assembled.fd, .size = assembled.size},
+                          (struct mb_pool_part){.size = 0}) != 0)
         fail("frames", "cannot be mapped");
     open_stack(&run, source, &assembled, workers);
     handle(&run, source);

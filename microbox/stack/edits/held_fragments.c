@@ -109,3 +109,17 @@ bool mb_held_fragments_take(struct mb_held_fragments *fragments, uint32_t slot,
     waiting->first = held->next;
     return true;
 }
+
+void mb_held_fragments_forget_all(struct mb_held_fragments *fragments) {
+    for (uint32_t place = 0; place < MB_HELD_FRAGMENTS_MAX; place++)
+        if (fragments->ring[place].slot != NOWHERE)
+            mb_held_fragments_forget(fragments, fragments->ring[place].slot);
+}
+
+void mb_held_fragments_kept(const struct mb_held_fragments *fragments, struct mb_ranges *kept) {
+    for (uint32_t place = 0; place < MB_HELD_FRAGMENTS_MAX; place++) {
+        const struct held *held = &fragments->ring[place];
+        if (held->slot != NOWHERE)
+            mb_ranges_add(kept, held->frame.offset, held->frame.length);
+    }
+}

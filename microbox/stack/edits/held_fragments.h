@@ -7,6 +7,7 @@
 #define MICROBOX_STACK_EDITS_HELD_FRAGMENTS_H
 
 #include "microbox/io/source.h"
+#include "microbox/io/window.h"
 
 #include <stddef.h>
 
@@ -35,7 +36,11 @@ void mb_held_fragments_move(struct mb_held_fragments *fragments, uint32_t slot,
 bool mb_held_fragments_take(struct mb_held_fragments *fragments, uint32_t slot,
                             struct mb_frame *frame);
 
-/* The datagram in `slot` will not be whole. */
+/* The datagram in `slot` will not be whole; or none will. */
 void mb_held_fragments_forget(struct mb_held_fragments *fragments, uint32_t slot);
+void mb_held_fragments_forget_all(struct mb_held_fragments *fragments);
+
+/* Adds the frames of all that wait, as ranges of the frame pool. */
+void mb_held_fragments_kept(const struct mb_held_fragments *fragments, struct mb_ranges *kept);
 
 #endif

@@ -93,7 +93,8 @@ void mb_defrag_remove(struct mb_stack *stack, struct mb_datagram *datagram, uint
 }
 
 static bool is_overdue(const struct mb_stack *stack, const struct mb_datagram *datagram) {
-    return stack->clock.now - datagram->began > stack->config.fragment_timeout;
+    return stack->gives_up_waiting ||
+           stack->clock.now - datagram->began > stack->config.fragment_timeout;
 }
 
 static bool remove_oldest(struct mb_stack *stack, uint8_t reason) {

@@ -79,6 +79,10 @@ static bool compare(struct comparison *comparison, const struct mb_segment *old)
     struct common common = common_of(old, comparison->segment);
     if (common.length == 0)
         return true;
+    if (old->frame == MB_FRAME_GONE) {
+        mb_count_reason(comparison->stack, MB_REASON_LIMIT_COMPARED);
+        return true;
+    }
     if (comparison->compared++ == COMPARED_PER_PACKET) {
         mb_count_reason(comparison->stack, MB_REASON_LIMIT_COMPARED);
         return false;

@@ -460,7 +460,7 @@ static uint64_t waits_since(const struct mb_stack *stack, const struct mb_held_w
 static bool is_overdue(const struct mb_stack *stack, const struct mb_held_wait *wait) {
     const uint64_t since = waits_since(stack, wait);
     const uint64_t now = stack->table.now;
-    return now > since && now - since >= stack->config.gap_timeout;
+    return stack->gives_up_waiting || (now > since && now - since >= stack->config.gap_timeout);
 }
 
 void mb_tcp_stream_gather_overdue(struct mb_stack *stack) {

@@ -17,6 +17,9 @@
 
 enum { MB_DELIVERED_PER_SIDE = 64 };
 
+/* Of a segment whose frame's memory was given back. */
+#define MB_FRAME_GONE UINT64_MAX
+
 struct mb_delivered_record {
     struct mb_segment segment;
     uint32_t next; /* in the ring; a free record: the next free one */
