@@ -25,6 +25,8 @@ from microbox.chain.inclusion import include
 from microbox.chain.listening import Address
 from microbox.chain.model import (
     INPUT_BYTES_MAX_DEFAULT,
+    INPUT_WINDOW_DEFAULT,
+    INPUT_WINDOW_MIN,
     STANDARD_INPUT,
     WORKERS_MAX,
     Chain,
@@ -159,6 +161,9 @@ class _Loader:
             input_bytes_max=_size(value.get("input_bytes_max")) or INPUT_BYTES_MAX_DEFAULT,
             memory_max=_size(value.get("memory_max")),
             memory_max_position=self._document.value_position(("memory_max",)),
+            input_window=max(
+                _size(value.get("input_window")) or INPUT_WINDOW_DEFAULT, INPUT_WINDOW_MIN
+            ),
             workers=self._workers(value.get("workers")),
             workers_position=self._workers_position(),
             modules=self._modules(stack),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbox._core import ffi, lib
 from microbox.chain.errors import ChainError
-from microbox.chain.named_files import is_put_into_memory
+from microbox.chain.named_files import is_pipe, is_put_into_memory
 from microbox.chain.units import format_size
 from microbox.channel.geometry import geometry_of
 
@@ -106,7 +106,11 @@ def log_size(slots: int) -> int:
 
 
 def _input(chain: Chain) -> Iterator[MemoryPart]:
-    if is_put_into_memory(chain.input):
+    """Of a pipe it is not known yet whether it can be read as it comes, or is packed."""
+    if chain.may_stream and is_pipe(chain.input):
+        most = max(chain.input_window, chain.input_bytes_max)
+        yield MemoryPart("input", most, ("input_window", "input_bytes_max"), is_shared=True)
+    elif is_put_into_memory(chain.input):
         yield MemoryPart("input", chain.input_bytes_max, ("input_bytes_max",), is_shared=True)
 
 

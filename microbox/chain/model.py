@@ -46,6 +46,8 @@ _POWERS_OF_TWO = [1 << bit for bit in range(12, 25)]  # from the one to the othe
 INSTANCES_MAX = 64  # MB_NFS_MAX
 WORKERS_MAX = 64  # MB_WORKERS_MAX
 INPUT_BYTES_MAX_DEFAULT = 2 << 30
+INPUT_WINDOW_DEFAULT = 256 << 20
+INPUT_WINDOW_MIN = 4 << 20
 STANDARD_INPUT = Path("-")
 """As `-r` names it."""
 
@@ -261,6 +263,11 @@ class ChainFile(Section):
         description="a size such as 2GiB: the most that a packed input or standard input may "
         "take in memory",
     )
+    input_window: Annotated[Size, Field(ge=INPUT_WINDOW_MIN)] = Field(
+        default=INPUT_WINDOW_DEFAULT,
+        description="a size such as 256MiB, at least 4MiB: the memory that a pipe is read into as "
+        "it comes",
+    )
     memory_max: Size | None = Field(
         default=None,
         description="a size such as 1GiB: the most that the chain's limits may come to in memory",
@@ -411,6 +418,7 @@ class Chain:
     input_bytes_max: int = INPUT_BYTES_MAX_DEFAULT  # of what cannot be mapped as it is
     memory_max: int | None = None  # bytes that its limits may come to; None: any
     memory_max_position: Position = NOWHERE
+    input_window: int = INPUT_WINDOW_DEFAULT  # bytes that a pipe is read into as it comes
     modules: tuple[ChainModule, ...] = ()  # in the order in which they run
     metrics: Address | None = None  # where they are served; None: nowhere
     worker_restart: Restart | None = None  # on_worker_failure; None: the run ends
@@ -420,6 +428,11 @@ class Chain:
     key_positions: Mapping[tuple[str | int, ...], Position] = field(
         default_factory=dict, compare=False
     )
+
+    @property
+    def may_stream(self) -> bool:
+        """A pipe may be read as it comes: each packet is read once, by one worker."""
+        return self.workers == 1 and self.worker_restart is None
 
     @property
     def base(self) -> Path:

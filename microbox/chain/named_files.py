@@ -35,6 +35,11 @@ def missing_capture(path: Path) -> tuple[str, str]:
     return f"no such file '{path}'; expected a capture file (pcap or pcapng)", near_file(path)
 
 
+def is_pipe(given: Input) -> bool:
+    """Standard input, or a named pipe."""
+    return given.is_piped or (len(given.paths) == 1 and given.paths[0].is_fifo())
+
+
 def is_put_into_memory(given: Input) -> bool:
     """True where it is not one file, or a packed one, which cannot be mapped as it is. One that
     cannot be read is complained of elsewhere."""

@@ -65,7 +65,7 @@ def descriptors_of(message: Message) -> int:
         case Load():
             return int(message.has_record_file)
         case StartWorker():
-            return 2 if message.output else 1
+            return 1 + bool(message.window) + bool(message.output)
         case Map():
             return 4 if message.editors else 3
         case WorkerAreas():

@@ -298,7 +298,8 @@ class ModuleFile:
 class StartWorker:
     """Open the capture, make log and counters."""
 
-    kind = "start_worker"  # + capture, + output where `output` is set
+    kind = "start_worker"  # + capture, + its head where it is read as it comes, + output where
+    # `output` is set
     input: str  # name for messages
     output: str
     packet_limit: int
@@ -312,6 +313,7 @@ class StartWorker:
     continues: bool = False  # another worker before has handled
     packets_before: int = 0  # of the input, and begun the output
     editors: int = 0  # NFs that edit packets
+    window: int = 0  # bytes that the capture is read into as it comes; 0: it is mapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,13 +326,16 @@ class WorkerAreas:
     assembled_size: int
     editors: int  # NFs that edit packets
     version_bytes: int  # of each editor's versions
-    file_size: int
+    file_size: int  # 0 where nobody knows
     format: str
     link_type: int
+    is_window: bool = False  # the capture is read as it comes, into a window
 
     def mapping(self) -> Map:
         """What NFs are told of them."""
-        return Map(self.pool_size, self.assembled_size, self.editors, self.version_bytes)
+        return Map(
+            self.pool_size, self.assembled_size, self.editors, self.version_bytes, self.is_window
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +403,7 @@ class Map:
     assembled_size: int
     editors: int
     version_bytes: int
+    is_window: bool = False  # in the capture's place is a window, whose memory is used again
 
 
 @dataclass(frozen=True, slots=True)

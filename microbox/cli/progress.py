@@ -16,7 +16,7 @@ from rich.text import Text
 from microbox.channel.messages import Problem
 from microbox.cli.log_format import MessageLog, of_line, of_note, of_problem
 from microbox.cli.terminal import give_up
-from microbox.runtime.observer import Reading, Speaker
+from microbox.runtime.observer import Reading, Speaker, how_much
 from microbox.runtime.processes.supervisor import printable
 
 RATE_WINDOW = 1.0
@@ -66,7 +66,7 @@ class Display:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
-            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[read]}"),
             TextColumn("{task.fields[rates]}"),
             TimeElapsedColumn(),
             console=self._errors,
@@ -93,7 +93,7 @@ class Display:
     def reading(self, reading: Reading) -> None:
         """How far the run is."""
         if self._task is None:
-            self._task = self._progress.add_task("replay", total=None, rates="")
+            self._task = self._progress.add_task("replay", total=None, rates="", read="")
         rates = (
             f"{self._packets.update(reading.packets):>11,.0f} packets/s "
             f"{self._events.update(reading.events):>11,.0f} events/s"
@@ -101,8 +101,9 @@ class Display:
         self._progress.update(
             self._task,
             description=reading.doing,
-            total=max(reading.file_size, 1),
-            completed=min(reading.file_read, reading.file_size),
+            total=reading.file_size or None,
+            completed=reading.file_read,
+            read=how_much(reading.file_read, reading.file_size),
             rates=rates,
         )
 

@@ -47,20 +47,22 @@ def _print(found: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     from microbox.cli.memory_words import memory_in_words
+    from microbox.runtime.observer import how_much
 
     numbers = ("packets", "events")
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for column in ("name", "doing", "read", *numbers, "NFs"):
         table.add_column(column, justify="right" if column in numbers else "left")
     for run in found:
-        share = run["file_read"] / max(run["file_size"], 1)
+        size = run["file_size"]
+        read = how_much(run["file_read"], size)
         nfs = ", ".join(dict.fromkeys(map(_label, run["nfs"])))
         counts = (f"{run[number]:,}" for number in numbers)
-        table.add_row(*map(Text, (run["name"], run["doing"], f"{share:.0%}", *counts, nfs)))
+        table.add_row(*map(Text, (run["name"], run["doing"], read, *counts, nfs)))
         for worker in run["workers"] if len(run["workers"]) > 1 else []:
-            share = worker["file_read"] / max(run["file_size"], 1)
+            read = how_much(worker["file_read"], size)
             counts = (f"{worker[number]:,}" for number in numbers)
-            table.add_row(*map(Text, (f"  {worker['name']}", "", f"{share:.0%}", *counts, "")))
+            table.add_row(*map(Text, (f"  {worker['name']}", "", read, *counts, "")))
     out = Console(highlight=False)
     out.print(table)
     for run in found:

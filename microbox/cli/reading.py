@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-NOTE = "standard input is read to its end, then the run begins; interrupt again to give up"
+NOTE = "the run begins when its input has come; interrupt again to give up"
 
 
 @contextmanager

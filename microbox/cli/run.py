@@ -180,7 +180,9 @@ def _run(chain: Chain, changing: Changing, showing: Showing, around: Around) -> 
     lib.mb_become_undumpable()  # an NF of the same user must not reach the controller
     provide_descriptors(len(chain.nfs), chain.workers)
     with reading_to_the_end() if chain.input.is_piped else nullcontext():
-        capture = open_input(chain.input, chain.input_bytes_max)
+        capture = open_input(
+            chain.input, chain.input_bytes_max, streams=chain.may_stream and not changing.pace
+        )
     try:
         directory = _log_directory(chain, changing)
         options = RunOptions(
@@ -200,7 +202,7 @@ def _run(chain: Chain, changing: Changing, showing: Showing, around: Around) -> 
             remove_if_empty(directory)
             raise
     finally:
-        os.close(capture.fd)
+        capture.close()
     return _show(report, directory, showing, log)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console, JustifyMethod
@@ -12,9 +12,17 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from microbox.chain.units import format_size
 from microbox.cli.memory_words import memory_in_words
 from microbox.events.catalog import built_in
-from microbox.runtime.accounts.report import Balance, NFReport, RunReport, Term, event_counts
+from microbox.runtime.accounts.report import (
+    Balance,
+    NFReport,
+    RunReport,
+    StreamReport,
+    Term,
+    event_counts,
+)
 from microbox.runtime.processes.supervisor import printable
 
 VALUE_WIDTH = 120
@@ -73,6 +81,9 @@ def _head(report: RunReport, console: Console) -> None:
         f"input    {source.file}: {source.format}, {source.packets:,} packets, "
         f"{_size(source.bytes)}" + (f"; flows: {flows}" if flows else ""),
     )
+    if source.stream:
+        for line in _about_stream(source.stream):
+            _show(console, f"         {line}")
     if report.output:
         output = report.output
         _show(console, f"output   {output.file}: {output.packets:,} packets, {_size(output.bytes)}")
@@ -85,6 +96,17 @@ def _head(report: RunReport, console: Console) -> None:
         )
     if report.memory:
         _show(console, f"memory   {memory_in_words(dataclasses.asdict(report.memory))}")
+
+
+def _about_stream(stream: StreamReport) -> Iterator[str]:
+    """What is to be known of how a pipe was read."""
+    if stream.relieved:
+        yield (
+            f"the window of {format_size(stream.window)} was full of what waited for bytes before "
+            f"it, which was given up {stream.relieved:,} times"
+        )
+    if stream.late:
+        yield f"{stream.late:,} packets came when their time had passed"
 
 
 def _ended(report: RunReport) -> str:

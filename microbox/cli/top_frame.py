@@ -73,7 +73,8 @@ class Frame:
     input: str
     doing: str
     seconds: float  # that the rates are over
-    read: float  # share of the input that all NFs have passed, 0 to 1
+    read: float | None  # share of the input that all NFs have passed, 0 to 1; None: nobody knows
+    read_bytes: int  # that these are
     packets: int  # received by all workers
     packets_per_second: float
     bytes_per_second: float
@@ -98,13 +99,15 @@ def frame(name: str, before: Sample, now: Sample) -> Frame:
     span = _Span(before, now)
     workers = [_worker(one, span) for one in status["workers"]]
     nfs = [_nf(one, span) for one in status["nfs"]]
+    size = status["file_size"]
     return Frame(
         name=name,
         chain=status["chain"],
         input=status["input"],
         doing=status["doing"],
         seconds=round(span.seconds, 3),
-        read=min(1.0, status["file_read"] / max(status["file_size"], 1)),
+        read=min(1.0, status["file_read"] / size) if size else None,
+        read_bytes=status["file_read"],
         packets=sum(worker.packets for worker in workers),
         packets_per_second=sum(worker.packets_per_second for worker in workers),
         bytes_per_second=sum(worker.bytes_per_second for worker in workers),

@@ -17,10 +17,14 @@ from microbox.runtime.accounts.report import Balance, Term
 NUMBERS = ("events/s", "lag", "CPU", "lost", "restarts", "memory")
 
 
+def _read(frame: Frame) -> str:
+    return format_size(frame.read_bytes) if frame.read is None else f"{frame.read:.0%}"
+
+
 def drawn(frame: Frame) -> Group:
     """All of it: what comes in, what adds up, then who does what."""
     return Group(
-        Text(f"{frame.name}: {frame.doing}, {frame.read:.0%} of {frame.input}", style="bold"),
+        Text(f"{frame.name}: {frame.doing}, {_read(frame)} of {frame.input}", style="bold"),
         Text(
             f"input  {frame.packets_per_second:,.0f} packets/s, "
             f"{frame.bytes_per_second / 1e6:,.1f} MB/s"

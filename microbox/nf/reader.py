@@ -132,9 +132,9 @@ class Reader:
         shape.log_slots = self.log_slots
         shape.ring_bytes = mapping.version_bytes
         parts = (
-            (capture, mapping.pool_size),
-            (assembled, mapping.assembled_size),
-            (versions, lib.mb_versions_size(shape)),
+            (capture, mapping.pool_size, mapping.is_window),
+            (assembled, mapping.assembled_size, False),
+            (versions, lib.mb_versions_size(shape), False),
         )
         pool = self._mapped_pool(parts)
         if self._skips:  # what may be used again it reads from memory of its own
@@ -158,8 +158,8 @@ class Reader:
         if self._derivations is not None and self.pool_size:
             self._derivations.use_pool(self.pool, self.pool_size)
 
-    def _mapped_pool(self, parts: tuple[tuple[int, int], ...]) -> Any:
-        """`parts`: descriptors and sizes."""
+    def _mapped_pool(self, parts: tuple[tuple[int, int, bool], ...]) -> Any:
+        """`parts`: descriptors, sizes, and whether it is a window."""
         pool = ffi.new("struct mb_frame_pool *")
         result = lib.mb_frame_pool_map(pool, *parts)
         self._check(result, "the frame pool")

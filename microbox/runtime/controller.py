@@ -63,6 +63,10 @@ if TYPE_CHECKING:
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
+LAST_WORDS = 1.0
+"""Seconds that whoever writes a pipe has for what it still holds: Ctrl-C, or a service manager,
+stops it as well, and then it writes that and ends."""
+
 
 async def run_chain(chain: Chain, options: RunOptions, observer: Observer) -> RunReport:
     """Runs the chain to its end, which may come early; the report says how it went.
@@ -87,6 +91,7 @@ class Controller:
         self._starting: asyncio.Task[Running] | None = None
         self._running: Running | None = None
         self._signal = 0
+        self._last_words: asyncio.TimerHandle | None = None
         self._problems = Problems(observer)
         self._ending = Ending()
         self._logs = LogRenewal(self._starter.record_files, observer)
@@ -112,6 +117,8 @@ class Controller:
             self._observer.note(f"warning: {warning}")
         self._follower = self._make_follower(running)
         async with self._control():
+            if self._signal:  # it came while the run was started
+                self._stop_interrupted()
             await self._follow(running, self._follower)
         await self._merge_output(running)
         return await self._report(running)
@@ -266,22 +273,35 @@ class Controller:
         if self._signal:
             self._observer.note("ends at once")
             self._ending.is_abrupt = True
+            self._stop_by_signal()
             for child in self._starter.children:
                 child.kill()
+            if self._starting is not None:
+                self._starting.cancel()
             return
         self._signal = signal_number
-        if self._starting is not None:
+        if self._starting is None:
+            self._stop_interrupted()
+        elif not self._options.capture.is_stream:  # else what has come is to be read
             self._starting.cancel()
-            return
+
+    def _stop_interrupted(self) -> None:
         running = self._running
-        if running is None or not any(lane.is_lost for lane in running.lanes):
-            self._observer.note("stops: reading what is left (once more to end at once)")
-            self.stop("interrupted", "", SIGNALLED + signal_number)
+        if running is not None and any(lane.is_lost for lane in running.lanes):
+            self._observer.note("stops: what is left is not read (once more to end at once)")
+            self._stop_by_signal()
+            if self._follower is not None:
+                self._follower.stop_all()
             return
-        self._observer.note("stops: what is left is not read (once more to end at once)")
-        self.stop("interrupted", "", SIGNALLED + signal_number)
-        if self._follower is not None:
-            self._follower.stop_all()
+        self._observer.note("stops: reading what is left (once more to end at once)")
+        if self._options.capture.is_stream:
+            loop = asyncio.get_running_loop()
+            self._last_words = loop.call_later(LAST_WORDS, self._stop_by_signal)
+        else:
+            self._stop_by_signal()
+
+    def _stop_by_signal(self) -> None:
+        self.stop("interrupted", "", SIGNALLED + self._signal)
 
     def stop(self, ended: str, error: str, status: int) -> None:
         """Ends the run in order. What is said first about why is kept."""
@@ -315,6 +335,8 @@ class Controller:
             await follower.follow()
         finally:
             self._service_manager.stopping()
+            if self._last_words is not None:
+                self._last_words.cancel()
             ticking.cancel()
             await asyncio.gather(ticking, self._logs.stop(), return_exceptions=True)
         losses.look()

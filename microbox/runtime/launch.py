@@ -234,7 +234,7 @@ class Launcher:
         )
 
     async def _start_worker(self, plan: Plan, crew: Crew) -> tuple[WorkerAreas, list[int]]:
-        chain = plan.chain
+        chain, capture = plan.chain, self._options.capture
         await crew.worker.send(
             StartWorker(
                 input=str(chain.input),
@@ -249,8 +249,9 @@ class Launcher:
                 continues=crew.packets_before is not None,
                 packets_before=crew.packets_before or 0,
                 editors=plan.editors,
+                window=0 if capture.head is None else chain.input_window,
             ),
-            [self._options.capture.fd, *crew.output],
+            [*capture.descriptors, *crew.output],
         )
         areas, fds = await crew.worker.expect(
             WorkerAreas, self._options.patience.start, "opening the capture"

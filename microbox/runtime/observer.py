@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from microbox.chain.units import format_size
 from microbox.channel.messages import Problem
 
 
@@ -16,7 +17,12 @@ class Reading:
     packets: int
     events: int  # published by the stack and by NFs
     file_read: int  # bytes
-    file_size: int
+    file_size: int  # 0 where nobody knows
+
+
+def how_much(file_read: int, file_size: int) -> str:
+    """Of the input, for people: a share, or where that cannot be said bytes."""
+    return f"{min(1.0, file_read / file_size):.0%}" if file_size else format_size(file_read)
 
 
 @dataclass(frozen=True, slots=True)

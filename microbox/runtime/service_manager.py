@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import MutableMapping
 
-from microbox.runtime.observer import Reading
+from microbox.runtime.observer import Reading, how_much
 
 MICROSECONDS = 1_000_000
 BEATS = 3  # sent in the time that the watchdog allows: one may be late
@@ -81,8 +81,7 @@ class ServiceManager:
 
 def in_words(reading: Reading) -> str:
     """How far a run is, in one line."""
-    share = reading.file_read / reading.file_size if reading.file_size else 1.0
     return (
         f"{reading.doing}: {reading.packets:,} packets, {reading.events:,} events, "
-        f"{share:.0%} of the input"
+        f"{how_much(reading.file_read, reading.file_size)} of the input"
     )

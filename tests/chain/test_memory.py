@@ -12,7 +12,7 @@ import pytest
 from microbox._core import lib
 from microbox.chain.errors import ChainErrors, Position
 from microbox.chain.memory import AREA, MemoryPart, log_size, most_memory
-from microbox.chain.model import STANDARD_INPUT, Input
+from microbox.chain.model import INPUT_WINDOW_DEFAULT, STANDARD_INPUT, Input
 from microbox.chain.plan import Plan
 from microbox.chain.stack_settings import StackSettings
 from microbox.chain.units import format_size
@@ -159,7 +159,9 @@ def test_so_do_a_pipe_several_captures_and_a_directory(
 
 def test_a_pipe_with_a_name_is_not_waited_for(nf: NF, plan: MakePlan, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert input_part(plan, nf, tmp_path / "pipe") == []
+    (part,) = input_part(plan, nf, tmp_path / "pipe")
+    assert part.size == INPUT_WINDOW_DEFAULT
+    assert part.keys == ("input_window", "input_bytes_max")
 
 
 # --- the budget ---

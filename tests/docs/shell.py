@@ -111,7 +111,7 @@ class Shell:
             assert line, f"$ {command.line}\nexpected:\n{command.printed}\nprinted:\n{printed}"
             printed += line
         os.killpg(process.pid, signal.SIGINT)
-        self._end(process)
+        printed += self._end(process)
         timer.cancel()
         assert process.returncode == status, f"$ {command.line}\n{printed}"
 

@@ -32,7 +32,11 @@ from tests.docs.blocks import PAGES, ROOT, Block, blocks
 from tests.docs.shell import Command, Shell, commands
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-STAND_INS = {"tcpdump": "cat sample.pcap", "ssh": 'shift; exec "$@"'}
+STAND_INS = {
+    "tcpdump": "cat sample.pcap",
+    "dumpcap": "cat sample.pcap",
+    "ssh": 'shift; exec "$@"',
+}
 """What needs a network in the examples: the traffic is a capture, the other machine this one."""
 LOOKS_LIKE_A_COMMAND = re.compile(r"^(\$ |microbox [a-z]|make [a-z]|pip |cd )", re.MULTILINE)
 MAKE = re.compile(r"make ([a-z-]+)")

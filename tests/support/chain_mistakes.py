@@ -8,8 +8,9 @@ from __future__ import annotations
 MISTAKES = {
     "an unknown key": (
         "imput: capture.pcap\ninput: capture.pcap\nchain: [flow_log]\n",
-        "chain.yaml:1:1: unknown key 'imput'; expected 'input', 'input_bytes_max', 'memory_max', "
-        "'output', 'chain', 'events', 'stack', 'workers', 'log', 'logs', 'metrics', 'sandbox', "
+        "chain.yaml:1:1: unknown key 'imput'; expected 'input', 'input_bytes_max', 'input_window', "
+        "'memory_max', 'output', 'chain', 'events', 'stack', 'workers', 'log', 'logs', 'metrics', "
+        "'sandbox', "
         "'on_worker_failure' or 'include'; "
         "did you mean 'input'?",
     ),

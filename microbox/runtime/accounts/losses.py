@@ -40,6 +40,8 @@ def _losses(lane: Lane) -> Iterator[str]:
     for cap, by_policy in lane.pages.caps_met().items():
         for policy in by_policy:
             yield f"the cap on {cap} is met: {AT_CAP[policy]} ({cap}_at_cap: {policy})"
+    if lane.pages.value("window_relieved"):
+        yield "the window is full of what waits for others, which is given up (input_window)"
     if lane.pages.value("output_lost"):
         yield "packets cannot be written to the output"
     for nf in lane.nfs:

@@ -17,7 +17,7 @@ from microbox.runtime.running import Running
 BLOCK = 512
 """Bytes of what st_blocks counts (stat(2))."""
 
-LOG, _, DATAGRAMS, EDITED_FRAMES = range(4)
+LOG, INPUT, DATAGRAMS, EDITED_FRAMES = range(4)
 _SHARED = {"log": LOG, "datagrams": DATAGRAMS, "edited_frames": EDITED_FRAMES}
 """Parts that are areas of the worker, and where their descriptors are in Lane.shared; the last one
 is there where an NF edits packets."""
@@ -56,7 +56,7 @@ def used_by_part(running: Running, lane: Lane) -> dict[str, tuple[int, int]]:
 
 def _use(running: Running, part: MemoryPart) -> PartUse:
     if part.is_shared:
-        used = min(_touched(running.options.capture.fd), part.size)
+        used = min(_touched(running.lanes[0].shared[INPUT]), part.size)
         return PartUse(part.name, None, used, part.size)
     used = sum(_used(running, lane, part) for lane in running.lanes)
     return PartUse(part.name, part.nf or None, used, len(running.lanes) * part.size)

@@ -44,6 +44,16 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamReport:
+    """How a capture came that was read as it came."""
+
+    window: int  # bytes that it was read into
+    waits: int  # times that the window was full
+    relieved: int  # times that all that waited for bytes before it was given up, to make room
+    late: int  # packets whose time had passed when they came
+
+
+@dataclass(frozen=True, slots=True)
 class InputReport:
     """The capture."""
 
@@ -54,6 +64,7 @@ class InputReport:
     bytes: int  # captured bytes of these packets
     flows: dict[str, int] = field(default_factory=dict)  # "tcp", "udp", "icmp", "other"
     warning: str = ""  # it ends inside a packet, ...
+    stream: StreamReport | None = None  # None: it was mapped
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from microbox.runtime.accounts.report import (
     ProblemReport,
     RunReport,
     ShadowReport,
+    StreamReport,
     Timing,
     WorkerReport,
 )
@@ -188,11 +189,21 @@ def _input_report(running: Running, worker: WorkerCounters) -> InputReport:
     return InputReport(
         file=str(running.chain.input),
         format=areas.format,
-        file_size=areas.file_size,
+        file_size=areas.file_size or values["input_bytes"],
         packets=values["packets"],
         bytes=values["bytes"],
         flows={kind: values[f"flows_{kind}"] for kind in FLOW_KINDS},
         warning=about_input(first, running.options.capture),
+        stream=_stream_report(running, values) if areas.is_window else None,
+    )
+
+
+def _stream_report(running: Running, values: Mapping[str, int]) -> StreamReport:
+    return StreamReport(
+        window=running.chain.input_window,
+        waits=values["window_waits"],
+        relieved=values["window_relieved"],
+        late=values["packets_late"],
     )
 
 

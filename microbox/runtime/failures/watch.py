@@ -38,12 +38,16 @@ class Watch:
         standing = self._stall.update(signature(self._lane))
         self._noted = self._noted and standing > TICK  # it moved: say it again next time
         waits = standing > self._options.patience.waiting_note and not self._options.pace
-        if waits and not self._noted:
+        if waits and not self._noted and not self._awaits_input():
             self._noted = True
             self._note(f"waits for {names(held_up_by(self._lane))}")
         if standing > self._allowed(is_stopping or self._lane.is_lost):
             self._end_the_stuck(standing)
             self._stall = Stall(time.monotonic)
+
+    def _awaits_input(self) -> bool:
+        """Nothing comes."""
+        return self._lane.areas.is_window and held_up_by(self._lane) == [self._lane.worker]
 
     def _end_the_overdue(self) -> None:
         is_over = self._lane.pages.published(END_OF_INPUT) > 0
@@ -62,7 +66,8 @@ class Watch:
 
     def _input_is_over(self) -> bool:
         pages, limit = self._lane.pages, self._options.packet_limit
-        is_read = pages.value("input_bytes") >= self._lane.areas.file_size
+        size = self._lane.areas.file_size
+        is_read = 0 < size <= pages.value("input_bytes")
         is_enough = 0 < limit <= pages.packets_before + pages.packets_passed
         is_said = pages.published(END_OF_INPUT) > 0 or self._lane.done is not None
         return is_read or is_enough or is_said

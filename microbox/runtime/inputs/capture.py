@@ -11,26 +11,51 @@ from pathlib import Path
 from microbox._core import ffi, lib
 from microbox.chain.model import INPUT_BYTES_MAX_DEFAULT, STANDARD_INPUT
 from microbox.runtime.errors import InputError
+from microbox.runtime.inputs.stream import begin, head_of, may_stream
 from microbox.runtime.inputs.unpack import is_packed, unpack
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """An input that can be mapped."""
+    """An input that can be mapped; or where it has a head, one that is read as it comes."""
 
     fd: int  # for whoever opened it to close
     warning: str = ""  # why it is not all of the input; "" where it is
+    head: int | None = None  # memory with what was read of it; likewise
+
+    @property
+    def is_stream(self) -> bool:
+        """It is read as it comes."""
+        return self.head is not None
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What a worker needs."""
+        return [self.fd] if self.head is None else [self.fd, self.head]
+
+    def close(self) -> None:
+        """Closes all of them."""
+        for fd in self.descriptors:
+            os.close(fd)
 
 
-def open_capture(path: Path, most: int = INPUT_BYTES_MAX_DEFAULT) -> Capture:
+def open_capture(
+    path: Path, most: int = INPUT_BYTES_MAX_DEFAULT, *, streams: bool = False
+) -> Capture:
     """A file that is a capture, or standard input; packed or not. What cannot be mapped as it is
-    is read to its end into memory, at most `most` bytes. Raises InputError."""
+    is read to its end into memory, at most `most` bytes; but where it `streams`, a pipe is read as
+    it comes, once its first bytes are there. Raises InputError."""
     is_piped = path == STANDARD_INPUT
-    capture = _standard_input(most) if is_piped else _file(path, most)
+    if is_piped:
+        capture = _standard_input(most, streams)
+    elif streams and path.is_fifo():
+        capture = _named_pipe(path, most)
+    else:
+        capture = _file(path, most)
     try:
         _check("standard input" if is_piped else str(path), capture)
     except InputError:
-        os.close(capture.fd)
+        capture.close()
         raise
     return capture
 
@@ -40,10 +65,35 @@ def about_input(read: str, capture: Capture) -> str:
     return "; ".join(filter(None, (read, capture.warning)))
 
 
-def _standard_input(most: int) -> Capture:
+def _standard_input(most: int, streams: bool) -> Capture:
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("standard input: expected a capture from a pipe, found none")
-    return Capture(*unpack(sys.stdin.fileno(), "standard input", most))
+    fd = sys.stdin.fileno()
+    if streams and may_stream(fd):
+        return _stream(fd, "standard input", most)
+    return Capture(*unpack(fd, "standard input", most))
+
+
+def _named_pipe(path: Path, most: int) -> Capture:
+    """Waits for who writes it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    try:
+        return _stream(fd, str(path), most)
+    finally:
+        os.close(fd)
+
+
+def _stream(fd: int, name: str, most: int) -> Capture:
+    try:
+        beginning = begin(fd)
+        if beginning.is_stream:
+            return Capture(os.dup(fd), head=head_of(beginning))
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror}") from None
+    return Capture(*unpack(fd, name, most, beginning.read))
 
 
 def _file(path: Path, most: int) -> Capture:
@@ -68,14 +118,15 @@ def _check_kind(path: Path, fd: int) -> None:
         raise InputError(f"{path}: is a directory; expected a capture file")
     if not stat.S_ISREG(mode):
         raise InputError(
-            f"{path}: is no regular file; a capture is mapped, not read as a stream. `-r -` reads "
-            "standard input"
+            f"{path}: is no regular file, and can only be read as it comes: by `microbox run`, "
+            "alone, with one worker"
         )
 
 
 def _check(name: str, capture: Capture) -> None:
     complaint = ffi.new("char[]", lib.MB_ERROR_SIZE)
-    source = lib.mb_source_open(capture.fd, os.fsencode(name), complaint)
+    fd = capture.fd if capture.head is None else capture.head
+    source = lib.mb_source_open(fd, os.fsencode(name), complaint)
     if source == ffi.NULL:
         words: str = ffi.string(complaint).decode(errors="replace")
         words = words if words.startswith(name) else f"{name}: {words}"

@@ -21,11 +21,16 @@ from microbox.runtime.inputs.unpack import seal
 SECOND = 1e9  # nanoseconds
 
 
-def open_input(given: Input, most: int = INPUT_BYTES_MAX_DEFAULT) -> Capture:
-    """What a chain reads; a single file is mapped as it is. Raises InputError."""
+def open_input(
+    given: Input, most: int = INPUT_BYTES_MAX_DEFAULT, *, streams: bool = False
+) -> Capture:
+    """What a chain reads; a single file is mapped as it is; `streams`: a pipe is read as it comes.
+    Raises InputError."""
     files = files_of(given.paths)
     try:
-        return open_capture(files[0], most) if len(files) == 1 else open_several(files, most)
+        if len(files) == 1:
+            return open_capture(files[0], most, streams=streams)
+        return open_several(files, most)
     except InputError as error:
         if any(path.is_dir() for path in given.paths):
             raise InputError(f"{error} (of a directory, all files are read)") from None

@@ -128,12 +128,13 @@ def is_packed(fd: int) -> bool:
     return not isinstance(format_of(os.pread(fd, MAGIC_SIZE, 0)), Plain)
 
 
-def unpack(fd: int, name: str, most: int) -> tuple[int, str]:
-    """Reads `fd` to its end; at most `most` bytes may come of it. Returns sealed memory, the
-    caller's to close, and why it is not all of the input, "" where it is. Raises InputError."""
+def unpack(fd: int, name: str, most: int, begun: bytes = b"") -> tuple[int, str]:
+    """Reads `fd`, of which `begun` was read before, to its end; at most `most` bytes may come of
+    it. Returns sealed memory, the caller's to close, and why it is not all of the input, "" where
+    it is. Raises InputError."""
     memory = os.memfd_create("microbox input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        warning = _fill(memory, fd, name, most)
+        warning = _fill(memory, fd, name, most, begun)
         seal(memory)
     except OSError as error:
         os.close(memory)
@@ -150,9 +151,9 @@ def seal(memory: int) -> None:
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
 
 
-def _fill(memory: int, fd: int, name: str, most: int) -> str:
+def _fill(memory: int, fd: int, name: str, most: int, begun: bytes) -> str:
     """Returns why it ended early, or ""."""
-    packed = _first(fd)
+    packed = _first(fd, begun)
     form = format_of(packed)
     taken = written = 0
     while packed:
@@ -177,9 +178,9 @@ def _fill(memory: int, fd: int, name: str, most: int) -> str:
     )
 
 
-def _first(fd: int) -> bytes:
+def _first(fd: int, begun: bytes) -> bytes:
     """Enough to know the format by: a pipe may bring single bytes."""
-    first = os.read(fd, READ_SIZE)
+    first = begun or os.read(fd, READ_SIZE)
     while 0 < len(first) < MAGIC_SIZE:
         more = os.read(fd, READ_SIZE)
         if not more:

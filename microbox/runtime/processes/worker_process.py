@@ -48,6 +48,10 @@ from microbox.runtime.processes.flow_states import found_flows
 SLICE_NS = 20_000_000
 """A message waits at most about this long."""
 
+SILENCE_NS = 1_000_000_000
+"""Without input for so long, time goes on without it: what was captured may be so long on its way.
+"""
+
 IPV4_MAPPED = bytes(10) + b"\xff\xff"
 """What an IPv4 address begins with as one of IPv6 (RFC 4291 section 2.5.5.2)."""
 
@@ -89,10 +93,11 @@ def _fail(channel: Channel, complaint: str) -> int:
 def serve(channel: Channel) -> None:
     """One run, from StartWorker to Done."""
     start, fds = _expect(channel, StartWorker)
-    capture, *output = fds
+    capture, *others = fds
+    head, output = (others[:1], others[1:]) if start.window else ([], others)
     with (
-        _descriptor(capture),
-        _source(capture, start.input) as source,
+        _descriptors(capture, *head),
+        _source(start, capture, *head) as source,
         _sink(output, start, source) as sink,
         _modules(start) as modules,
         _worker(start, source, sink, modules) as worker,
@@ -104,18 +109,23 @@ def serve(channel: Channel) -> None:
 
 
 @contextlib.contextmanager
-def _descriptor(fd: int) -> Iterator[None]:
-    """Closes it at the end: a worker may be a thread of a process that goes on."""
+def _descriptors(*fds: int) -> Iterator[None]:
+    """Closes them at the end: a worker may be a thread of a process that goes on."""
     try:
         yield
     finally:
-        os.close(fd)
+        for fd in fds:
+            os.close(fd)
 
 
 @contextlib.contextmanager
-def _source(fd: int, name: str) -> Iterator[Any]:
+def _source(start: StartWorker, capture: int, head: int = -1) -> Iterator[Any]:
     error = ffi.new("char[]", lib.MB_ERROR_SIZE)
-    source = lib.mb_source_open(fd, name.encode(), error)
+    name = start.input.encode()
+    if start.window:
+        source = lib.mb_source_open_live(capture, head, start.window, name, error)
+    else:
+        source = lib.mb_source_open(capture, name, error)
     if source == ffi.NULL:
         raise WorkerError(_text(error))
     try:
@@ -199,6 +209,7 @@ def _worker(start: StartWorker, source: Any, sink: Sink, modules: Any) -> Iterat
     config.packet_limit = start.packet_limit
     config.pace = start.pace
     config.editors = start.editors
+    config.silence = SILENCE_NS
     error = ffi.new("char[]", lib.MB_ERROR_SIZE)
     worker = lib.mb_worker_create(config, source, sink.pointer, error)
     if worker == ffi.NULL:
@@ -231,9 +242,10 @@ def _areas(source: Any, capture: int, worker: Any) -> WorkerAreas:
         assembled_size=lib.mb_worker_assembled_size(worker),
         editors=versions.editors,
         version_bytes=versions.ring_bytes,
-        file_size=os.fstat(capture).st_size,
+        file_size=0 if lib.mb_source_is_live(source) else os.fstat(capture).st_size,
         format=_text(lib.mb_source_format(source)),
         link_type=lib.mb_source_link_type(source),
+        is_window=lib.mb_source_is_live(source),
     )
 
 
