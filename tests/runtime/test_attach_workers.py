@@ -270,6 +270,9 @@ def narrow(bench: Workbench) -> Iterator[None]:
     resource.prlimit(worker, resource.RLIMIT_AS, limits)
 
 
+@pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""), reason="sanitizers need address space without end"
+)
 @pytest.mark.usefixtures("undisturbed")
 def test_where_one_worker_cannot_no_other_does(
     bench: Workbench, request: pytest.FixtureRequest
