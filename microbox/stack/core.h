@@ -83,6 +83,7 @@ struct mb_stack {
     uint64_t foreign_bytes;   /* of those that other workers handle */
     uint64_t checkpoint;      /* packets from one system.checkpoint to the next */
     uint64_t next_checkpoint; /* number of the packet that it comes with */
+    uint64_t batch_begin;     /* log position behind the last one that somebody reads */
     uint64_t batch_bytes; /* that versions of all frames since the last one for their sake take */
     bool segment_refused; /* tcp.monitor says that the receiver would not take the segment */
     bool notes_sequences; /* a gate wants to know where segments end */

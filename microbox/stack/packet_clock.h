@@ -48,6 +48,13 @@ static inline void mb_packet_clock_follow(struct mb_packet_clock *clock, uint64_
     clock->reference = time;
 }
 
+/* Time has passed without a packet, which says nothing of those that are suspect. */
+static inline void mb_packet_clock_pass(struct mb_packet_clock *clock, uint64_t step) {
+    const uint64_t left = UINT64_MAX - clock->reference;
+    clock->now += step;
+    clock->reference += step < left ? step : left;
+}
+
 static inline void mb_packet_clock_return(struct mb_packet_clock *clock) {
     const uint64_t left = clock->reference;
     clock->reference = clock->left;

@@ -68,8 +68,14 @@ static void publish_checkpoint(struct mb_stack *stack) {
     struct mb_entry *entry =
         mb_publish_plain(stack, stack->subscriptions.type_mask[MB_TYPE_SYSTEM_CHECKPOINT],
                          MB_TYPE_SYSTEM_CHECKPOINT);
-    if (entry != NULL)
-        entry->flags |= MB_ENDS_BATCH;
+    if (entry == NULL)
+        return;
+    entry->flags |= MB_ENDS_BATCH;
+    stack->batch_begin = stack->log->next;
+}
+
+uint64_t mb_stack_batch_begin(const struct mb_stack *stack) {
+    return stack->batch_begin;
 }
 
 void mb_stack_end_batches(struct mb_stack *stack) {
@@ -363,7 +369,7 @@ static void tell_the_time(struct mb_stack *stack) {
 bool mb_stack_pass_time(struct mb_stack *stack, uint64_t step) {
     if (!stack->clock.is_running || !is_ready(stack))
         return false;
-    mb_packet_clock_follow(&stack->clock, stack->clock.reference + step);
+    mb_packet_clock_pass(&stack->clock, step);
     stack->table.now = stack->clock.now;
     stack->table.seen = mb_packet_clock_seen(&stack->clock);
     stack->cause.time = stack->clock.reference;

@@ -217,6 +217,9 @@ void mb_stack_bits_of(const struct mb_stack *stack, uint32_t nf, uint64_t bits[2
  * must be room in the log. */
 void mb_stack_end_batches(struct mb_stack *stack);
 
+/* Position in the log behind the last end of batches; 0 where there was none. */
+uint64_t mb_stack_batch_begin(const struct mb_stack *stack);
+
 /* NF `nf` was attached while packets flow: publishes system.nf_attached, for which there must be
  * room in the log. `catches_up`: it is to be told of the flows that there are. */
 void mb_stack_welcome(struct mb_stack *stack, uint32_t nf, bool catches_up);

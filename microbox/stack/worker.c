@@ -47,7 +47,6 @@ static size_t frames_wanted(const struct mb_worker *worker) {
 
 /* Reads a batch when the last one is handled; begins the end when there is none. */
 static void inhale(struct mb_worker *worker) {
-    const bool was_quiet = worker->awaits_input;
     worker->awaits_input = false;
     if (worker->stopped)
         worker->next_frame = worker->frame_count;
@@ -61,7 +60,7 @@ static void inhale(struct mb_worker *worker) {
     worker->awaits_input =
         wanted && !worker->frame_count && mb_source_status(worker->source) == MB_SOURCE_OPEN;
     if (mb_source_is_live(worker->source))
-        mb_worker_note_arrival(worker, was_quiet);
+        mb_worker_note_arrival(worker);
     if (worker->frame_count || worker->awaits_input)
         return;
     if (wanted && *mb_source_complaint(worker->source))

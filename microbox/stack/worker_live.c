@@ -120,34 +120,44 @@ bool mb_worker_give_back(struct mb_worker *worker) {
 /* Packets have come: the time is theirs again. Those that were in flight in a silence, longer than
  * it is believed, come with a time that has passed. */
 static void note_late(struct mb_worker *worker) {
-    for (size_t i = 0; worker->silent != 0 && i < worker->frame_count; i++) {
-        if (worker->frames[i].time < mb_stack_time(worker->stack))
-            worker->packets_late++;
-        else
-            worker->silent = 0;
-    }
+    worker->may_be_late |= worker->silent != 0;
     worker->silent = 0;
+    for (size_t i = 0; worker->may_be_late && i < worker->frame_count; i++) {
+        worker->may_be_late = worker->frames[i].time < mb_stack_time(worker->stack);
+        worker->packets_late += worker->may_be_late;
+    }
 }
 
-void mb_worker_note_arrival(struct mb_worker *worker, bool was_quiet) {
+void mb_worker_note_arrival(struct mb_worker *worker) {
     if (worker->frame_count) {
         note_late(worker);
         worker->window_is_full = false;
-    } else if (!was_quiet) {
+    } else if (!worker->is_quiet) {
         worker->quiet_since = worker->now;
     }
+    worker->is_quiet = !worker->frame_count;
 }
 
-/* A batch ends when its readers have waited for so long, and just now nothing comes. */
-static bool end_batches(struct mb_worker *worker) {
-    if (worker->log.next == worker->batches_ended)
+/* Memory is waited for, and all batches that have ended are read: readers of batches may be waiting
+ * for more of the one behind, which no packet has room to end. */
+static bool batch_fills_window(struct mb_worker *worker) {
+    if (!mb_source_is_full(worker->source) || readers_are_done(worker))
         return false;
+    return worker->log.passed_by_all >= mb_stack_batch_begin(worker->stack);
+}
+
+/* Its readers have waited for so long, and just now nothing comes. */
+static bool batch_waits(struct mb_worker *worker) {
     if (worker->batch_since == 0)
         worker->batch_since = worker->now;
     const uint64_t silence = worker->config.silence;
-    if (worker->now - worker->batch_since < silence ||
-        worker->now - worker->quiet_since < silence / PAUSES_IN_SILENCE ||
-        !mb_log_has_room(&worker->log, 1))
+    return worker->now - worker->batch_since >= silence &&
+           worker->now - worker->quiet_since >= silence / PAUSES_IN_SILENCE;
+}
+
+static bool end_batches(struct mb_worker *worker) {
+    if (worker->log.next == worker->batches_ended ||
+        !(batch_waits(worker) || batch_fills_window(worker)) || !mb_log_has_room(&worker->log, 1))
         return false;
     mb_stack_end_batches(worker->stack);
     worker->batches_ended = worker->log.next;

@@ -108,6 +108,8 @@ struct mb_worker {
     bool awaits_input;    /* all that came is handled */
     uint64_t quiet_since; /* the clock, when nothing more came */
     uint64_t silent;      /* nanoseconds since then that the stack was told of */
+    bool is_quiet;        /* nothing came at the last look */
+    bool may_be_late;     /* since it was told so, no packet came whose time had not passed */
     uint64_t batch_since; /* the clock, when readers of batches were first seen to wait; 0: none */
     uint64_t batches_ended; /* log position behind the last end of batches for their sake */
     struct mb_giving_back giving_back;
@@ -172,8 +174,8 @@ bool mb_worker_give_back(struct mb_worker *worker);
 /* What waits for bytes before it is given up, where it fills the window. */
 void mb_worker_relieve(struct mb_worker *worker);
 
-/* A batch was read, or nothing, as the last time where `was_quiet`. */
-void mb_worker_note_arrival(struct mb_worker *worker, bool was_quiet);
+/* A batch was read, or nothing. */
+void mb_worker_note_arrival(struct mb_worker *worker);
 
 /* Nothing came: time goes on, where that has lasted. Returns whether something was published. */
 bool mb_worker_be_silent(struct mb_worker *worker);

@@ -53,6 +53,29 @@ static void a_confirmed_step_counts_as_a_day(void **state) {
     assert_int_equal(clock.now, MB_CLOCK_STEP_MAX + SECONDS);
 }
 
+static void silence_between_packets_confirms_nothing_and_denies_nothing(void **state) {
+    (void)state;
+    struct mb_packet_clock clock = {0};
+    mb_packet_clock_advance(&clock, 1000 * SECONDS);
+    for (unsigned i = 0; i < MB_CLOCK_CONFIRMATIONS - 1; i++) {
+        mb_packet_clock_advance(&clock, START + 2 * i * SECONDS);
+        mb_packet_clock_pass(&clock, SECONDS);
+    }
+    assert_int_equal(clock.now, (MB_CLOCK_CONFIRMATIONS - 1) * SECONDS);
+    mb_packet_clock_advance(&clock, START + 2 * MB_CLOCK_CONFIRMATIONS * SECONDS);
+    assert_int_equal(clock.now, MB_CLOCK_STEP_MAX + (MB_CLOCK_CONFIRMATIONS - 1) * SECONDS);
+    assert_int_equal(clock.reference, START + 2 * MB_CLOCK_CONFIRMATIONS * SECONDS);
+}
+
+static void time_that_passes_at_its_end_stays_there(void **state) {
+    (void)state;
+    struct mb_packet_clock clock = {0};
+    mb_packet_clock_advance(&clock, UINT64_MAX - 1);
+    mb_packet_clock_pass(&clock, 5 * SECONDS);
+    assert_int_equal(clock.reference, UINT64_MAX);
+    assert_int_equal(clock.now, 5 * SECONDS);
+}
+
 static void the_first_time_may_be_the_broken_one(void **state) {
     (void)state;
     struct mb_packet_clock clock = {0};
@@ -222,6 +245,8 @@ int main(void) {
         cmocka_unit_test(the_clock_goes_with_packet_time),
         cmocka_unit_test(one_broken_time_moves_nothing),
         cmocka_unit_test(a_confirmed_step_counts_as_a_day),
+        cmocka_unit_test(silence_between_packets_confirms_nothing_and_denies_nothing),
+        cmocka_unit_test(time_that_passes_at_its_end_stays_there),
         cmocka_unit_test(the_first_time_may_be_the_broken_one),
         cmocka_unit_test(going_back_to_the_time_before_is_no_step),
         cmocka_unit_test(whatever_comes_it_never_goes_back_nor_leaps),

@@ -222,6 +222,38 @@ static void flows_time_out_in_silence(void **state) {
     assert_int_equal(bench->status, MB_WORKER_DONE);
 }
 
+/* Whoever comes meanwhile does not hold the time up: no turn that began when the flow was due has
+ * left it. */
+static void a_pause_in_silence_costs_no_time(void **state) {
+    static const uint64_t INEXACT = 100000000; /* ends of flows are looked for now and then */
+    static const struct mb_worker_config config = {.silence = 20000000,
+                                                   .stack.udp_timeout = 500000000,
+                                                   .stack.udp_unanswered_timeout = 500000000};
+    struct bench *bench = *state;
+    append_datagrams(bench, 1);
+    struct live live = go_live(bench, WINDOW);
+    bench->nf[0].reads_flows = true;
+    start(bench, &config, 1, false);
+    send_records(&live, 1);
+    turn(bench, 2);
+    const uint64_t quiet = now();
+    assert_int_equal(counters(bench).flows_active, 1);
+    while (now() - quiet < 300 * MILLISECOND)
+        turn(bench, 1);
+    mb_worker_pause(bench->worker);
+    while (bench->status == MB_WORKER_RUNNING)
+        turn(bench, 1);
+    assert_int_equal(bench->status, MB_WORKER_PAUSED);
+    mb_worker_resume(bench->worker);
+    bench->status = MB_WORKER_RUNNING;
+    uint64_t began = now();
+    for (turn(bench, 1); counters(bench).flows_active != 0; turn(bench, 1)) {
+        assert_true(began - quiet < config.silence + config.stack.udp_timeout + INEXACT);
+        began = now();
+    }
+    end_input(&live);
+}
+
 static void append_datagram_at(struct bench *bench, uint32_t nanoseconds) {
     const size_t before = bench->capture.length;
     append_datagram(&bench->capture, 0, 1);
@@ -233,6 +265,7 @@ static void packets_that_come_late_are_counted(void **state) {
     struct bench *bench = *state;
     append_datagram_at(bench, 0);
     append_datagram_at(bench, 10);
+    append_datagram_at(bench, 20);
     append_datagram(&bench->capture, 1000, 1);
     append_datagram(&bench->capture, 1000, 1);
     struct live live = go_live(bench, WINDOW);
@@ -243,15 +276,17 @@ static void packets_that_come_late_are_counted(void **state) {
     turn_until_no_flow_is_left(bench);
     send_records(&live, 1);
     turn(bench, 2);
-    assert_int_equal(counters(bench).packets_late, 1);
+    send_records(&live, 1);
+    turn(bench, 2);
+    assert_int_equal(counters(bench).packets_late, 2);
     assert_int_equal(counters(bench).flows_udp, 2);
     send_records(&live, 2);
     end_input(&live);
     turn(bench, 10);
     assert_int_equal(bench->status, MB_WORKER_DONE);
-    assert_int_equal(counters(bench).packets_late, 1);
+    assert_int_equal(counters(bench).packets_late, 2);
     assert_int_equal(counters(bench).time, 1000 * SECOND);
-    assert_int_equal(bench->nf[0].seen, 4);
+    assert_int_equal(bench->nf[0].seen, 5);
 }
 
 /* A file is read as fast as can be: between two packets of it passes no time but theirs. */
@@ -281,6 +316,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(who_reads_slowly_holds_the_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_dies_holds_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(flows_time_out_in_silence, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_pause_in_silence_costs_no_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(packets_that_come_late_are_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_knows_no_silence, set_up, tear_down),
     };

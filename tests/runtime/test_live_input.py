@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -191,6 +192,48 @@ class Checks(NetworkFunction):
     found = next(nf for nf in summary["nfs"] if nf["name"] == "checks")["summary"]
     assert found["lost"] > 1000
     assert found["handled"] + found["lost"] == 5 * (PACKETS + FRAGMENTED)
+
+
+def _with_comments(bytes_each: int, times: int) -> Iterator[bytes]:
+    """A pcapng capture of short packets, each with so long a comment."""
+
+    def block(kind: int, *parts: bytes) -> bytes:
+        body = b"".join(parts)
+        length = struct.pack("<I", len(body) + 12)
+        return struct.pack("<I", kind) + length + body + length
+
+    yield block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    yield block(1, struct.pack("<HHI", 1, 0, 0))
+    comment = struct.pack("<HH", 1, bytes_each) + bytes(bytes_each)
+    for number in range(times):
+        yield block(6, struct.pack("<IIIII", 0, 0, number, 60, 60), bytes(60), comment, bytes(4))
+
+
+def test_who_takes_batches_does_not_wait_for_more_than_the_window_holds(
+    workbench: Workbench,
+) -> None:
+    counts = """
+from microbox import on_batch
+
+class Counts(NetworkFunction):
+    packets = 0
+    @on_batch("packet")
+    def count(self, batch):
+        self.packets += len(batch)
+    def finish(self):
+        return {"packets": self.packets}
+"""
+    packets = 1500
+    capture = workbench.folder / "comments.pcapng"
+    capture.write_bytes(b"".join(_with_comments(12_000, packets)))
+    chain = workbench.chain(workbench.nf("counts", counts), input_window="4MiB")
+    ended = workbench.run(
+        "run", chain, "-r", "-", "-q", prefix=["sh", "-c", 'cat comments.pcapng | "$@"', "sh"]
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    summary = workbench.summary()
+    assert summary["input"]["packets"] == packets
+    assert summary["nfs"][0]["summary"] == {"packets": packets}
 
 
 # --- silence ---
