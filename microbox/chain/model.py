@@ -72,7 +72,7 @@ class Input:
 
     def __str__(self) -> str:
         """As people read it."""
-        return ", ".join(map(str, self.paths))
+        return "standard input" if self.is_piped else ", ".join(map(str, self.paths))
 
 
 _INSTANCE_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")

@@ -1,7 +1,8 @@
 """The NF behind `microbox watch`: shows the events that it gets, as far as anybody can follow them.
 
 It never makes anybody wait. Of events that come faster than they can be read it shows a sample and
-says how many it left out; so it does where whoever reads its output is slow.
+says how many it left out, which it does not look at; so it does where whoever reads its output is
+slow.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from microbox.cli.observation import Observer
 from microbox.cli.unhurried_output import UnhurriedOutput
 from microbox.nf.decorators import on
 from microbox.nf.event import Event
+from microbox.nf.sampling_runner import Sampled
 
 STDOUT, STDERR = 1, 2
 NOTE_PERIOD = 1.0  # seconds between two words on what is skipped
@@ -30,13 +32,18 @@ class Budget:
         self._left = float(rate)
         self._at = time.monotonic()
 
-    def take(self) -> bool:
-        """True where one more may be shown."""
+    @property
+    def is_spent(self) -> bool:
+        """True where none may be shown now."""
         if self._left < 1:
             now = time.monotonic()
             self._left = min(self._left + (now - self._at) * self._rate, self._rate)
             self._at = now
-        if self._left < 1:
+        return self._left < 1
+
+    def take(self) -> bool:
+        """True where one more may be shown."""
+        if self.is_spent:
             return False
         self._left -= 1
         return True
@@ -84,6 +91,11 @@ class View:
         """True when as many as were wanted are shown."""
         return 0 < self._wanted.number <= self.shown
 
+    @property
+    def has_enough(self) -> bool:
+        """True while no more can be shown."""
+        return self.is_complete or self._budget.is_spent
+
     def see(self, event: Event) -> None:
         """One more event; nothing where there were enough."""
         if self.is_complete:
@@ -128,7 +140,7 @@ class View:
 def watcher(wanted: Wanted, view: View) -> type[Observer]:
     """The class of an NF that shows such events."""
 
-    class Watcher(Observer):
+    class Watcher(Sampled, Observer):
         declares = wanted.declares
 
         def start(self) -> None:
@@ -143,6 +155,12 @@ def watcher(wanted: Wanted, view: View) -> type[Observer]:
             view.see(event)
             if view.is_complete:
                 self.leave()
+
+        def has_enough(self) -> bool:
+            return view.has_enough
+
+        def pass_over(self, events: int) -> None:
+            view.skip(events)
 
         @on("system.lost")
         def lose(self, event: Event) -> None:

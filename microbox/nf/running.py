@@ -14,6 +14,7 @@ from microbox.nf.problems import Hint, no_hint
 from microbox.nf.reader import Reader
 from microbox.nf.records import RecordFile, RecordLog
 from microbox.nf.runner import Runner
+from microbox.nf.sampling_runner import Sampled, SamplingRunner
 
 AnyRunner = Runner | CRunner
 
@@ -52,6 +53,8 @@ def runner_of(  # noqa: PLR0913 (all that an NF needs to run, put together once)
 
 def _class_for(owner: type[NetworkFunction]) -> type[Runner]:
     """What runs NFs of this class."""
+    if issubclass(owner, Sampled):
+        return SamplingRunner
     if not is_async(owner):
         return Runner
     from microbox.nf.async_runner import AsyncRunner  # asyncio's import takes a while

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 from typing import Any
 
+from endless import rounds
+from live_pipe import Pipe
 from terminal import Terminal
 
 from tests.conftest import Workbench
@@ -95,3 +98,24 @@ def test_in_a_terminal_lines_are_aligned_cut_and_coloured(steady: Workbench) -> 
     finally:
         terminal.close()
     assert "\x1b[32m192.0.2.10:42382 → 198.51.100.10:80 T" in row
+
+
+def test_what_is_shown_and_what_is_skipped_are_all_that_came(
+    workbench: Workbench, demo: Path
+) -> None:
+    """Of far more than can be looked at, in a log that holds a small part of it."""
+    turns, packets, fragmented = 30, 10_587, 4
+    pipe = Pipe(workbench, workbench.chain("flow_log", log={"slots": 4096}), "-q")
+    header, *traffic = rounds(demo.read_bytes(), times=turns)
+    pipe.write(header)
+    workbench.until(lambda: "flow_log" in workbench.run("ps").stdout)
+    watch = workbench.start("watch", "packet", "--rate", "50")
+    workbench.until(lambda: "watch" in workbench.run("ps").stdout)
+    for one in traffic:
+        pipe.write(one)
+    pipe.writer.close()
+    shown = workbench.end(watch)
+    assert workbench.end(pipe.run).returncode == 0
+    skipped = int(shown.stderr.splitlines()[-1].split()[0].replace(",", ""))
+    assert 0 < len(shown.stdout.splitlines()) < 1000
+    assert len(shown.stdout.splitlines()) + skipped == turns * (packets + fragmented)

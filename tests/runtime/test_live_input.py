@@ -12,15 +12,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from endless import FILE_HEADER, records, rounds
+from live_pipe import Pipe
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench
-
-Run = subprocess.Popen[str]
 
 PACKETS, FRAGMENTED = 10_587, 4
 """Of demo.pcap; datagrams that came in fragments have an event as a whole, too."""
@@ -40,37 +39,6 @@ class Tells(NetworkFunction):
     def tick(self, time):
         open("ticks", "a").write("tick ")
 """
-
-
-class Pipe:
-    """A run that reads a capture from a pipe, and who writes it."""
-
-    def __init__(self, bench: Workbench, chain: Path, *options: object) -> None:
-        """Nothing is written yet."""
-        read_end, write_end = os.pipe()
-        self.run: Run = bench.start("run", chain, "-r", "-", *options, stdin=read_end)
-        os.close(read_end)
-        self.writer: IO[bytes] = os.fdopen(write_end, "wb", buffering=0)
-
-    def write(self, octets: bytes) -> None:
-        """All of it, when the run has room."""
-        while octets:
-            octets = octets[self.writer.write(octets) :]
-
-    def said(self) -> str:
-        """The next line of standard output."""
-        assert self.run.stdout is not None
-        return self.run.stdout.readline().strip()
-
-    def wait_until_said(self, expected: str) -> None:
-        """Ends of flows are said between packets."""
-        while (said := self.said()) != expected:
-            assert said.startswith("tells: "), self.run.communicate()
-
-    def noted(self) -> str:
-        """The next line of standard error."""
-        assert self.run.stderr is not None
-        return self.run.stderr.readline().strip()
 
 
 @pytest.fixture
@@ -365,4 +333,5 @@ wait $run; status=$?; kill $asks; exit $status"""
     ended = workbench.end(run)
     assert ended.returncode == 0, ended.stderr
     assert "tells: packet 20" in ended.stdout
-    assert workbench.summary()["input"]["packets"] == 20
+    found = workbench.summary()["input"]
+    assert (found["packets"], found["file"]) == (20, "standard input")

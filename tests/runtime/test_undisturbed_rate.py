@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from tests.conftest import Workbench
 
 RATE_KEPT = 0.95
-REPETITIONS, PAIRS = 40, 5
+REPETITIONS, PAIRS = 400, 5
 SHOWN_TO_NOBODY = ["sh", "-c", 'exec "$@" >/dev/null', "sh"]
 
 Disturbance = Callable[["Workbench"], AbstractContextManager[None]]
 
 pytestmark = [
     pytest.mark.skipif("MICROBOX_NIGHTLY" not in os.environ, reason="takes minutes: make nightly"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
 ]
 
 
