@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from microbox.channel.channel import Channel
 from microbox.channel.messages import Finished, Join
-from microbox.cli.replicas import Replicas, Sentences, Tell
+from microbox.cli.replicas import Pipe, Replicas, Sentences, Tell
 from microbox.nf.attached import AttachedNF, Results, Terminal
 from microbox.nf.debugger import Turn
 from microbox.runtime.accounts.instances import merged
@@ -46,10 +46,10 @@ def attach_each(control: Path, join: Join, workers: int, terminal: Terminal) -> 
     said_by_all = replace(join, terminal=os.getpid(), workers=workers)
     turns = os.memfd_create("turns")
 
-    def work(worker: int, tell: Tell) -> int:
+    def work(worker: int, pipe: Pipe) -> int:
         turn = Turn(turns, Partition(worker, workers).worker)
         turn.is_for_input()
-        return _attach(control, replace(said_by_all, worker=worker), turn, tell)
+        return _attach(control, replace(said_by_all, worker=worker), turn, pipe.tell)
 
     replicas = Replicas(workers, work, audience.hear, audience.leaves)
     status = replicas.run()

@@ -1,7 +1,7 @@
 """What can be said of an event, by name, as plain values.
 
 The names are those of `microbox.read`'s columns: what all events have, the payload's fields, both
-sides of the flow, and the bytes where they are asked for.
+sides of the flow, and the bytes where they are asked for; and whose event it is of several workers.
 """
 
 from __future__ import annotations
@@ -79,18 +79,26 @@ def field_reader(name: str) -> Read:
     return read
 
 
-def columns(of: EventType) -> dict[str, Read]:
-    """All but those on demand, in order, for events of this type and those below it."""
+def worker_reader(worker: str) -> Read:
+    """Of events that all are one worker's."""
+    return lambda _: worker
+
+
+def columns(of: EventType, worker: str) -> dict[str, Read]:
+    """All but those on demand, in order, for events of this type and those below it, of a worker.
+    A field that a user has called so as well has the name."""
     fields = {one.name: field_reader(one.name) for one in of.fields}
     is_without_flow = of.name.startswith(("packet", "timer", "system"))
-    return {**HEAD, **fields, **({} if is_without_flow else SNAPSHOT)}
+    found = {**HEAD, **fields, **({} if is_without_flow else SNAPSHOT)}
+    found.setdefault("worker", worker_reader(worker))
+    return found
 
 
-def chosen(names: Sequence[str], of: EventType, catalog: Catalog) -> dict[str, Read]:
+def chosen(names: Sequence[str], of: EventType, catalog: Catalog, worker: str) -> dict[str, Read]:
     """The columns of these names. Raises ValueError for one that no such event has."""
     delivered = catalog.delivered(of)
     fields = {one.name: field_reader(one.name) for each in delivered for one in each.fields}
-    known = {**HEAD, **fields, **SNAPSHOT, **ON_DEMAND}
+    known = {**HEAD, "worker": worker_reader(worker), **fields, **SNAPSHOT, **ON_DEMAND}
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

@@ -50,9 +50,11 @@ class JsonLines:
 
     header = ""
 
-    def __init__(self, chosen: Mapping[str, Read]) -> None:
-        """`chosen`: what is said of an event; nothing: all of it."""
+    def __init__(self, chosen: Mapping[str, Read], worker: str) -> None:
+        """`chosen`: what is said of an event; nothing: all of it. `worker`: whose events they
+        are."""
         self._chosen = chosen
+        self._worker = worker
 
     def line(self, event: Event) -> str:
         """See Lines."""
@@ -73,6 +75,7 @@ class JsonLines:
                 name: {each: plain(getattr(side, each)) for each in SIDE_FIELDS}
                 for name, side in zip(SIDES, event.snapshot.side, strict=True)
             }
+        values.setdefault("worker", self._worker)
         return values
 
 
@@ -102,12 +105,23 @@ class FieldLines:
 
 
 class TextLines:
-    """A line an event, in columns: when, what, which flow, the fields, both sides of the flow."""
+    """A line an event, in columns: when, which worker's where there are several, what, which flow,
+    the fields, both sides of the flow."""
 
     header = ""
 
-    def __init__(self, of: EventType, catalog: Catalog, *, in_terminal: bool, in_colour: bool):
-        """`in_terminal`: no line is longer than its width."""
+    def __init__(
+        self,
+        of: EventType,
+        catalog: Catalog,
+        *,
+        worker: str = "",
+        in_terminal: bool,
+        in_colour: bool,
+    ) -> None:
+        """`worker`: whose events they are, where there are several. `in_terminal`: no line is
+        longer than its width."""
+        self._worker = f"{worker}  " if worker else ""
         delivered = [one for one in catalog.delivered(of) if not one.is_abstract]
         names = [short_name(one) for one in delivered]
         self._type_width = max(map(len, names)) if len(names) > 1 else 0
@@ -120,7 +134,7 @@ class TextLines:
         flow = tuple_text(event)
         self._tuple_width = max(self._tuple_width, len(flow))
         parts = [
-            (DIM, f"{clock(event.time)}  "),
+            (DIM, f"{clock(event.time)}  {self._worker}"),
             (CYAN, f"{short_name(event.type):{self._type_width}}  " if self._type_width else ""),
             (GREEN, f"{flow:{self._tuple_width}}  " if flow else ""),
             ("", fields_text(event)),

@@ -21,8 +21,8 @@ from pydantic import TypeAdapter
 
 from microbox.channel.channel import Channel
 from microbox.channel.messages import Configure, Join, Load
-from microbox.cli.replicas import Replicas, Sentences, Tell, workers_of
-from microbox.nf.attached import WRONG, AttachedNF, Results, Terminal
+from microbox.cli.replicas import Pipe, Replicas, Sentences, Tell, workers_of
+from microbox.nf.attached import AttachedNF, Results, Terminal
 from microbox.nf.function import NetworkFunction
 from microbox.nf.reader import Reader
 from microbox.nf.running import AnyRunner
@@ -80,21 +80,9 @@ def observe(
 
     This process is confined from then on, as an NF's is.
     """
-    try:
-        workers = workers_of(control)
-    except ControlError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    if workers > 1:
-        print(
-            f"error: the run has {workers} workers, and `{name}` shows the events of one alone; "
-            "expected a chain with `workers: 1` (`microbox attach` runs an NF for all of them)",
-            file=sys.stderr,
-        )
-        return WRONG
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return _observed(control, owner, _join(owner, name, place), _complain)
+        return observed(control, owner, join_of(owner, name, place), complain)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -123,26 +111,26 @@ def observe_each(
     except ControlError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
-    join = replace(_join(owner, name, place), terminal=os.getpid(), workers=workers)
+    joins = joins_of(owner, name, place, workers)
     names = [partition.worker for partition in partitions(workers)]
     rows: list[list[Any]] = [[] for _ in names]
     lost = [0] * workers
     sentences = Sentences()
 
-    def work(worker: int, tell: Tell) -> int:
-        return _observe_and_tell(control, owner, replace(join, worker=worker), rows_of, tell)
+    def work(worker: int, pipe: Pipe) -> int:
+        return _observe_and_tell(control, owner, joins[worker], rows_of, pipe.tell)
 
     def hear(worker: int, said: Any) -> None:
         one = _SAID.validate_python(said)
         rows[worker] += one.rows
         lost[worker] += one.lost
         if one.complaint and sentences.is_new(worker, one.complaint):
-            _complain(one.complaint)
+            complain(one.complaint)
 
     replicas = Replicas(workers, work, hear, _keep_silent)
     status = replicas.run()
     for complaint in replicas.complaints:
-        _complain(f"error: {complaint}")
+        complain(f"error: {complaint}")
     return status or list(map(Seen, names, rows, lost))
 
 
@@ -164,30 +152,45 @@ def _observe_and_tell(
     tell: Tell,
 ) -> int:
     """The exit status."""
-    observed = _observed(control, owner, join, lambda text: tell({"complaint": text}))
-    if isinstance(observed, int):
-        return observed
-    tell({"lost": observed.lost})
-    rows = iter(rows_of(observed.observer))
+    result = observed(control, owner, join, lambda text: tell({"complaint": text}))
+    if isinstance(result, int):
+        return result
+    tell({"lost": result.lost})
+    rows = iter(rows_of(result.observer))
     while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
         tell({"rows": some})
     return 0
 
 
-def _observed(
-    control: Path, owner: type[Looking], join: Join, complain: Callable[[str], None]
+def observed(
+    control: Path,
+    owner: type[Looking],
+    join: Join,
+    complain: Callable[[str], None],
+    when_attached: Callable[[], None] = lambda: None,
 ) -> Observed[Looking] | int:
+    """Runs one observer in this process, which is confined from then on; or the exit status, when
+    `complain` has got what is wrong."""
     try:
         connected = connect(attach_path(control))
     except ControlError as error:
         complain(f"error: {error}")
         return FAILED
     parent = os.getppid() if join.terminal else None
+    terminal = Terminal(complain, lambda _: when_attached(), _keep_silent, _keep_silent)
     with Channel(connected) as channel:
-        return _Observation(channel, owner, join, complain, parent).observed()
+        return _Observation(channel, owner, join, terminal, parent).observed()
 
 
-def _join(owner: type[Observer], name: str, place: Place) -> Join:
+def joins_of(owner: type[object], name: str, place: Place, workers: int) -> list[Join]:
+    """For the process of each worker, which this process is to fork. `owner`: a class in the file
+    of the observer's."""
+    join = join_of(owner, name, place)
+    said_by_all = replace(join, terminal=os.getpid(), workers=workers)
+    return [replace(said_by_all, worker=worker) for worker in range(workers)]
+
+
+def join_of(owner: type[object], name: str, place: Place) -> Join:
     """Of a name that no other one has."""
     return Join(
         name=f"{name}-{os.getpid()}",
@@ -209,11 +212,10 @@ class _Observation(AttachedNF, Generic[Looking]):
         channel: Channel,
         owner: type[Looking],
         join: Join,
-        complain: Callable[[str], None],
+        terminal: Terminal,
         parent: int | None,
     ) -> None:
-        terminal = Terminal(complain, _keep_silent, _keep_silent, self._keep)
-        super().__init__(channel, join, terminal, parent)
+        super().__init__(channel, join, replace(terminal, show=self._keep), parent)
         self._owner = owner
         self._observer: Looking | None = None
         self._results: Results | None = None
@@ -253,7 +255,8 @@ class _Observation(AttachedNF, Generic[Looking]):
         self._results = results
 
 
-def _complain(text: str) -> None:
+def complain(text: str) -> None:
+    """To the user, as a line of its own."""
     print(text, file=sys.stderr, flush=True)
 
 

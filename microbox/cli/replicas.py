@@ -31,7 +31,29 @@ INTERRUPTED = 128 + signal.SIGINT
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
 Tell = Callable[[Mapping[str, Any]], None]
-Work = Callable[[int, Tell], int]
+
+
+class Pipe:
+    """To who hears a process."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Owned by somebody else."""
+        self.descriptor = descriptor
+
+    def tell(self, said: Mapping[str, Any]) -> None:
+        """Waits until it is written. Says nothing where nobody listens any more."""
+        rest = memoryview(line_of(said).encode())
+        with contextlib.suppress(BrokenPipeError):
+            while rest:
+                rest = rest[os.write(self.descriptor, rest) :]
+
+
+def line_of(said: Mapping[str, Any]) -> str:
+    """As it goes through a pipe."""
+    return json.dumps(said) + "\n"
+
+
+Work = Callable[[int, Pipe], int]
 """What the process for a worker (from 0) does, with somebody to tell; its exit status."""
 
 Hear = Callable[[int, Any], None]
@@ -63,6 +85,9 @@ class Replicas:
         self._on_signal = on_signal
         self._processes: list[_Process] = []
         self._signal = 0  # the last one
+        self._are_told = False  # to leave
+        # Somebody may wish that they leave when they have: it is never closed.
+        self._wish = os.eventfd(0)
         self._told_by = iter(TOLD_BY)
         self.complaints: list[str] = []
 
@@ -76,6 +101,10 @@ class Replicas:
             self._listen()
             statuses = [self._status_of(process) for process in self._processes]
         return FAILED if self.complaints else self._together(statuses)
+
+    def leave(self) -> None:
+        """Tells them to, unless they were told. From any thread, and from a signal handler."""
+        os.eventfd_write(self._wish, 1)
 
     # --- signals ---
 
@@ -92,10 +121,14 @@ class Replicas:
         """May be called again while it runs."""
         told_by = next(self._told_by, TOLD_BY[-1])
         self._signal = number
+        self._send(told_by)
+        self._on_signal()
+
+    def _send(self, told_by: signal.Signals) -> None:
+        self._are_told = True
         for process in self._processes:
             if process.is_alive:
                 os.kill(process.number, told_by)
-        self._on_signal()
 
     def _together(self, statuses: Sequence[int]) -> int:
         """One that was killed says more than those that left because of it."""
@@ -123,7 +156,7 @@ class Replicas:
             lib.mb_die_with_parent(parent)
             for pipe in (ours, *(other.pipe for other in self._processes)):
                 os.close(pipe)
-            status = self._work(worker, lambda said: _write_line(theirs, said))
+            status = self._work(worker, Pipe(theirs))
         except KeyboardInterrupt:
             status = INTERRUPTED
         except BaseException:
@@ -149,11 +182,19 @@ class Replicas:
         with selectors.DefaultSelector() as selector:
             for process in self._processes:
                 selector.register(process.pipe, selectors.EVENT_READ, process)
-            while selector.get_map():
+            selector.register(self._wish, selectors.EVENT_READ)
+            while len(selector.get_map()) > 1:
                 for key, _ in selector.select():
-                    if not self._read(key.data):
+                    if key.data is None:
+                        self._grant_wish()
+                    elif not self._read(key.data):
                         selector.unregister(key.fd)
                         os.close(key.fd)
+
+    def _grant_wish(self) -> None:
+        os.eventfd_read(self._wish)
+        if not self._are_told:
+            self._send(TOLD_BY[0])
 
     def _read(self, process: _Process) -> bool:
         """False at its end."""
@@ -169,13 +210,6 @@ class Replicas:
             self.complaints.append(f"{who} says what no NF says: it is not listened to any more")
             return False
         return bool(chunk)
-
-
-def _write_line(pipe: int, said: Mapping[str, Any]) -> None:
-    rest = memoryview(json.dumps(said).encode() + b"\n")
-    with contextlib.suppress(BrokenPipeError):  # nobody listens any more
-        while rest:
-            rest = rest[os.write(pipe, rest) :]
 
 
 class Sentences:

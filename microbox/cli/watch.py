@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +16,11 @@ from microbox.cli.run_names import find_run
 
 if TYPE_CHECKING:
     from microbox.cli.event_lines import Lines
+    from microbox.cli.observation import Place
     from microbox.cli.watched_types import Reading
     from microbox.cli.watching import View, Wanted
     from microbox.events.catalog import Catalog, EventType
+    from microbox.runtime.partition import Partition
 
 ENDED = 1
 TIMED_OUT = 124  # as of timeout(1)
@@ -86,10 +89,12 @@ def watch(  # noqa: PLR0913 (an option each)
     rate
         At most so many events a second; by default 100 on a terminal, else 10,000.
     """
+    from microbox.cli.replicas import workers_of
     from microbox.cli.watched_types import RunTypes
-    from microbox.cli.watching import View, Wanted
+    from microbox.cli.watching import Wanted
     from microbox.runtime.control.control_socket import ControlError, ask
     from microbox.runtime.errors import FAILED, USAGE
+    from microbox.runtime.partition import partitions
 
     found = find_run(run, "watch")
     if isinstance(found, int):
@@ -106,7 +111,8 @@ def watch(  # noqa: PLR0913 (an option each)
             seconds=_seconds(until),
             rate=_rate(rate),
         )
-        lines = _lines(of, types.catalog, form)
+        workers = partitions(workers_of(found[1]))
+        lines = [_lines(of, types.catalog, form, one) for one in workers]
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
@@ -116,7 +122,7 @@ def watch(  # noqa: PLR0913 (an option each)
     if reading.left_out:
         names = ", ".join(reading.left_out)
         print(f"without what NFs publish: {names} (watch it by name)", file=sys.stderr)
-    return _watch(found[1], View(wanted, lines), wanted, reading)
+    return _watch(found[1], lines, wanted, reading)
 
 
 # --- what is asked for ---
@@ -152,38 +158,59 @@ def _rate(rate: int) -> int:
     return rate or (TERMINAL_RATE if sys.stdout.isatty() else PIPE_RATE)
 
 
-def _lines(of: EventType, catalog: Catalog, form: Form) -> Lines:
+def _lines(of: EventType, catalog: Catalog, form: Form, part: Partition) -> Lines:
+    """Of the events of the worker that has this part."""
     from microbox.cli.event_columns import chosen, columns
     from microbox.cli.event_lines import CsvLines, FieldLines, JsonLines, TextLines
+    from microbox.runtime.partition import partitions
 
     if form.json and form.csv:
         raise ValueError("--json and --csv are two forms; expected one of them")
-    fields = chosen(form.field, of, catalog)
+    fields = chosen(form.field, of, catalog, part.worker)
     if form.json:
-        return JsonLines(fields)
+        return JsonLines(fields, part.worker)
     if form.csv:
-        return CsvLines(fields or columns(of))
+        return CsvLines(fields or columns(of, part.worker))
     if fields:
         return FieldLines(fields)
     in_terminal = sys.stdout.isatty()
     is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     in_colour = in_terminal and not is_plain
-    return TextLines(of, catalog, in_terminal=in_terminal, in_colour=in_colour)
+    last = partitions(part.count)[-1]
+    worker = "" if part.is_whole else f"{part.worker:{len(last.worker)}}"
+    return TextLines(of, catalog, worker=worker, in_terminal=in_terminal, in_colour=in_colour)
 
 
 # --- what comes of it ---
 
 
-def _watch(control: Path, view: View, wanted: Wanted, reading: Reading) -> int:
-    from microbox.cli.observation import Place, observe
-    from microbox.cli.watching import watcher
+def _watch(control: Path, lines: Sequence[Lines], wanted: Wanted, reading: Reading) -> int:
+    """`lines`: of each worker."""
+    from microbox.cli.observation import Place
+    from microbox.cli.watching import View
 
     if reading.skips:  # of a busy machine it takes what the chain leaves
         os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
     place = Place(skips=reading.skips, deadline=0.0 if reading.skips else DEADLINE)
-    observed = observe(control, watcher(wanted, view), "watch", place)
+    view = View(wanted, lines[0].header)
+    outcome = _outcome(control, view, lines, wanted, place)
     view.end()
-    return observed if isinstance(observed, int) else _status(view, wanted, observed.outcome)
+    return outcome if isinstance(outcome, int) else _status(view, wanted, outcome)
+
+
+def _outcome(
+    control: Path, view: View, lines: Sequence[Lines], wanted: Wanted, place: Place
+) -> str | int:
+    """How it ended; or the exit status, when it was said what is wrong."""
+    from microbox.cli.observation import observe
+    from microbox.cli.watching import watcher
+
+    if len(lines) > 1:
+        from microbox.cli.watched_workers import watch_each
+
+        return watch_each(control, view, lines, wanted, place)
+    found = observe(control, watcher(wanted, view, lines[0], view.give_up), "watch", place)
+    return found if isinstance(found, int) else found.outcome
 
 
 def _status(view: View, wanted: Wanted, outcome: str) -> int:

@@ -12,6 +12,8 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 from microbox.cli.event_lines import Lines
 from microbox.cli.observation import Observer
@@ -61,16 +63,38 @@ class Wanted:
     rate: int = 100  # at most so many a second
 
 
+class Viewer(Protocol):
+    """Gets the events that come."""
+
+    def begin(self, when_lost: Callable[[], None]) -> None:
+        """Before the first event. `when_lost` is called in another thread where nobody reads what
+        is shown any more."""
+
+    @property
+    def is_complete(self) -> bool:
+        """True when as many as were wanted are shown."""
+
+    @property
+    def has_enough(self) -> bool:
+        """True while no more can be shown."""
+
+    def see(self, line: Callable[[], str]) -> None:
+        """One more event; `line` makes its line, where that is to be shown."""
+
+    def skip(self, count: int) -> None:
+        """So many events came that are not shown."""
+
+
 class View:
     """What is shown, and what is not."""
 
-    def __init__(self, wanted: Wanted, lines: Lines) -> None:
+    def __init__(self, wanted: Wanted, header: str) -> None:
         """Shows nothing yet."""
         self.shown = 0
         self.skipped = 0
         self.timed_out = False
         self._wanted = wanted
-        self._lines = lines
+        self._header = header
         self._budget = Budget(wanted.rate)
         self._output: UnhurriedOutput | None = None
         self._notes: UnhurriedOutput | None = None
@@ -78,36 +102,39 @@ class View:
         self._next_note = 0.0
 
     def begin(self, when_lost: Callable[[], None]) -> None:
-        """Before the first event. `when_lost` is called in another thread where nobody reads what
-        is shown any more."""
+        """See Viewer."""
         self._output = UnhurriedOutput(STDOUT, when_lost)
         self._notes = UnhurriedOutput(STDERR, lambda: None)
         self._next_note = time.monotonic() + NOTE_PERIOD
-        if self._lines.header:
-            self._output.put(self._lines.header)
+        if self._header:
+            self._output.put(self._header)
 
     @property
     def is_complete(self) -> bool:
-        """True when as many as were wanted are shown."""
+        """See Viewer."""
         return 0 < self._wanted.number <= self.shown
 
     @property
     def has_enough(self) -> bool:
-        """True while no more can be shown."""
+        """See Viewer."""
         return self.is_complete or self._budget.is_spent
 
-    def see(self, event: Event) -> None:
-        """One more event; nothing where there were enough."""
+    def see(self, line: Callable[[], str]) -> None:
+        """See Viewer."""
+        self.show(line, fits=self._budget.take())
+
+    def show(self, line: Callable[[], str], *, fits: bool) -> None:
+        """One more event; nothing where there were enough. `fits`: there are not too many."""
         if self.is_complete:
             return
         assert self._output is not None
-        if self._budget.take() and self._output.put(self._lines.line(event)):
+        if fits and self._output.put(line()):
             self.shown += 1
         else:
             self.skip(1)
 
     def skip(self, count: int) -> None:
-        """So many events came that are not shown."""
+        """See Viewer."""
         if self.is_complete:
             return
         self.skipped += count
@@ -115,6 +142,10 @@ class View:
         if now >= self._next_note:
             self._next_note = now + NOTE_PERIOD
             self._say_skipped()
+
+    def give_up(self) -> None:
+        """The time is up."""
+        self.timed_out = True
 
     def end(self) -> None:
         """After the last event. Raises OSError where nobody gets what is shown."""
@@ -137,8 +168,10 @@ class View:
             self._notes.put(f"{self.skipped:,} event{plural} skipped\n")
 
 
-def watcher(wanted: Wanted, view: View) -> type[Observer]:
-    """The class of an NF that shows such events."""
+def watcher(
+    wanted: Wanted, view: Viewer, lines: Lines, give_up: Callable[[], None]
+) -> type[Observer]:
+    """The class of an NF that shows such events. `give_up` is called when the time is up."""
 
     class Watcher(Sampled, Observer):
         declares = wanted.declares
@@ -152,7 +185,7 @@ def watcher(wanted: Wanted, view: View) -> type[Observer]:
 
         @on(*wanted.types, filter=wanted.filter)
         def see(self, event: Event) -> None:
-            view.see(event)
+            view.see(partial(lines.line, event))
             if view.is_complete:
                 self.leave()
 
@@ -167,7 +200,7 @@ def watcher(wanted: Wanted, view: View) -> type[Observer]:
             view.skip(event.events)
 
         def give_up(self, *_: object) -> None:
-            view.timed_out = True
+            give_up()
             self.leave()
 
     return Watcher

@@ -58,7 +58,7 @@ def test_colours_add_nothing_but_themselves(sample: Path) -> None:
 
 
 def test_json_keeps_each_nanosecond_and_has_the_snapshot(sample: Path) -> None:
-    (line,) = written(JsonLines({}), sample, "tcp.end")
+    (line,) = written(JsonLines({}, "worker"), sample, "tcp.end")
     assert line.startswith('{"time": 1795474222.674106803, "type": "flow.tcp.end", "packet": 12,')
     event = json.loads(line)
     assert event["snapshot"]["responder"]["bytes"] == 241
@@ -66,7 +66,7 @@ def test_json_keeps_each_nanosecond_and_has_the_snapshot(sample: Path) -> None:
 
 
 def test_csv_rows_fit_their_header(sample: Path) -> None:
-    lines = CsvLines(columns(CATALOG.resolve("flow")))
+    lines = CsvLines(columns(CATALOG.resolve("flow"), "worker"))
     rows = list(csv.DictReader([lines.header, *written(lines, sample, "flow")]))
     assert all(None not in row and None not in row.values() for row in rows)
     assert rows[-1]["type"] == "flow.udp.end"
@@ -74,16 +74,18 @@ def test_csv_rows_fit_their_header(sample: Path) -> None:
 
 def test_chosen_fields_in_each_form(sample: Path) -> None:
     data = CATALOG.resolve("tcp.data")
-    fields = chosen(["destination_port", "data"], data, CATALOG)
+    fields = chosen(["destination_port", "data"], data, CATALOG, "worker")
     first = "GET /hello.txt HTTP/1.1"
     assert written(FieldLines(fields), sample, "tcp.data")[0].startswith(f"80\t{first}\\r\\n")
-    assert json.loads(written(JsonLines(fields), sample, "tcp.data")[0])["data"].startswith(first)
+    assert json.loads(written(JsonLines(fields, "worker"), sample, "tcp.data")[0])[
+        "data"
+    ].startswith(first)
     assert CsvLines(fields).header == "destination_port,data\n"
 
 
 def test_a_field_that_there_is_not() -> None:
     with pytest.raises(ValueError, match=r"'sourc' is no field of flow.tcp.end; did you mean"):
-        chosen(["sourc"], CATALOG.resolve("tcp.end"), CATALOG)
+        chosen(["sourc"], CATALOG.resolve("tcp.end"), CATALOG, "worker")
 
 
 def test_nothing_that_came_from_the_network_steers_a_terminal() -> None:

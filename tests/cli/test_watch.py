@@ -31,7 +31,7 @@ def test_json_has_the_fields_and_both_sides_of_the_flow(steady: Workbench) -> No
     first, second = objects(steady, "tcp.end", "-n", "2")
     assert first["type"] == "flow.tcp.end"
     assert (first["source"], first["destination_port"]) == ("192.0.2.10", 80)
-    assert first["reason"] == "fin"
+    assert (first["reason"], first["worker"]) == ("fin", "worker")
     originator = first["snapshot"]["originator"]
     assert (originator["bytes"], originator["packets"]) == (89, 6)
     assert second["packet"] == first["packet"] + 12

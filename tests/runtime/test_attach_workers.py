@@ -345,12 +345,6 @@ def test_what_is_wrong_is_said_once(bench: Workbench, code: str, words: str) -> 
     assert result.stderr.count("error: ") == 1, result.stderr
 
 
-def test_watch_says_that_it_shows_one_worker_alone(bench: Workbench) -> None:
-    result = bench.run("watch", "packet", "-n", "1")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert "the run has 2 workers, and `watch` shows the events of one alone" in result.stderr
-
-
 ROGUE = """
 import sys
 from pathlib import Path
