@@ -131,8 +131,8 @@ class Extension:
                 name = extended.catalog.by_number(one.type).name
                 yield _about(
                     self._nf,
-                    f"nobody of the chain reads '{name}', so the stack does not filter it, which "
-                    "it is told before the first packet",
+                    f"nobody of the chain reads '{name}', and what the stack filters is settled "
+                    "before the first packet",
                     IN_THE_CHAIN_FILE,
                 )
         for old in self._plan.nfs:

@@ -166,7 +166,7 @@ def check_types(owner: type, handlers: list[MarkedHandler], catalog: Catalog) ->
             except UnknownEventType as error:
                 raise DefinitionError(
                     f"{where(owner, one.name)}: {error} (a type of your own belongs in "
-                    "`declares`, in every NF that uses it)"
+                    "`declares`, or is an `event(…)` of the class, in every NF that uses it)"
                 ) from None
 
 

@@ -79,7 +79,8 @@ def test_an_unknown_type_is_answered_with_the_nearest() -> None:
     said = refusal(lambda: define(handle=on("tcp.dta")(fine)))
     assert (
         "unknown event type 'tcp.dta'; did you mean 'flow.tcp.data' or 'flow.tcp.state' or "
-        "'flow.tcp.start'? (a type of your own belongs in `declares`, in every NF that uses it)"
+        "'flow.tcp.start'? (a type of your own belongs in `declares`, or is an "
+        "`event(…)` of the class, in every NF that uses it)"
     ) in said
 
 
