@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from microbox.cli.event_lines import Lines
+from microbox.cli.line_limits import LineLimits
 from microbox.cli.observation import Place, complain, joins_of, observed
 from microbox.cli.rate_shares import Shares
 from microbox.cli.replicas import Pipe, Replicas, Sentences, line_of
@@ -55,16 +56,17 @@ def watch_each(
     was said what is wrong."""
     of_one = replace(wanted, number=0, seconds=0.0)  # who hears all of them counts
     joins = joins_of(View, "watch", place, len(lines))
+    limits = LineLimits(wanted.rate, len(lines))
 
     def work(worker: int, pipe: Pipe) -> int:
-        telling = _Telling(wanted.rate, pipe)
+        telling = _Telling(lambda: limits.of(worker), pipe)
         owner = watcher(of_one, telling, lines[worker], lambda: None)
         join = joins[worker]
         found = observed(control, owner, join, telling.complain, telling.say_attached)
         telling.end("" if isinstance(found, int) else found.outcome)
         return found if isinstance(found, int) else 0
 
-    audience = _Audience(view, wanted, len(lines))
+    audience = _Audience(view, wanted, limits, len(lines))
     replicas = Replicas(len(lines), work, audience.hear, audience.interrupt)
     status = audience.follow(replicas)
     return status or audience.outcome
@@ -75,9 +77,10 @@ class _Telling:
 
     is_complete = False
 
-    def __init__(self, rate: int, pipe: Pipe) -> None:
-        """Tells nothing yet."""
-        self._budget = Budget(rate)
+    def __init__(self, limit: Callable[[], float], pipe: Pipe) -> None:
+        """Tells nothing yet. `limit`: lines a second that it may make, which changes."""
+        self._limit = limit
+        self._budget = Budget(limit())
         self._pipe = pipe
         self._output: UnhurriedOutput | None = None
         self._skipped = 0  # and not told
@@ -91,6 +94,7 @@ class _Telling:
     @property
     def has_enough(self) -> bool:
         """See Viewer."""
+        self._budget.rate = self._limit()
         return self._budget.is_spent
 
     def say_attached(self) -> None:
@@ -131,10 +135,11 @@ class _Telling:
 class _Audience:
     """Makes one view of what all processes say."""
 
-    def __init__(self, view: View, wanted: Wanted, workers: int) -> None:
+    def __init__(self, view: View, wanted: Wanted, limits: LineLimits, workers: int) -> None:
         """Has heard nothing."""
         self._view = view
         self._wanted = wanted
+        self._limits = limits
         self._shares = Shares(wanted.rate, workers)
         self._missing = set(range(workers))  # those that are not attached yet
         self._outcomes: set[str] = set()
@@ -179,8 +184,8 @@ class _Audience:
             self._attach(worker)
         if not self._has_begun:
             return
-        if one.line:
-            self._view.show(lambda: one.line, fits=self._shares.take(worker))
+        if one.line and self._view.show(lambda: one.line, fits=self._shares.take(worker)):
+            self._limits.note_shown(worker)
         if one.skipped:
             self._view.skip(one.skipped)
         if self._view.is_complete:

@@ -29,8 +29,8 @@ NOTE_PERIOD = 1.0  # seconds between two words on what is skipped
 class Budget:
     """So many events a second, and at most what a second brings at once."""
 
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
         self._left = float(rate)
         self._at = time.monotonic()
 
@@ -39,7 +39,7 @@ class Budget:
         """True where none may be shown now."""
         if self._left < 1:
             now = time.monotonic()
-            self._left = min(self._left + (now - self._at) * self._rate, self._rate)
+            self._left = min(self._left + (now - self._at) * self.rate, self.rate)
             self._at = now
         return self._left < 1
 
@@ -123,15 +123,18 @@ class View:
         """See Viewer."""
         self.show(line, fits=self._budget.take())
 
-    def show(self, line: Callable[[], str], *, fits: bool) -> None:
-        """One more event; nothing where there were enough. `fits`: there are not too many."""
+    def show(self, line: Callable[[], str], *, fits: bool) -> bool:
+        """One more event; nothing where there were enough. `fits`: there are not too many. Returns
+        whether it is shown."""
         if self.is_complete:
-            return
+            return False
         assert self._output is not None
-        if fits and self._output.put(line()):
+        is_shown = fits and self._output.put(line())
+        if is_shown:
             self.shown += 1
         else:
             self.skip(1)
+        return is_shown
 
     def skip(self, count: int) -> None:
         """See Viewer."""
