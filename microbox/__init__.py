@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from microbox.nf.decorators import every, on, on_batch
     from microbox.nf.derived import event
     from microbox.nf.errors import ParameterError
-    from microbox.nf.event import Event, Flow, TcpState
+    from microbox.nf.event import Event
+    from microbox.nf.flow import Flow
     from microbox.nf.function import NetworkFunction
     from microbox.nf.parameters import parameter
+    from microbox.nf.snapshot import TcpState
     from microbox.nf.verdict import DROP, DROP_FLOW, PASS, PASS_FLOW, RESET, Verdict
     from microbox.runtime.errors import RunError
 
@@ -66,8 +68,8 @@ _HOMES = {
     "Results": "microbox.api.results",
     "RunError": "microbox.runtime.errors",
     "Event": "microbox.nf.event",
-    "Flow": "microbox.nf.event",
-    "TcpState": "microbox.nf.event",
+    "Flow": "microbox.nf.flow",
+    "TcpState": "microbox.nf.snapshot",
     "NetworkFunction": "microbox.nf.function",
     "ParameterError": "microbox.nf.errors",
     "on": "microbox.nf.decorators",

@@ -19,7 +19,8 @@ from microbox.events.catalog import Catalog, EventType
 from microbox.ffi.layout import PAYLOAD_SIZE, Place, payload_layout
 from microbox.nf.batch import Batch
 from microbox.nf.errors import UsageError
-from microbox.nf.event import IPV4_MAPPED, TcpState, address_text
+from microbox.nf.notation import IPV4_MAPPED, address_text
+from microbox.nf.snapshot import TcpState
 
 TIME = np.dtype("datetime64[ns]")
 SIDES = ("originator", "responder")

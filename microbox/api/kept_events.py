@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 from microbox._core import ffi, lib
 from microbox.ffi.views import entry_dtype
 from microbox.nf.batch import Batch
+from microbox.nf.deliveries import Deliveries
 from microbox.nf.errors import UsageError
-from microbox.nf.event import Deliveries, Event, Flow, Snapshot, event_class
+from microbox.nf.event import Event
+from microbox.nf.event_class import event_class
+from microbox.nf.flow import Flow
+from microbox.nf.snapshot import Snapshot
 
 BLOCK = 64  # events
 PAYLOAD: int = ffi.offsetof("struct mb_entry", "payload")

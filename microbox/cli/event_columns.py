@@ -15,7 +15,8 @@ from typing import Any
 
 from microbox._core import ffi
 from microbox.events.catalog import Catalog, EventType
-from microbox.nf.event import Event, text_of
+from microbox.nf.event import Event
+from microbox.nf.notation import text_of
 from microbox.nf.record_forms import epoch_time
 
 SIDES = ("originator", "responder")

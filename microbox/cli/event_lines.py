@@ -20,7 +20,9 @@ from microbox.cli.event_columns import (
     plain,
 )
 from microbox.events.catalog import Catalog, EventType
-from microbox.nf.event import Event, Flow, Side
+from microbox.nf.event import Event
+from microbox.nf.flow import Flow
+from microbox.nf.snapshot import Side
 
 TCP = 6
 TUPLE_WIDTH = 44  # columns that a flow has at least: 192.168.100.100:54321 → 192.168.1.1:443 TCP

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from numpy.typing import NDArray
 
 from microbox.ffi.views import struct_dtype
-from microbox.nf.event import PROTOCOLS, address_text, endpoint_text, tcp_state
+from microbox.nf.notation import PROTOCOLS, address_text, endpoint_text
+from microbox.nf.snapshot import tcp_state
 
 if TYPE_CHECKING:
     from rich.table import Table

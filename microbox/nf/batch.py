@@ -23,8 +23,10 @@ from microbox._core import ffi, lib
 from microbox.events.catalog import EventType
 from microbox.ffi.layout import payload_layout
 from microbox.ffi.views import entry_dtype, row_dtype
+from microbox.nf.deliveries import Deliveries
 from microbox.nf.errors import UsageError
-from microbox.nf.event import Deliveries, Event, event_class
+from microbox.nf.event import Event
+from microbox.nf.event_class import event_class
 
 ENTRY_SIZE: int = ffi.sizeof("struct mb_entry")
 

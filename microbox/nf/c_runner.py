@@ -15,9 +15,10 @@ from microbox.channel.messages import Configure, Problem
 from microbox.events.catalog import Catalog
 from microbox.ffi.layout import Layout, payload_layout, struct_chain
 from microbox.nf.c_nf import descriptor_of, named, text_of, texts
+from microbox.nf.deliveries import Deliveries
 from microbox.nf.derivations import set_of
 from microbox.nf.errors import DeclarationError
-from microbox.nf.event import Deliveries, event_class
+from microbox.nf.event_class import event_class
 from microbox.nf.function import NetworkFunction
 from microbox.nf.handlers import Handlers
 from microbox.nf.manifest import FLOW_STATE_HANDLER

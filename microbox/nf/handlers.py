@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from microbox.channel.messages import Bit
 from microbox.events.catalog import EventType
 from microbox.nf.decorators import MarkedHandler, Subscription, Timer, handlers_of
+from microbox.nf.deliveries import Deliveries
 from microbox.nf.derivations import set_of
 from microbox.nf.errors import UsageError
-from microbox.nf.event import Deliveries, Event, event_class
+from microbox.nf.event import Event
+from microbox.nf.event_class import event_class
 from microbox.nf.function import NetworkFunction
 from microbox.nf.manifest import FLOW_STATE_HANDLER, flow_ends
 

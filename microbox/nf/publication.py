@@ -12,7 +12,8 @@ from typing import Any
 from microbox.events.catalog import EventType
 from microbox.ffi.layout import Layout, Place, payload_layout, struct_chain, struct_size
 from microbox.nf.errors import UsageError
-from microbox.nf.event import FROM_RESPONDER, IPV4_MAPPED
+from microbox.nf.flow import FROM_RESPONDER
+from microbox.nf.notation import IPV4_MAPPED
 
 TEXT = struct.Struct("=II")
 ADDRESS_SIZE = 16

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from microbox._core import ffi
 from microbox.events.catalog import EventType, UnknownEventType
+from microbox.nf.deliveries import Deliveries
 from microbox.nf.errors import UsageError
-from microbox.nf.event import Deliveries, Event
+from microbox.nf.event import Event
 from microbox.nf.function import NetworkFunction
 from microbox.nf.manifest import manifest_of
 from microbox.nf.publication import Packer

@@ -24,7 +24,8 @@ from typing import Any, Protocol
 
 from microbox.nf.community_id import SCTP, TCP, UDP, community_id
 from microbox.nf.errors import UsageError
-from microbox.nf.event import PROTOCOLS, Event, address_text, text_of
+from microbox.nf.event import Event
+from microbox.nf.notation import PROTOCOLS, address_text, text_of
 from microbox.nf.publication import turn_round
 
 FORMATS = ("json", "eve")

@@ -12,7 +12,7 @@ from microbox._core import ffi, lib
 from microbox.nf.errors import UsageError
 
 if TYPE_CHECKING:
-    from microbox.nf.event import Flow
+    from microbox.nf.flow import Flow
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 PORT_MAX = 65535

@@ -22,9 +22,10 @@ from microbox._core import ffi, lib
 from microbox.channel.messages import Configure, Problem
 from microbox.events.catalog import Catalog
 from microbox.ffi.layout import payload_layout
+from microbox.nf.deliveries import Deliveries
 from microbox.nf.edits import Edits
 from microbox.nf.errors import KeptError, UsageError
-from microbox.nf.event import Deliveries, Event, expire
+from microbox.nf.event import Event, expire
 from microbox.nf.function import NetworkFunction
 from microbox.nf.handlers import BatchCall, Call, CallTable, Handlers
 from microbox.nf.manifest import (

@@ -13,7 +13,10 @@ from microbox._core import ffi
 from microbox._event_view import Field, View
 from microbox.events.catalog import EventType, built_in
 from microbox.ffi.layout import PAYLOAD_SIZE, payload_layout
-from microbox.nf.event import Deliveries, Event, address_text, event_class
+from microbox.nf.deliveries import Deliveries
+from microbox.nf.event import Event
+from microbox.nf.event_class import event_class
+from microbox.nf.notation import address_text
 from microbox.nf.runner import address_of
 from microbox.nf.verdict import DROP, PASS, Verdict
 

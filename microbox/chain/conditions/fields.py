@@ -13,7 +13,8 @@ from microbox._core import ffi, lib
 from microbox.chain.conditions.steps import Step
 from microbox.events.catalog import Catalog, EventType
 from microbox.ffi.layout import PAYLOAD_SIZE, Place, payload_layout, struct_chain
-from microbox.nf.event import PROTOCOLS, TcpState
+from microbox.nf.notation import PROTOCOLS
+from microbox.nf.snapshot import TcpState
 
 
 class Kind(Enum):

@@ -12,7 +12,8 @@ from microbox.chain.module_needs import MODULES
 from microbox.chain.plan import Plan, PlannedNF
 from microbox.chain.subscriptions import normal_filter
 from microbox.channel.messages import Bit, FindFlows, FlowState, FoundFlows, HandlerDeclaration
-from microbox.nf.event import PROTOCOLS, address_text, endpoint_text, tcp_state
+from microbox.nf.notation import PROTOCOLS, address_text, endpoint_text
+from microbox.nf.snapshot import tcp_state
 from microbox.runtime.control.control_socket import ControlError
 from microbox.runtime.inspection.flow_name import FlowName, parse_flow
 from microbox.runtime.lane import Lane
