@@ -31,7 +31,7 @@ ENTRY_TYPES = {
 
 def c() -> Iterator[str]:
     """The page."""
-    yield from ("# C", "")
+    yield from ("# C headers", "")
     yield "What an NF in C includes, `microbox/include/microbox_nf.h`, and what that brings."
     yield from ("[Writing an NF in C](../guide/c-nfs.md) shows it at work.", "")
     for title, header in HEADERS.items():

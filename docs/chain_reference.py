@@ -44,7 +44,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 
 def chain() -> Iterator[str]:
     """The page."""
-    yield from ("# Chain file", "")
+    yield from ("# Keys of a chain file", "")
     yield "All keys of a chain file, as `microbox check` and editors know them (`microbox schema`)."
     yield from ("[Chains](../guide/chains.md) explains them.", "")
     schemas = chain_schema()

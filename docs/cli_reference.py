@@ -13,7 +13,7 @@ WIDTH = 80
 
 def cli() -> Iterator[str]:
     """A section a verb."""
-    yield from ("# Command line", "")
+    yield from ("# Verbs and options", "")
     yield from (
         "Every verb with all that it takes; the same as manual pages: `microbox man run`.",
         "",

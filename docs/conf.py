@@ -10,7 +10,7 @@ import reference
 
 project = "microbox"
 release = importlib.metadata.version("microbox")
-extensions = ["myst_nb", "inline_drawings"]
+extensions = ["myst_nb", "inline_drawings", "short_names"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
 # The notebook is run each time: what it shows is what it gives.
@@ -18,6 +18,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 html_theme = "furo"
+html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["microbox.css"]
 html_title = f"microbox {release}"

@@ -44,13 +44,14 @@ SECTIONS: dict[str, tuple[tuple[str, Any], ...]] = {
         ("microbox.testing", testing.interleaved),
     ),
 }
+LINE_MAX = 88
 LAYERS = (packets, tcp_options, fragments)
 """Modules of which all is public; classes and functions in a table."""
 
 
 def python() -> Iterator[str]:
     """The page."""
-    yield from ("# Python", "")
+    yield from ("# Python API", "")
     yield "For captures in scripts and notebooks, and for tests. What an NF is made of is described"
     yield from ("where [NFs are written](../guide/writing-an-nf.md).", "")
     for title, members in SECTIONS.items():
@@ -70,7 +71,7 @@ def _member(module: str, one: Any) -> Iterator[str]:
             if name[0] != "_" and (callable(member) or isinstance(member, _PROPERTIES)):
                 yield from _method(name, member)
         return
-    yield from ("```python", f"{module}.{one.__name__}{_signature(one)}", "```", "")
+    yield from ("```python", *_declaration(f"{module}.{one.__name__}", one), "```", "")
     yield from (*_text(one), "")
 
 
@@ -99,8 +100,32 @@ class _Plain:
         return self._text
 
 
-def _signature(function: Any) -> str:
-    """On one line, without what a caller does not write."""
+def _declaration(name: str, function: Any) -> Iterator[str]:
+    """A parameter a line, where one line would be too long."""
+    signature = _signature(function)
+    if len(name) + len(str(signature)) <= LINE_MAX:
+        yield f"{name}{signature}"
+        return
+    yield f"{name}("
+    for written in _parameters_of(signature):
+        yield f"    {written},"
+    yield f") -> {signature.return_annotation}"
+
+
+def _parameters_of(signature: inspect.Signature) -> Iterator[str]:
+    """As in a definition, with the star behind which all have to be named."""
+    star = "*"
+    for one in signature.parameters.values():
+        if one.kind is one.VAR_POSITIONAL:
+            star = ""
+        elif one.kind is one.KEYWORD_ONLY and star:
+            yield star
+            star = ""
+        yield str(one)
+
+
+def _signature(function: Any) -> inspect.Signature:
+    """Without what a caller does not write."""
     signature = inspect.signature(function)
     named = [
         one.replace(annotation=_Plain(one.annotation))
@@ -108,7 +133,7 @@ def _signature(function: Any) -> str:
         if one.name not in ("self", "cls")
     ]
     returned = _Plain(signature.return_annotation)
-    return str(signature.replace(parameters=named, return_annotation=returned))
+    return signature.replace(parameters=named, return_annotation=returned)
 
 
 def _text(one: Any) -> list[str]:
