@@ -260,8 +260,8 @@ class ChainFile(Section):
     )
     input_bytes_max: Size = Field(
         default=INPUT_BYTES_MAX_DEFAULT,
-        description="a size such as 2GiB: the most that a packed input or standard input may "
-        "take in memory",
+        description="a size such as 2GiB: the most that an input which is put into memory, packed "
+        "or several captures, may take there",
     )
     input_window: Annotated[Size, Field(ge=INPUT_WINDOW_MIN)] = Field(
         default=INPUT_WINDOW_DEFAULT,

@@ -22,6 +22,7 @@ COMMENT = re.compile(r"<!--\s*([a-z ]+?)(?::\s*(.*?))?\s*-->", re.DOTALL)
 WORDS = frozenset(
     {
         "exit status",
+        "figures differ",
         "file",
         "fragment",
         "in a running chain",

@@ -15,6 +15,7 @@ from pathlib import Path
 PROMPT = "$ "
 CONTINUED = "> "
 ANYTHING = "..."
+FIGURE = r"\d[\d,.]*(?: ?(?:[KMG]?i?B|[mµn]?s)\b)?"  # with its unit, where it has one that varies
 SECONDS_MAX = 60
 
 
@@ -24,16 +25,22 @@ class Command:
 
     line: str
     printed: str | None = None
+    figures_differ: bool = False
+    """What is printed has other figures each time, with other units."""
+
+    def prints(self, printed: str) -> bool:
+        """Whether this is what the page says, where it does."""
+        return self.printed is None or matches(self.printed, printed, self.figures_differ)
 
 
-def commands(language: str, text: str) -> list[Command]:
+def commands(language: str, text: str, *, figures_differ: bool = False) -> list[Command]:
     """Of a `sh` block, which is a script, or a `console` block, in which `$ ` is the prompt."""
     if language == "sh":
         return [Command(line) for line in _whole_lines(text)]
     found: list[Command] = []
     for line in text.splitlines():
         if line.startswith(PROMPT):
-            found.append(Command(line.removeprefix(PROMPT)))
+            found.append(Command(line.removeprefix(PROMPT), figures_differ=figures_differ))
         elif line.startswith(CONTINUED) and found and found[-1].printed is None:
             found[-1].line += "\n" + line.removeprefix(CONTINUED)
         else:
@@ -53,10 +60,17 @@ def _whole_lines(text: str) -> Iterator[str]:
             whole = ""
 
 
-def matches(expected: str, printed: str) -> bool:
+def matches(expected: str, printed: str, figures_differ: bool = False) -> bool:
     """Whether it was printed so; `...` stands for anything, and the width of gaps is free."""
-    parts = [r"\s+".join(map(re.escape, part.split())) for part in expected.split(ANYTHING)]
-    return re.fullmatch(r"\s*" + r".*".join(parts) + r"\s*", printed, re.DOTALL) is not None
+    pattern = r".*".join(_pattern(part, figures_differ) for part in expected.split(ANYTHING))
+    return re.fullmatch(rf"\s*{pattern}\s*", printed, re.DOTALL) is not None
+
+
+def _pattern(text: str, figures_differ: bool) -> str:
+    if not figures_differ:
+        return r"\s+".join(map(re.escape, text.split()))
+    between = (_pattern(part, figures_differ=False) for part in re.split(FIGURE, text))
+    return rf"\s*{FIGURE}\s*".join(between)
 
 
 @dataclass
@@ -93,10 +107,9 @@ class Shell:
         process = self.start(command.line)
         printed = self._end(process)
         assert process.returncode == status, f"$ {command.line}\n{printed}"
-        if command.printed is not None:
-            assert matches(command.printed, printed), (
-                f"$ {command.line}\nexpected:\n{command.printed}\nprinted:\n{printed}"
-            )
+        assert command.prints(printed), (
+            f"$ {command.line}\nexpected:\n{command.printed}\nprinted:\n{printed}"
+        )
 
     def interrupt(self, command: Command, status: int = 0) -> None:
         """Runs it until it has printed what is expected; then comes Ctrl-C."""
