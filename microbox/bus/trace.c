@@ -69,15 +69,18 @@ static bool has_passed(const struct mb_trace *trace, const struct mb_trace_nf *n
     return (cursor >= due ? head : cursor) >= trace->position;
 }
 
-/* True where the last look was so short ago that what is seen now has happened now. */
-static bool look_is_exact(struct mb_trace *trace, uint64_t now) {
+/* True where the last look, before which nothing of what is seen now had happened, was so short ago
+ * that it has happened now. The thread may lose its processor in the middle of a look: what counts
+ * is when that began. */
+static bool look_is_exact(struct mb_trace *trace, uint64_t began, uint64_t now) {
     const uint64_t gap = now - trace->looked;
-    trace->looked = now;
+    trace->looked = began;
     return gap <= trace->gap_max;
 }
 
 /* Of those that the packet names; true when all have passed. */
 static bool look(struct mb_trace *trace, struct mb_traced *traced) {
+    const uint64_t began = mb_trace_now();
     bool is_done = true;
     uint64_t passed = 0;
     for (uint32_t k = 0; k < trace->nfs; k++) {
@@ -89,7 +92,7 @@ static bool look(struct mb_trace *trace, struct mb_traced *traced) {
             is_done = false;
     }
     const uint64_t now = mb_trace_now();
-    const bool is_exact = look_is_exact(trace, now);
+    const bool is_exact = look_is_exact(trace, began, now);
     for (uint32_t k = 0; k < trace->nfs; k++)
         if (passed >> k & 1)
             traced->passed[k] = now;
@@ -100,19 +103,22 @@ static bool look(struct mb_trace *trace, struct mb_traced *traced) {
 /* --- following --- */
 
 void mb_trace_begin(struct mb_trace *trace) {
-    trace->position = mb_load_acquire(&trace->log->head);
     trace->looked = mb_trace_now();
+    trace->position = mb_load_acquire(&trace->log->head);
 }
 
-/* One that came while it could not look is passed over. */
+/* Those that came while it could not look are passed over. */
 static bool await(struct mb_trace *trace, uint64_t until, struct mb_traced *traced) {
     for (;;) {
+        const uint64_t began = mb_trace_now();
         *traced = (struct mb_traced){0};
-        const bool has_come = found(trace, mb_load_acquire(&trace->log->head), traced);
+        const uint64_t head = mb_load_acquire(&trace->log->head);
+        const bool has_come = found(trace, head, traced);
         traced->seen = mb_trace_now();
-        const bool is_exact = look_is_exact(trace, traced->seen);
+        const bool is_exact = look_is_exact(trace, began, traced->seen);
         if (has_come && is_exact)
             return true;
+        trace->position = head;
         if (traced->seen >= until)
             return false;
         sched_yield();

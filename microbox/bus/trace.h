@@ -30,7 +30,7 @@ struct mb_trace {
     uint64_t flow;                 /* number of the flow that is watched */
     uint64_t position;             /* entries before this one have been looked at */
     uint64_t gap_max;              /* nanoseconds between two looks that still count as exact */
-    uint64_t looked;               /* when it looked last */
+    uint64_t looked;               /* when its last look began */
     uint32_t nfs;
     uint32_t reserved;
     struct mb_trace_nf nf[64];
