@@ -125,6 +125,15 @@ static bool await(struct mb_trace *trace, uint64_t until, struct mb_traced *trac
     }
 }
 
+/* The worker has written it before the packet's entries could be seen. */
+static void take_sojourn(const struct mb_trace *trace, struct mb_traced *traced) {
+    struct mb_sojourn *sojourn = &traced->sojourn;
+    if (trace->sojourns != NULL && mb_sojourn_read(trace->sojourns, traced->packet, sojourn) &&
+        sojourn->flow == trace->flow)
+        return;
+    *sojourn = (struct mb_sojourn){0};
+}
+
 /* Who takes long is not looked at all the time. */
 static void follow(struct mb_trace *trace, uint64_t patience, struct mb_traced *traced) {
     while (!look(trace, traced) && trace->looked - traced->seen <= patience) {
@@ -139,6 +148,7 @@ bool mb_trace_next(struct mb_trace *trace, uint64_t until, uint64_t patience,
                    struct mb_traced *traced) {
     if (!await(trace, until, traced))
         return false;
+    take_sojourn(trace, traced);
     follow(trace, patience, traced);
     mb_trace_begin(trace); /* what came meanwhile went by */
     return true;

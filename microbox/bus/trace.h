@@ -1,6 +1,6 @@
 /*
  * A packet's way through the NFs, watched from outside: when its entries are there to be read, and
- * when each NF that they name has passed them.
+ * when each NF that they name has passed them; and what the worker says of the time before that.
  *
  * Who watches has no place in the chain. It reads log and cursors, holds up nobody, and may miss
  * packets: while it follows one, others go by. It knows of no moment but those at which it looks:
@@ -13,6 +13,7 @@
 #define MICROBOX_BUS_TRACE_H
 
 #include "microbox/bus/layout.h"
+#include "microbox/bus/sojourn.h"
 
 #include <stdbool.h>
 
@@ -25,12 +26,13 @@ struct mb_trace_nf {
 };
 
 struct mb_trace {
-    const struct mb_log_page *log; /* its slots follow it */
-    uint64_t slots;                /* a power of two */
-    uint64_t flow;                 /* number of the flow that is watched */
-    uint64_t position;             /* entries before this one have been looked at */
-    uint64_t gap_max;              /* nanoseconds between two looks that still count as exact */
-    uint64_t looked;               /* when its last look began */
+    const struct mb_log_page *log;     /* its slots follow it */
+    const struct mb_sojourn *sojourns; /* MB_SOJOURNS of the worker's; NULL: nobody asks for them */
+    uint64_t slots;                    /* a power of two */
+    uint64_t flow;                     /* number of the flow that is watched */
+    uint64_t position;                 /* entries before this one have been looked at */
+    uint64_t gap_max;                  /* nanoseconds between two looks that still count as exact */
+    uint64_t looked;                   /* when its last look began */
     uint32_t nfs;
     uint32_t reserved;
     struct mb_trace_nf nf[64];
@@ -42,10 +44,11 @@ struct mb_traced {
     uint32_t entries; /* of the flow, that were published with it */
     uint8_t from_responder;
     uint8_t reserved[3];
-    uint64_t seen;       /* when they were seen to be there */
-    uint64_t named;      /* bit k: trace.nf[k] is named by one of them */
-    uint64_t passed[64]; /* by k: when it was seen to have passed them; 0: not in time */
-    uint64_t late;       /* bit k: it may have done so well before that */
+    uint64_t seen;             /* when they were seen to be there */
+    uint64_t named;            /* bit k: trace.nf[k] is named by one of them */
+    uint64_t passed[64];       /* by k: when it was seen to have passed them; 0: not in time */
+    uint64_t late;             /* bit k: it may have done so well before that */
+    struct mb_sojourn sojourn; /* all 0 where the worker did not measure it */
 };
 
 /* From here on: what is in the log already is not looked at. */

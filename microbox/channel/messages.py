@@ -581,6 +581,7 @@ class FlowState:
     modules: int  # enum mb_module_bit
     streams: list[bool]  # whose bytes are put in order
     seen: list[bool]  # whether a packet went this way
+    slot: int  # where it is in the flow table
 
 
 @dataclass(frozen=True, slots=True)
@@ -589,6 +590,24 @@ class FoundFlows:
 
     kind = "found_flows"
     flows: list[FlowState]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceFlow:
+    """From now on measure what packets of this flow take, if it is there. Answered by
+    FlowTraced."""
+
+    kind = "trace_flow"
+    number: int
+    slot: int  # as FlowState says
+    duration: int  # nanoseconds, after which it ends
+
+
+@dataclass(frozen=True, slots=True)
+class FlowTraced:
+    """It has begun."""
+
+    kind = "flow_traced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -704,6 +723,8 @@ Message = (
     | Accused
     | FindFlows
     | FoundFlows
+    | TraceFlow
+    | FlowTraced
     | Pause
     | Paused
     | Met

@@ -43,7 +43,7 @@ VERBS = {
     "flows": ("microbox.cli.flows:flows", "Show the flows of a chain that runs."),
     "why": ("microbox.cli.why:why", "Say what a chain does for a flow, and because of whom."),
     "alerts": ("microbox.cli.alerts:alerts", "Write the packets that caused alerts to a capture."),
-    "trace": ("microbox.cli.trace:trace", "Show a flow's packets on their way through the NFs."),
+    "trace": ("microbox.cli.trace:trace", "Show packets on their way through stack and NFs."),
     "watch": ("microbox.cli.watch:watch", "Show the events of a chain that runs."),
     "attach": ("microbox.cli.attach:attach", "Run an NF here, in a chain that runs."),
     "detach": ("microbox.cli.detach:detach", "Take an NF out of a chain that runs."),

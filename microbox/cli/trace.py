@@ -1,9 +1,10 @@
-"""`microbox trace`: packets of flows on their way through the NFs, and the time that each took."""
+"""`microbox trace`: packets of flows on their way through stack and NFs, and what each took."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,8 @@ Packet = dict[str, Any]
 FLOWS_AT_ONCE = 10
 """Of those that a filter takes, between two looks at which there are."""
 
+SHORT = 10.0  # microseconds; below that hundredths are shown of what the stack took
+
 REST = 0.2  # seconds, where there is none
 
 
@@ -33,8 +36,9 @@ def trace(
     timeout: float = 10.0,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Show the way of packets through a chain that runs: which NFs each one is for, how long it
-    waited for others to pass it, and how long each took. The chain does not wait for it.
+    """Show the way of packets through a chain that runs: how long each one was in the stack, which
+    NFs it is for, how long it waited for others to pass it, and how long each took. The chain does
+    not wait for it.
 
     Parameters
     ----------
@@ -162,18 +166,33 @@ def _table(packets: list[Packet]) -> Table:
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     of_several = ("flow",) if any("flow" in packet for packet in packets) else ()
-    for column in (*of_several, "packet", "events", "NF", "waited", "took"):
-        table.add_column(column, justify="left" if column in ("flow", "NF") else "right")
+    for column in (*of_several, "packet", "events", "stage", "waited", "took"):
+        table.add_column(column, justify="left" if column in ("flow", "stage") else "right")
     for packet in packets:
         arrow = "→" if packet["from"] == "originator" else "←"
         which = tuple(packet[column] for column in of_several)
         first = (*which, f"{packet['packet']:,} {arrow}", f"{packet['events']:,}")
-        if not packet["nfs"]:
-            table.add_row(*map(Text, (*first, "no NF reads it", "", "")))
-        for one in packet["nfs"]:
-            table.add_row(*map(Text, (*first, one["nf"], *_times(one))))
+        for stage in (*_stack_rows(packet["stack"]), *_nf_rows(packet["nfs"])):
+            table.add_row(*map(Text, (*first, *stage)))
             first = ("",) * len(first)
     return table
+
+
+def _stack_rows(stack: dict[str, Any] | None) -> Iterator[tuple[str, str, str]]:
+    """With a row for each of its parts."""
+    if stack is None:
+        yield "stack", "", "not known"
+        return
+    yield "stack", _duration(stack["waited"]), _short_duration(stack["took"])
+    for one in stack["parts"]:
+        yield f"  {one['part']}", "", _short_duration(one["took"])
+
+
+def _nf_rows(nfs: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    for one in nfs:
+        yield one["nf"], *_times(one)
+    if not nfs:
+        yield "no NF reads it", "", ""
 
 
 def _times(one: dict[str, Any]) -> tuple[str, str]:
@@ -182,6 +201,10 @@ def _times(one: dict[str, Any]) -> tuple[str, str]:
     if one["took"] is None:
         return waited, "not yet"
     return waited, f"{'' if one['exact'] else '~'}{_duration(one['took'])}"
+
+
+def _short_duration(microseconds: float) -> str:
+    return f"{microseconds:.2f} µs" if microseconds < SHORT else _duration(microseconds)
 
 
 def _duration(microseconds: float) -> str:

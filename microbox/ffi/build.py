@@ -24,6 +24,7 @@ HEADERS = (
     "microbox/bus/wait.h",
     "microbox/bus/reader.h",
     "microbox/bus/soundness.h",
+    "microbox/bus/sojourn.h",
     "microbox/bus/trace.h",
     "microbox/io/source.h",
     "microbox/io/sink.h",

@@ -16,6 +16,7 @@ from microbox.channel.messages import (
     Done,
     Failed,
     Finished,
+    FlowTraced,
     FoundFlows,
     Leave,
     LogTaken,
@@ -159,7 +160,7 @@ class Follower:
             match message:
                 case Done():
                     return message
-                case Paused() | Prepared() | Resumed() | FoundFlows():
+                case Paused() | Prepared() | Resumed() | FoundFlows() | FlowTraced():
                     lane.answers.put(message)
                 case Accused():
                     self._end_the_accused(lane, message)

@@ -125,6 +125,7 @@ class Lane:
     answers: Answers  # of the worker
     areas: WorkerAreas
     shared: list[int]  # descriptors of log, capture and assembled datagrams
+    counters: int  # likewise of the worker's counter page
     outputs: list[int]  # likewise of what the worker writes, where there is an output
     pages: WorkerPages
     nfs: list[RunningNF]  # in the order of their indexes; those that died stay
@@ -154,5 +155,5 @@ class Lane:
         self.pages.close()
         for nf in self.all_nfs:
             nf.close()
-        for fd in (*self.shared, *self.outputs):
+        for fd in (*self.shared, self.counters, *self.outputs):
             os.close(fd)

@@ -228,6 +228,7 @@ class Launcher:
             answers=Answers(worker.name),
             areas=worker_areas,
             shared=[os.dup(fd) for fd in shared],
+            counters=os.dup(counters),
             outputs=[os.dup(fd) for fd in crew.output],
             pages=_worker_pages(crew, plan, log, counters),
             nfs=nfs,

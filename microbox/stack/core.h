@@ -18,6 +18,7 @@
 #include "microbox/stack/fragments/defrag.h"
 #include "microbox/stack/module_set.h"
 #include "microbox/stack/packet_clock.h"
+#include "microbox/stack/packet_trace.h"
 #include "microbox/stack/stack.h"
 #include "microbox/stack/streams/delivered.h"
 #include "microbox/stack/streams/reassembly.h"
@@ -118,6 +119,7 @@ struct mb_stack {
     bool is_finishing;
     bool is_finished;
     struct mb_stack_counters counters;
+    struct mb_packet_trace trace;
 };
 
 _Static_assert(offsetof(struct mb_stack, services) == 0, "module.h casts a stack to its services");

@@ -1,6 +1,7 @@
 /*
  * What a worker counts: the rows of counters.def, then occurrences by event type, by reason, by
  * cap and policy, what each inline NF did at the gate, and what each NF in shadow would have done.
+ * And what it measures.
  *
  * The stack counts into a private struct of its own; the rows from log_waits on it leaves at 0,
  * they are the worker's. Once a batch, when the log's head has moved, the worker copies all into
@@ -11,6 +12,7 @@
 #define MICROBOX_STACK_COUNTERS_H
 
 #include "microbox/bus/layout.h"
+#include "microbox/bus/sojourn.h"
 #include "microbox/stack/caps.h"
 
 #include <stdint.h>
@@ -56,6 +58,8 @@ struct mb_counter_page {
     struct mb_stack_counters copies[2];
     struct mb_shadow_counters shadows[MB_NFS_MAX]; /* by index of the NF; zeros of one that was in
                                                       shadow never */
+    struct mb_sojourn sojourns[MB_SOJOURNS]; /* while a flow is traced; written at each batch's end
+                                                at most, before the head moves */
 };
 
 #endif

@@ -52,6 +52,11 @@ static uint32_t needs_of(const struct mb_module *module) {
     return needs;
 }
 
+static void put(struct mb_module_set *set, const struct mb_module *module) {
+    set->packet[set->count] = module->packet;
+    set->module[set->count++] = module;
+}
+
 static int add(struct mb_module_set *set, const struct mb_loaded_module *loaded,
                char error[MB_ERROR_SIZE]) {
     const struct mb_module *module = loaded->module;
@@ -91,7 +96,7 @@ static int add(struct mb_module_set *set, const struct mb_loaded_module *loaded,
             return -ENOMEM;
         }
     }
-    set->module[set->count++] = module;
+    put(set, module);
     return 0;
 }
 
@@ -102,9 +107,9 @@ size_t mb_module_state_bytes(size_t flow_state_size, size_t flow_slots) {
 int mb_module_set_create(struct mb_module_set *set, struct mb_loaded_module *const *loaded,
                          uint32_t count, size_t flow_slots, char error[MB_ERROR_SIZE]) {
     memset(set, 0, sizeof *set);
-    memcpy(set->module, built_in, sizeof built_in);
     memcpy(set->of_type, built_in_types, sizeof built_in_types);
-    set->count = MB_MODULES_BUILT_IN;
+    for (unsigned number = 0; number < MB_MODULES_BUILT_IN; number++)
+        put(set, built_in[number]);
     set->flow_slots = flow_slots;
     for (uint32_t i = 0; i < count; i++) {
         int status = add(set, loaded[i], error);

@@ -10,9 +10,14 @@
 
 #include <stddef.h>
 
+/* A module's `packet`. */
+typedef void (*mb_packet_hook)(struct mb_stack *stack, struct mb_flow_entry *flow,
+                               const struct mb_decoded *packet, unsigned direction);
+
 struct mb_module_set {
     uint32_t count;
     const struct mb_module *module[MB_MODULES_MAX]; /* by number of their bit */
+    mb_packet_hook packet[MB_MODULES_MAX];          /* what runs for a packet of a flow */
     uint16_t of_type[MB_TYPES_MAX]; /* bits of the modules that a type comes from, with all that
                                        they build on; 0: from no module */
     /* Of users' modules: the number of each of their types, and [flow slots] states. */

@@ -1,7 +1,7 @@
 /*
  * The path of a packet: decode, count, tell the time, find its place (packet_place.c), end what is
- * overdue. Nothing here allocates, calls the system, locks or reads a clock. Read `mb_stack_handle`
- * first.
+ * overdue. Nothing here allocates, calls the system, locks or reads a clock, unless somebody traces
+ * a flow (packet_trace.h). Read `mb_stack_handle` first.
  *
  * Where workers share out an input, each is given all frames, and decodes and handles those of its
  * share (partition.h).
@@ -204,8 +204,8 @@ static bool pass_over(struct mb_stack *stack, const struct mb_frame *frame,
  * lies other work, so memory answers in the meantime. Flows are asked for one by one between
  * packets rather than all at once: a core waits when more than a dozen lines are on their way.
  *
- * The functions are made twice of the one source: where one worker has all frames, nothing is asked
- * about whose they are.
+ * The functions are made three times of the one source: where one worker has all frames, nothing is
+ * asked about whose they are; where no flow is traced, nothing about which packet is measured.
  */
 
 enum { GROUP = 32, FRAMES_AHEAD = 16, FLOWS_AHEAD = 6, HEADERS_USUALLY = 54 };
@@ -302,10 +302,25 @@ MB_PREFETCHES void prefetch_place(const struct mb_stack *stack, const struct mb_
         mb_datagram_prefetch(&stack->defrag.table, packet->hash);
 }
 
+FOR_EACH_PACKET bool handle_one(struct mb_stack *stack, const struct mb_frame *frame,
+                                struct mb_decoded *packet, bool is_foreign, bool is_traced,
+                                struct mb_handled *handled) {
+    if (is_foreign)
+        return pass_over(stack, frame, handled);
+    const bool is_measured = is_traced && mb_packet_is_tracked(stack, packet) &&
+                             mb_packet_trace_wants(&stack->trace, packet->hash);
+    if (is_measured)
+        mb_packet_trace_begin(stack);
+    const bool is_settled = handle(stack, packet, handled);
+    if (is_measured)
+        mb_packet_trace_end(stack, frame, handled);
+    return is_settled;
+}
+
 /* Handles the packets of a group, as far as there is room. Returns how many. */
 FOR_EACH_PACKET size_t handle_group(struct mb_stack *stack, const struct mb_frame *frames,
                                     struct mb_decoded *packets, size_t count, bool is_shared,
-                                    uint32_t foreign, struct mb_handled *handled) {
+                                    uint32_t foreign, bool is_traced, struct mb_handled *handled) {
     for (size_t i = 0; i < FLOWS_AHEAD && i < count; i++)
         if (!is_shared || !(foreign >> i & 1))
             prefetch_place(stack, &packets[i]);
@@ -316,8 +331,7 @@ FOR_EACH_PACKET size_t handle_group(struct mb_stack *stack, const struct mb_fram
             return i;
         if (ahead < count && (!is_shared || !(foreign >> ahead & 1)))
             prefetch_place(stack, &packets[ahead]);
-        if (!(is_foreign ? pass_over(stack, &frames[i], &handled[i])
-                         : handle(stack, &packets[i], &handled[i])))
+        if (!handle_one(stack, &frames[i], &packets[i], is_foreign, is_traced, &handled[i]))
             return i + 1;
     }
     return count;
@@ -330,7 +344,7 @@ static bool is_ready(struct mb_stack *stack) {
 
 FOR_EACH_PACKET size_t handle_frames(struct mb_stack *stack, const uint8_t *pool,
                                      const struct mb_frame *frames, size_t count, bool is_shared,
-                                     struct mb_handled *handled) {
+                                     bool is_traced, struct mb_handled *handled) {
     struct mb_decoded packets[GROUP];
     uint32_t foreign;
     size_t done = 0;
@@ -340,8 +354,8 @@ FOR_EACH_PACKET size_t handle_frames(struct mb_stack *stack, const uint8_t *pool
         size_t group = count - done < GROUP ? count - done : GROUP;
         decode_group(stack, pool, frames + done, group, count - done, packets, is_shared, &foreign);
         hash_group(stack, packets, group, is_shared, foreign);
-        size_t some =
-            handle_group(stack, frames + done, packets, group, is_shared, foreign, handled + done);
+        size_t some = handle_group(stack, frames + done, packets, group, is_shared, foreign,
+                                   is_traced, handled + done);
         done += some;
         if (some < group)
             break;
@@ -385,12 +399,27 @@ uint64_t mb_stack_time(const struct mb_stack *stack) {
     return stack->clock.reference;
 }
 
+/* Here it is asked for each packet whether frames are shared out. */
+__attribute__((noinline)) static size_t handle_traced(struct mb_stack *stack, const uint8_t *pool,
+                                                      const struct mb_frame *frames, size_t count,
+                                                      struct mb_handled *handled) {
+    return handle_frames(stack, pool, frames, count, stack->config.workers != 1, true, handled);
+}
+
+static size_t handle_as_set(struct mb_stack *stack, const uint8_t *pool,
+                            const struct mb_frame *frames, size_t count,
+                            struct mb_handled *handled) {
+    if (stack->trace.flow != 0)
+        return handle_traced(stack, pool, frames, count, handled);
+    if (stack->config.workers == 1)
+        return handle_frames(stack, pool, frames, count, false, false, handled);
+    return handle_frames(stack, pool, frames, count, true, false, handled);
+}
+
 size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
                        size_t count, struct mb_handled *handled) {
     stack->pool = pool;
-    const size_t done = stack->config.workers == 1
-                            ? handle_frames(stack, pool, frames, count, false, handled)
-                            : handle_frames(stack, pool, frames, count, true, handled);
+    const size_t done = handle_as_set(stack, pool, frames, count, handled);
     mb_stack_update_gauges(stack);
     return done;
 }

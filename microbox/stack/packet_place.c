@@ -90,7 +90,7 @@ static uint32_t modules_at_work(const struct mb_flow_entry *flow) {
 static void run_modules(struct mb_stack *stack, struct mb_flow_entry *flow,
                         const struct mb_decoded *packet, unsigned direction) {
     for (uint32_t left = modules_at_work(flow); left != 0; left &= left - 1)
-        stack->modules.module[__builtin_ctz(left)]->packet(stack, flow, packet, direction);
+        stack->modules.packet[__builtin_ctz(left)](stack, flow, packet, direction);
     if (flow->ending == MB_REASON_NONE)
         return;
     mb_flow_end(stack, flow, flow->ending);

@@ -280,6 +280,17 @@ enum {
 size_t mb_stack_handle(struct mb_stack *stack, const uint8_t *pool, const struct mb_frame *frames,
                        size_t count, struct mb_handled *handled);
 
+/* From the next packet on mb_stack_handle measures one packet of each call: the first one of flow
+ * `flow` that leaves entries. `slot`: where the flow is in the flow table. Ends what was traced
+ * before. Returns false where that flow is not there (any more). */
+bool mb_stack_trace(struct mb_stack *stack, uint32_t slot, uint64_t flow);
+void mb_stack_end_trace(struct mb_stack *stack);
+
+/* What was measured of a packet since the last call, about to be committed. `since`: when the
+ * packets that were handled with it were begun with, by mb_monotonic_time. False: none was. */
+struct mb_sojourn;
+bool mb_stack_take_sojourn(struct mb_stack *stack, uint64_t since, struct mb_sojourn *sojourn);
+
 /* `step` nanoseconds have passed without a packet: moves the clock, fires timers, and ends what is
  * overdue by then. Does not commit. False, with no effect: what the time before has ended is still
  * to be told, or the log has no room. */

@@ -230,6 +230,8 @@ static bool breathe(struct mb_worker *worker) {
     const bool left = mb_worker_pass_through_gates(worker, handled);
     worker->next_frame += handled;
     mb_worker_drain(worker);
+    if (worker->traces_until != 0)
+        mb_worker_note_sojourn(worker);
     mb_log_commit(&worker->log);
     const bool gave_back = mb_worker_give_back(worker);
     finish_when_drained(worker);

@@ -119,6 +119,10 @@ void mb_worker_resume(struct mb_worker *worker);
 uint32_t mb_worker_ask(const struct mb_worker *worker, const struct mb_flow_question *question,
                        struct mb_flow_answer *answers, uint32_t most);
 
+/* As mb_stack_trace, for `time_ns`: what is measured of packets is in the counter page, before
+ * their entries can be read. Call between two runs. */
+bool mb_worker_trace(struct mb_worker *worker, uint32_t slot, uint64_t flow, uint64_t time_ns);
+
 enum mb_worker_status {
     MB_WORKER_RUNNING, /* the slice is over; call again */
     MB_WORKER_PAUSED,  /* nothing happens before mb_worker_resume */

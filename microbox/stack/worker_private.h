@@ -6,6 +6,7 @@
  * worker_gates.c       what becomes of packets, and would if NFs in shadow had a say
  * worker_memory.c      what all this takes when it is full
  * worker_live.c        input that comes as it likes: memory that is used again, and time
+ * worker_trace.c       what packets of a flow take, for who asks
  */
 #ifndef MICROBOX_STACK_WORKER_PRIVATE_H
 #define MICROBOX_STACK_WORKER_PRIVATE_H
@@ -119,6 +120,8 @@ struct mb_worker {
     uint64_t window_relieved;
     uint64_t packets_late;
 
+    uint64_t traces_until; /* the clock; 0: no flow is traced */
+
     uint64_t packets_read;
     uint64_t log_waits;     /* times that it became full */
     bool log_is_full;       /* the stack could not handle all that it was given */
@@ -182,6 +185,11 @@ bool mb_worker_be_silent(struct mb_worker *worker);
 
 /* Waits for input, or for those who hold it up. */
 void mb_worker_await_input(struct mb_worker *worker, uint64_t timeout_ns);
+
+/* worker_trace.c */
+
+/* A flow is traced, and what was handled is about to be committed. */
+void mb_worker_note_sojourn(struct mb_worker *worker);
 
 /* worker_pause.c */
 

@@ -256,29 +256,42 @@ def test_packets_of_several_flows_are_shown_with_their_names(
 ) -> None:
     times = [{"nf": nf, "waited": 0.0, "took": 5.0, "exact": True} for nf in ("one", "two")]
     packet = {"flow": "10.0.0.1:1 → 10.0.0.2:2 UDP", "packet": 7, "from": "originator"}
-    show([{**packet, "events": 1, "nfs": times}])
+    show([{**packet, "events": 1, "stack": None, "nfs": times}])
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
-        ["flow", "packet", "events", "NF", "waited", "took"],
-        ["10.0.0.1:1", "→", "10.0.0.2:2", "UDP", "7", "→", "1", "one", "5", "µs"],
+        ["flow", "packet", "events", "stage", "waited", "took"],
+        ["10.0.0.1:1", "→", "10.0.0.2:2", "UDP", "7", "→", "1", "stack", "not", "known"],
+        ["one", "5", "µs"],
         ["two", "5", "µs"],
     ]
 
 
-def test_packets_are_shown_with_the_times_of_each_nf(capsys: pytest.CaptureFixture[str]) -> None:
+def test_packets_are_shown_with_the_times_of_each_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    parts = [{"part": "decode", "took": 0.051}, {"part": "tcp.stream", "took": 11.2}]
+    stack = {"waited": 41.3, "took": 12.25, "parts": parts}
     times = {"nf": "slow", "waited": 0.0, "took": 5200.0, "exact": True}
     behind = {"nf": "behind", "waited": 5200.0, "took": 91.0, "exact": False}
     batches = {"nf": "batches", "waited": 0.0, "took": None, "exact": False}
     packets = [
-        {"packet": 1234, "from": "responder", "events": 2, "nfs": [times, behind, batches]},
-        {"packet": 1236, "from": "originator", "events": 1, "nfs": []},
+        {
+            "packet": 1234,
+            "from": "responder",
+            "events": 2,
+            "stack": stack,
+            "nfs": [times, behind, batches],
+        },
+        {"packet": 1236, "from": "originator", "events": 1, "stack": None, "nfs": []},
     ]
     show(packets)
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
-        ["packet", "events", "NF", "waited", "took"],
-        ["1,234", "←", "2", "slow", "5.20", "ms"],
+        ["packet", "events", "stage", "waited", "took"],
+        ["1,234", "←", "2", "stack", "41", "µs", "12", "µs"],
+        ["decode", "0.05", "µs"],
+        ["tcp.stream", "11", "µs"],
+        ["slow", "5.20", "ms"],
         ["behind", "5.20", "ms", "~91", "µs"],
         ["batches", "not", "yet"],
-        ["1,236", "→", "1", "no", "NF", "reads", "it"],
+        ["1,236", "→", "1", "stack", "not", "known"],
+        ["no", "NF", "reads", "it"],
     ]
 
 

@@ -147,6 +147,28 @@ def test_packets_of_flows_of_all_workers_are_traced(
         assert len({owners[packet["flow_id"]] for packet in packets}) == run.workers
 
 
+def test_each_worker_measures_its_packets(
+    runs: dict[int, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runs[2]
+    for name, value in run.bench.environment().items():
+        monkeypatch.setenv(name, value)
+    for row in run.rows("--filter", "port 4000"):
+        packet = measured(f"{row['flow_id']}", capsys)
+        assert {part["part"] for part in packet["stack"]["parts"]} == {"decode", "udp"}
+
+
+def measured(flow: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """A packet of the flow whose time in the stack is known: of some it is not, where the thread
+    that watches has to wait for a processor for too long."""
+    for _ in range(10):
+        assert trace(flow, count=1, timeout=60, json=True) == 0
+        (packet,) = json.loads(capsys.readouterr().out)["packets"]
+        if packet["stack"]:
+            return dict(packet)
+    raise AssertionError("the worker measures nothing")
+
+
 def test_nothing_of_it_stays(runs: dict[int, Run]) -> None:
     for run in runs.values():
         (row,) = json.loads(run.bench.run("ps", "--json").stdout)

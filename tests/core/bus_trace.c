@@ -68,6 +68,30 @@ static void what_goes_by_meanwhile_is_not_followed(void **state) {
     bus_destroy(&bus);
 }
 
+static void what_the_worker_measured_is_with_the_packet(void **state) {
+    (void)state;
+    struct mb_sojourn sojourns[MB_SOJOURNS] = {0};
+    struct bus bus;
+    bus_create(&bus, SLOTS, (struct bus_nf[]){{0}}, 1);
+    struct mb_trace trace = trace_of(&bus);
+    struct mb_traced traced;
+    trace.sojourns = sojourns;
+    mb_sojourn_write(sojourns, &(struct mb_sojourn){.packet = 1, .flow = FLOW, .whole = 5});
+    bus_packet(&bus, FLOW, NF(0));
+    assert_true(next(&trace, &traced));
+    assert_int_equal(traced.sojourn.packet, 1);
+    assert_int_equal(traced.sojourn.whole, 5);
+    mb_sojourn_write(sojourns, &(struct mb_sojourn){.packet = 2, .flow = OTHER, .whole = 6});
+    bus_packets(&bus, 2, FLOW, NF(0)); /* one that was of another flow, one that was not measured */
+    for (unsigned packet = 2; packet <= 3; packet++) {
+        assert_true(next(&trace, &traced));
+        assert_int_equal(traced.sojourn.packet, 0);
+        assert_int_equal(traced.sojourn.whole, 0);
+        bus_packet(&bus, FLOW, NF(0));
+    }
+    bus_destroy(&bus);
+}
+
 static void what_was_overwritten_is_passed_over(void **state) {
     (void)state;
     struct bus bus;
@@ -88,7 +112,7 @@ static void packets_that_came_unseen_are_passed_over(void **state) {
     struct mb_traced traced;
     trace.gap_max = SECOND;
     trace.looked -= 2 * (uint64_t)SECOND; /* as if it had been kept from looking */
-    bus_packets(&bus, 2, FLOW, NF(0)); /* both at once */
+    bus_packets(&bus, 2, FLOW, NF(0));    /* both at once */
     assert_false(next(&trace, &traced));
     bus_packet(&bus, FLOW, NF(0));
     assert_true(next(&trace, &traced));
@@ -100,6 +124,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whom_it_names_and_who_has_passed_it),
         cmocka_unit_test(what_goes_by_meanwhile_is_not_followed),
+        cmocka_unit_test(what_the_worker_measured_is_with_the_packet),
         cmocka_unit_test(what_was_overwritten_is_passed_over),
         cmocka_unit_test(packets_that_came_unseen_are_passed_over),
     };

@@ -11,7 +11,15 @@ from typing import Any
 from microbox.chain.module_needs import MODULES
 from microbox.chain.plan import Plan, PlannedNF
 from microbox.chain.subscriptions import normal_filter
-from microbox.channel.messages import Bit, FindFlows, FlowState, FoundFlows, HandlerDeclaration
+from microbox.channel.messages import (
+    Bit,
+    FindFlows,
+    FlowState,
+    FlowTraced,
+    FoundFlows,
+    HandlerDeclaration,
+    TraceFlow,
+)
 from microbox.nf.notation import PROTOCOLS, address_text, endpoint_text
 from microbox.nf.snapshot import tcp_state
 from microbox.runtime.control.control_socket import ControlError
@@ -59,6 +67,16 @@ class Inquiry:
         if not found:
             raise ControlError(f"there is no flow '{flow}' at this moment")
         return sorted(found, key=lambda one: one[1].number)
+
+    async def trace(self, lane: Lane, flow: FlowState, duration: int) -> None:
+        """The lane's worker measures what packets of the flow take in its stack, for so many
+        nanoseconds from now on. Raises ControlError."""
+        try:
+            async with self._changes.none_under_way():
+                await lane.worker.send(TraceFlow(flow.number, flow.slot, duration))
+                await lane.answers.expect(FlowTraced, PATIENCE, "beginning to trace a flow")
+        except ChildError as error:
+            raise ControlError(f"the {error}") from None
 
     async def _ask_workers(self, question: FindFlows) -> list[tuple[Lane, FlowState]]:
         """One question at a time, and workers rest between two."""
@@ -118,9 +136,13 @@ def _account(plan: Plan, flow: FlowState) -> dict[str, Any]:
     }
 
 
+def module_names(plan: Plan) -> list[str]:
+    """As users write them, by number of their bit."""
+    return [written for written, _ in MODULES.values()] + [one.name for one in plan.chain.modules]
+
+
 def _running_modules(plan: Plan, flow: FlowState) -> list[str]:
-    names = [written for written, _ in MODULES.values()] + [one.name for one in plan.chain.modules]
-    return [name for bit, name in enumerate(names) if flow.modules >> bit & 1]
+    return [name for bit, name in enumerate(module_names(plan)) if flow.modules >> bit & 1]
 
 
 def _subscriptions(plan: Plan, flow: FlowState, transport: str) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,6 @@
-"""Packets of one flow on their way through the NFs of a chain that runs, watched from outside: the
-controller reads log and cursors in a thread of its own, and holds up nobody."""
+"""Packets of one flow on their way through a chain that runs. In the stack the worker measures
+them; among the NFs they are watched from outside: the controller reads log and cursors in a thread
+of its own, and holds up nobody."""
 
 from __future__ import annotations
 
@@ -16,13 +17,17 @@ from microbox.chain.memory import log_size
 from microbox.channel.geometry import geometry_of
 from microbox.runtime.accounts.counters import AreaError, MappedArea
 from microbox.runtime.control.control_socket import ControlError
-from microbox.runtime.inspection.inquiry import Inquiry
+from microbox.runtime.inspection.inquiry import Inquiry, module_names
 from microbox.runtime.lane import Lane, RunningNF
 from microbox.runtime.running import Running
 
 WATCH_NS = 500_000_000
 """How long packets are waited for, for one request. Then it rests for as long as it took: a thread
 that looks all the time takes a processor, where no other wants it."""
+
+MEASURED_NS = 5_000_000_000
+"""How long the worker measures: longer, since the thread may have to wait for a processor before it
+begins."""
 
 PATIENCE_NS = 2_000_000_000
 """How long one packet is followed."""
@@ -51,7 +56,8 @@ class Tracing:
         self._rests_until = 0.0  # on the loop's clock
 
     async def trace(self, flow: str) -> dict[str, Any]:
-        """Some packets of the flow, each with the time that every NF took. Raises ControlError."""
+        """Some packets of the flow, each with the time that the stack and every NF took. Raises
+        ControlError."""
         clock = asyncio.get_running_loop().time
         async with self._turn:
             await asyncio.sleep(self._rests_until - clock())
@@ -64,7 +70,8 @@ class Tracing:
             except AreaError as error:
                 raise ControlError(str(error)) from None
             names = [nf.planned.name for nf in nfs]
-            packets = await _in_a_thread(_watch, mapped, trace, names)
+            await self._inquiry.trace(lane, found, MEASURED_NS)
+            packets = await _in_a_thread(_watch, mapped, trace, names, module_names(plan))
             self._rests_until = 2 * clock() - began
         waits = {nf.planned.name: [plan.names[one] for one in nf.planned.barrier] for nf in nfs}
         return {
@@ -79,7 +86,11 @@ def _mapped(
     """Mappings of the trace's own, since an NF may leave meanwhile. Raises AreaError."""
     with ExitStack() as stack:
         log = stack.enter_context(MappedArea(os.dup(lane.shared[0]), log_size(log_slots)))
+        counters = stack.enter_context(
+            MappedArea(os.dup(lane.counters), lib.mb_worker_counters_size())
+        )
         trace = ffi.new("struct mb_trace *")
+        trace.sojourns = ffi.cast("const struct mb_counter_page *", counters.base).sojourns
         trace.log = ffi.cast("const struct mb_log_page *", log.base)
         trace.slots, trace.flow, trace.nfs = log_slots, flow, len(nfs)
         trace.gap_max = GAP_NS
@@ -115,13 +126,13 @@ def _tell(result: asyncio.Future[list[Packet]], packets: list[Packet]) -> None:
         result.set_result(packets)
 
 
-def _watch(mapped: ExitStack, trace: Any, names: list[str]) -> list[Packet]:
+def _watch(mapped: ExitStack, trace: Any, names: list[str], modules: list[str]) -> list[Packet]:
     """However long the one who asked waits for it: the mappings end here."""
     with mapped:
-        return list(_packets(trace, names))
+        return list(_packets(trace, names, modules))
 
 
-def _packets(trace: Any, names: list[str]) -> Iterator[Packet]:
+def _packets(trace: Any, names: list[str], modules: list[str]) -> Iterator[Packet]:
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)
     lib.mb_trace_begin(trace)
     traced = ffi.new("struct mb_traced *")
@@ -133,6 +144,7 @@ def _packets(trace: Any, names: list[str]) -> Iterator[Packet]:
             "packet": traced.packet,
             "from": "responder" if traced.from_responder else "originator",
             "events": traced.entries,
+            "stack": _in_the_stack(traced.sojourn, modules),
             "late": [name for place, name in enumerate(names) if traced.late >> place & 1],
             "passed": {
                 name: (traced.passed[place] - traced.seen) / 1000 if traced.passed[place] else None
@@ -140,6 +152,24 @@ def _packets(trace: Any, names: list[str]) -> Iterator[Packet]:
                 if traced.named >> place & 1
             },
         }
+
+
+def _in_the_stack(sojourn: Any, modules: Sequence[str]) -> dict[str, Any] | None:
+    """In microseconds: how long the packet waited for others that were handled with it, how long
+    it took by itself, and what parts of that were. None where it was not measured."""
+    if not sojourn.packet:
+        return None
+    took = sojourn.decoding + sojourn.handling
+    parts = [("decode", sojourn.decoding)] + [
+        (name, sojourn.part[number])
+        for number, name in enumerate(modules)
+        if sojourn.parts >> number & 1
+    ]
+    return {
+        "waited": (sojourn.whole - took) / 1000,
+        "took": took / 1000,
+        "parts": [{"part": name, "took": time / 1000} for name, time in parts],
+    }
 
 
 # --- in words ---

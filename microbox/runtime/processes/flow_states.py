@@ -36,6 +36,7 @@ def _state(answer: Any) -> FlowState:
         modules=answer.modules,
         streams=[bool(answer.streams >> direction & 1) for direction in DIRECTIONS],
         seen=[bool(answer.seen >> direction & 1) for direction in DIRECTIONS],
+        slot=answer.slot,
     )
 
 

@@ -26,6 +26,7 @@ from microbox.channel.messages import (
     Done,
     Failed,
     FindFlows,
+    FlowTraced,
     HostNetwork,
     Message,
     ModuleFile,
@@ -39,6 +40,7 @@ from microbox.channel.messages import (
     StartWorker,
     Stop,
     Subscribe,
+    TraceFlow,
     WorkerAreas,
     WorkerSwitch,
 )
@@ -430,6 +432,9 @@ def _obey(channel: Channel, message: Message, worker: Any) -> None:
             channel.send(Resumed())
         case FindFlows():
             channel.send(found_flows(worker, message))
+        case TraceFlow():
+            lib.mb_worker_trace(worker, message.slot, message.number, message.duration)
+            channel.send(FlowTraced())
         case Stop():
             lib.mb_worker_stop(worker)
         case _:

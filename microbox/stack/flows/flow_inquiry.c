@@ -36,6 +36,7 @@ static struct mb_flow_answer answer_of(const struct mb_stack *stack,
         .modules = flow->modules,
         .streams = flow->stream_sides,
         .seen = flow->marks / MB_FLOW_SEEN & 3,
+        .slot = mb_flow_slot(stack, flow),
     };
     memcpy(answer.gets, flow->mask, sizeof answer.gets);
     if (stack->commands == NULL)

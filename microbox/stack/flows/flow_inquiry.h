@@ -27,7 +27,7 @@ struct mb_flow_answer {
     uint16_t modules;    /* enum mb_module_bit: those that run */
     uint8_t streams;     /* bit d: the bytes of direction d are put in order */
     uint8_t seen;        /* bit d: a packet went this way, so that the rest is known of it */
-    uint8_t reserved[4];
+    uint32_t slot;       /* where it is in the flow table */
 };
 
 /* Looks through the flow table. Flows that have ended are left out. Returns how many answers were
