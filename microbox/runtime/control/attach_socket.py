@@ -19,8 +19,8 @@ from microbox.runtime.control.control_socket import ControlError
 from microbox.runtime.processes.foreign_process import Peer, PeerError, peer_of
 
 GUESTS_MAX = 8
-"""NFs that are being looked after at a time, until they are attached or refused; others are turned
-away. A number that no person reaches. Each has a connection for each worker."""
+"""NFs that are being looked after at a time, until they are attached or refused; others wait. A
+number that no person reaches, though programs do. Each has a connection for each worker."""
 
 RETRY = 1.0  # seconds after which it is tried again to accept
 
@@ -34,14 +34,15 @@ class AttachSocket:
     def __init__(self, path: Path, welcome: Welcome, workers: int) -> None:
         """Raises ControlError."""
         self.path = path
-        self._connections_max = GUESTS_MAX * workers
+        connections_max = GUESTS_MAX * workers
+        self._room = asyncio.Semaphore(connections_max)
         self._welcome = welcome
         self._guests: set[asyncio.Task[None]] = set()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         before = os.umask(0o177)
         try:
             self._socket.bind(str(path))
-            self._socket.listen(self._connections_max)
+            self._socket.listen(connections_max)
             self._socket.setblocking(False)
         except OSError as error:
             self._socket.close()
@@ -52,25 +53,35 @@ class AttachSocket:
 
     async def _accept(self) -> None:
         while True:
-            try:
-                connected, _ = await asyncio.get_running_loop().sock_accept(self._socket)
-            except OSError:  # descriptors are short
+            await self._room.acquire()
+            while (connected := await self._next()) is None:
                 await asyncio.sleep(RETRY)
-                continue
             self._take(connected)
+
+    async def _next(self) -> socket.socket | None:
+        """Who comes next; None where descriptors are short."""
+        try:
+            connected, _ = await asyncio.get_running_loop().sock_accept(self._socket)
+        except OSError:
+            return None
+        return connected
 
     def _take(self, connected: socket.socket) -> None:
         try:
             peer = peer_of(connected)
         except (OSError, PeerError):
+            peer = None
+        if peer is None or peer.user != os.geteuid():
             connected.close()
-            return
-        if peer.user != os.geteuid() or len(self._guests) >= self._connections_max:
-            connected.close()
+            self._room.release()
             return
         guest = asyncio.ensure_future(self._welcome(connected, peer))
         self._guests.add(guest)
-        guest.add_done_callback(self._guests.discard)
+        guest.add_done_callback(self._is_seen_to)
+
+    def _is_seen_to(self, guest: asyncio.Task[None]) -> None:
+        self._guests.discard(guest)
+        self._room.release()
 
     async def close(self) -> None:
         """Removes the socket. Who is not attached yet is not going to be."""
