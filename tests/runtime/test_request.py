@@ -25,3 +25,10 @@ def test_random_and_damaged_messages_are_no_requests() -> None:
     # Each kind of damage was met, and said.
     assert {"a request is one msgpack map, with each key once", "version", "verb", "nf"} <= errors
     assert any("at most 4096 bytes" in error for error in errors)
+
+
+def test_what_is_wrong_is_said_in_words_of_the_protocol() -> None:
+    with pytest.raises(RequestError, match=r"^verb: .*'status'.*'detach'.*'trace'.*'reload_chain'"):
+        parse(msgpack.packb({"version": 1, "verb": "halt"}))
+    with pytest.raises(RequestError, match=r"^'stop' is not about an NF"):
+        parse(msgpack.packb({"version": 1, "verb": "stop", "nf": "ids"}))

@@ -34,7 +34,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Annotated[int, Field(ge=VERSION, le=VERSION)]  # Literal[1] takes 1.0 and true
-    verb: ABOUT_RUN | ABOUT_NF | ABOUT_FLOW | ABOUT_FILE
+    verb: Literal[ABOUT_RUN, ABOUT_NF, ABOUT_FLOW, ABOUT_FILE]
     nf: str = ""
     flow: str = ""
     file: Literal["", "compare", "take", "take_part"] = ""
@@ -84,4 +84,5 @@ def _without_repeats(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 def _in_words(error: ValidationError) -> str:
     fault = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, fault["loc"]))
-    return f"{place}: {fault['msg']}" if place else fault["msg"]
+    said = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
+    return f"{place}: {said}" if place else said
