@@ -134,6 +134,7 @@ def test_flows_are_named_as_logs_and_people_do(written: str, meant: FlowName) ->
     ("written", "error"),
     [
         ("0", "names no flow"),
+        ("99999999999999999999", "names no flow"),
         ("10.0.0.1:5", "names no flow"),
         ("10.0.0.1:5 -> 10.0.0.2:6 -> 10.0.0.3:7", "names no flow"),
         ("quic 10.0.0.1:5 -> 10.0.0.2:6", "'quic' is no protocol of flows"),

@@ -11,6 +11,8 @@ ARROW = re.compile(r"\s*(?:<?->|<->|→|↔)\s*")
 END = re.compile(r"\[([^\]]+)\](?::(\d+))?|([^\[\]:]+)(?::(\d+))?|([0-9A-Fa-f:.]+)")
 PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58, "sctp": 132}
 PORT_MAX = 65535
+NUMBER_DIGITS_MAX = 19
+"""Of a number of 64 bits all with so few digits are one."""
 IPV4_MAPPED = bytes(10) + b"\xff\xff"
 
 EXPECTED = "expected such as '10.0.0.1:1234 -> 10.0.0.2:80', with tcp or udp in front, or a flow_id"
@@ -37,7 +39,7 @@ class FlowName:
 def parse_flow(written: str) -> FlowName:
     """Raises ValueError, with a sentence."""
     text = written.strip()
-    if text.isdecimal() and int(text):
+    if text.isdecimal() and len(text) <= NUMBER_DIGITS_MAX and int(text):
         return FlowName(number=int(text))
     parts = ARROW.split(text)
     if len(parts) != 2:  # noqa: PLR2004 (two ends)
