@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import signal
 import string
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -481,6 +482,24 @@ def written(value: Any, kind: str) -> str:
     return "FT"[value] if kind == "bool" else str(value)
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Prints the log that is named in Zeek's format; the exit status."""
+    if len(arguments) != 1:
+        print("usage: python -m microbox.nfs.conn_log CONN_LOG.jsonl", file=sys.stderr)
+        return 2
+    try:
+        with Path(arguments[0]).open(encoding="utf-8") as log:
+            sys.stdout.writelines(f"{line}\n" for line in zeek_text(map(json.loads, log)))
+    except OSError as error:
+        wrong = str(error.strerror)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        wrong = "is none"
+    else:
+        return 0
+    print(f"error: {arguments[0]}: {wrong}; expected a log that conn_log wrote", file=sys.stderr)
+    return 2
+
+
 if __name__ == "__main__":
-    with Path(sys.argv[1]).open() as log:
-        sys.stdout.writelines(f"{line}\n" for line in zeek_text(map(json.loads, log)))
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` has enough
+    sys.exit(main(sys.argv[1:]))

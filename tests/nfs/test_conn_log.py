@@ -155,5 +155,24 @@ def test_zeeks_text_is_made_of_a_runs_log(workbench: Workbench) -> None:
     assert {row[6] for row in rows} == {"tcp", "udp"}
 
 
+def as_zeek(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "microbox.nfs.conn_log", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def test_zeeks_text_of_what_is_no_log_is_an_error_in_words(tmp_path: Path) -> None:
+    assert as_zeek().stderr.startswith("usage: ")
+    (tmp_path / "flow_log.jsonl").write_text('{"flow_id": 1}\n')
+    for name, wrong in (
+        ("none", "No such file"),
+        ("flow_log.jsonl", "is none"),
+        (".", "directory"),
+    ):
+        result = as_zeek(str(tmp_path / name))
+        assert result.returncode == 2
+        assert wrong in result.stderr
+        assert "Traceback" not in result.stderr
+
+
 def test_a_log_without_connections_has_zeeks_header() -> None:
     assert [line.split()[0] for line in zeek_text([])][-3:] == ["#fields", "#types", "#close"]
