@@ -47,7 +47,7 @@ VERBS = {
     "watch": ("microbox.cli.watch:watch", "Show the events of a chain that runs."),
     "attach": ("microbox.cli.attach:attach", "Run an NF here, in a chain that runs."),
     "detach": ("microbox.cli.detach:detach", "Take an NF out of a chain that runs."),
-    "reload": ("microbox.cli.reload:reload", "Read an NF's file anew while its chain runs."),
+    "reload": ("microbox.cli.reload:reload", "Take a changed chain file, or NF, while it runs."),
     "promote": ("microbox.cli.promote:promote", "Let an NF in shadow judge for real."),
     "stop": ("microbox.cli.stop:stop", "End a run in order."),
 }

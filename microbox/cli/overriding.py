@@ -23,7 +23,7 @@ class Overriding:
         ),
     ] = field(default_factory=list)
     """Read this capture, or those of this directory. May be repeated: one behind the other. - is
-    standard input, which is read to its end first."""
+    standard input: `run` reads it while it comes."""
 
     workers: Annotated[
         int | None, Parameter(validator=validators.Number(gte=1, lte=WORKERS_MAX))
