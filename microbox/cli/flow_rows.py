@@ -166,7 +166,7 @@ def table(rows: Sequence[FlowRow], *, has_workers: bool) -> Table:
     numbers = ("packets →", "←", "bytes →", "← ", "age", "idle")
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("proto", "source", "destination", "state"):
-        shown.add_column(column, overflow="fold")
+        shown.add_column(column, no_wrap=True)
     for column in numbers:
         shown.add_column(column, justify="right", no_wrap=True)
     if has_workers:

@@ -24,14 +24,11 @@ from microbox.cli.flow_rows import (
 )
 from microbox.cli.observation import Observer, Place, observe_each
 from microbox.cli.run_names import find_run
-from microbox.cli.terminal import console, print_json
+from microbox.cli.terminal import ROW_WIDTH, console, print_json
 from microbox.nf.decorators import on_batch
 
 if TYPE_CHECKING:
     from microbox.nf.batch import Batch
-
-PIPE_WIDTH = 1000
-"""Columns where the output is no terminal: a flow is a line."""
 
 DEADLINE = 10.0  # seconds that the chain waits for it at most, when it is stopped, say
 
@@ -174,6 +171,5 @@ def _show(run: str, rows: list[FlowRow], shown: Shown, missed: int, *, has_worke
 
 def _print(rows: list[FlowRow], *, has_workers: bool) -> None:
     out = console()
-    if not out.is_terminal:
-        out.width = PIPE_WIDTH
+    out.width = ROW_WIDTH  # a narrow terminal breaks a line, and no address
     out.print(table(rows, has_workers=has_workers))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from microbox.cli.event_rates import Look, Node, as_json, look, nodes
 from microbox.cli.run_names import find_run
-from microbox.cli.terminal import console, print_json
+from microbox.cli.terminal import ROW_WIDTH, console, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +43,7 @@ def show_live(type: str, run: str, *, once: bool, as_document: bool) -> int:
     if as_document:
         print_json(as_json(name, nodes(root, before, now), now.at - before.at))
         return 0
-    out = console()
+    out = console(pipe_width=ROW_WIDTH)
     if once or not out.is_terminal:
         out.print(table_of(nodes(root, before, now)))
         return 0

@@ -42,11 +42,11 @@ def ps(*, json_: Annotated[bool, Parameter(name="--json", negative=())] = False)
 
 
 def _print(found: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from microbox.cli.memory_words import memory_in_words
+    from microbox.cli.terminal import ROW_WIDTH, console
     from microbox.runtime.observer import how_much
 
     numbers = ("packets", "events")
@@ -63,7 +63,7 @@ def _print(found: list[dict[str, Any]]) -> None:
             read = how_much(worker["file_read"], size)
             counts = (f"{worker[number]:,}" for number in numbers)
             table.add_row(*map(Text, (f"  {worker['name']}", "", read, *counts, "")))
-    out = Console(highlight=False)
+    out = console(pipe_width=ROW_WIDTH)
     out.print(table)
     for run in found:
         out.print(Text(f"\n{run['name']}: memory", style="bold"))

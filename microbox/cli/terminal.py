@@ -15,17 +15,19 @@ LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO)
 """What it means that nobody can get what is written to stdout any more."""
 
 PIPE_WIDTH = 120  # columns where the output is no terminal
+ROW_WIDTH = 1000  # columns that no row of a table needs
 
 
-def console() -> Console:
-    """Plain and wide enough where a program or a file reads it."""
+def console(*, pipe_width: int = PIPE_WIDTH) -> Console:
+    """Plain and wide enough where a program or a file reads it; with ROW_WIDTH a row of a table is
+    a line there."""
     from rich.console import Console
 
     class Ours(Console):
         def on_broken_pipe(self) -> None:
             raise  # noqa: PLE0704 (called where BrokenPipeError is handled; rich would exit)
 
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    width = None if sys.stdout.isatty() else pipe_width
     return Ours(highlight=False, width=width)
 
 

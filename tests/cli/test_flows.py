@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from terminal import Terminal
 
 from microbox.cli.flows import Shown, flows
 from microbox.cli.trace import show, trace
@@ -154,6 +155,31 @@ def test_in_a_pipe_a_flow_is_a_line(bench: Workbench) -> None:
         ["TCP", "10.0.0.1:1000", "10.0.0.2:80"],
     ]
     assert lines[0].split()[0] == "proto"
+
+
+def test_a_narrow_terminal_breaks_no_address(bench: Workbench) -> None:
+    terminal = Terminal(bench, "flows", "--filter", "tcp", columns=40)
+    try:
+        terminal.wait_for("10.0.0.1:1000")
+    finally:
+        terminal.close()
+
+
+def test_in_a_pipe_a_run_and_the_confinement_of_each_nf_are_a_line(bench: Workbench) -> None:
+    lines = bench.run("ps").stdout.splitlines()
+    assert lines[1].rstrip().endswith("flow_log, half, slow, behind")
+    begin = next(n for n, line in enumerate(lines) if "confinement" in line)
+    assert [line.split()[0] for line in lines[begin + 1 :]] == [
+        "flow_log",
+        "half",
+        "slow",
+        "behind",
+    ]
+
+
+def test_who_has_read_enough_of_ps_is_no_failure(bench: Workbench) -> None:
+    result = bench.run("ps", prefix=["bash", "-o", "pipefail", "-c", '"$@" | head -n 0', "bash"])
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_the_first_are_shown_as_csv(bench: Workbench) -> None:
