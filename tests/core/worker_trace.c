@@ -2,6 +2,9 @@
  */
 #include "worker_fixture.h"
 
+#include "microbox/stack/core.h"
+#include "microbox/stack/worker_private.h"
+
 enum { PACKETS = 40 };
 
 #define LONG UINT64_C(3600000000000)
@@ -75,6 +78,8 @@ static void it_ends_by_itself(void **state) {
     begin(bench);
     assert_true(mb_worker_trace(bench->worker, slot_of(bench, 2), 2, 0));
     turn(bench, 1); /* the time is over by then */
+    assert_int_equal(bench->worker->traces_until, 0);
+    assert_int_equal(bench->worker->stack->trace.flow, 0);
     end(bench);
     assert_int_equal(told(bench, PACKETS), 0);
 }
