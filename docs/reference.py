@@ -45,23 +45,41 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[st
 
 
 def tree(catalog: Catalog, parent: EventType, depth: int = 0) -> Iterator[str]:
-    """The last parts of the names, indented, children below their parent."""
-    yield "    " * depth + parent.name.rpartition(".")[2]
+    """A list with the last part of each name, children below their parent."""
+    name = parent.name.rpartition(".")[2]
+    yield f"{'  ' * depth}* {link(parent, name)}: {parent.doc}"
     for child in catalog.types:
         if child.parent is parent:
             yield from tree(catalog, child, depth + 1)
 
 
+def link(event_type: EventType, text: str) -> str:
+    """To its section of the page."""
+    return f"[{text}](#{event_type.name.replace('.', '')})"
+
+
 def events(catalog: Catalog) -> Iterator[str]:
     """The tree, then a section a type with its fields."""
     yield from ("# Events", "", "A subscription to a type gets all types below it.", "")
-    yield from ("```text", *tree(catalog, catalog.types[0]), "```", "")
+    yield from (*tree(catalog, catalog.types[0]), "")
     for event_type in catalog.types:
         yield from (f"## {event_type.name}", "", event_type.doc, "")
         yield from (f"Published by: {producer(event_type)}.", "")
-        if event_type.fields:
-            fields = [(f"`{f.name}`", f.type_name, f.doc) for f in event_type.fields]
-            yield from table(("field", "type", "what it is"), fields)
+        yield from fields(event_type)
+
+
+def fields(event_type: EventType) -> Iterator[str]:
+    """Those that it adds; for the others, where they are."""
+    above = event_type.parent
+    while above and above.parent and above.fields == above.parent.fields:
+        above = above.parent
+    inherited = above.fields if above else ()
+    added = event_type.fields[len(inherited) :]
+    if above and inherited:
+        yield from (f"Fields: those of {link(above, above.name)}{', and:' if added else '.'}", "")
+    if added:
+        rows = [(f"`{one.name}`", one.type_name, one.doc) for one in added]
+        yield from table(("field", "type", "what it is"), rows)
 
 
 def producer(event_type: EventType) -> str:

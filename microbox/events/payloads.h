@@ -32,13 +32,13 @@ struct mb_text {
 /* Addresses are 16 bytes; an IPv4 address is written ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2).
  * Ports are 0 where the protocol has none; ICMP echo carries its identifier in both. */
 struct mb_five_tuple {
-    uint8_t source[16];
-    uint8_t destination[16];
-    uint16_t source_port;
-    uint16_t destination_port;
-    uint8_t protocol;
-    uint8_t ip_version;
-    uint16_t vlan; /* outermost VLAN identifier, 0: untagged */
+    uint8_t source[16];        /* who sent the packet; of an event of a flow, who began the flow */
+    uint8_t destination[16];   /* the other end */
+    uint16_t source_port;      /* 0: the protocol has none */
+    uint16_t destination_port; /* 0: the protocol has none */
+    uint8_t protocol;          /* that IP bears: 6 TCP, 17 UDP, 1 ICMP, 58 ICMPv6 */
+    uint8_t ip_version;        /* 4 or 6; 0: the frame carries no IP */
+    uint16_t vlan;             /* outermost VLAN identifier, 0: untagged */
 };
 
 /* What a packet travelled in. */
@@ -60,26 +60,26 @@ enum mb_tunnel {
  * where the frame carries no IP. Offsets count from the frame's first byte; 0: no such layer. */
 struct mb_packet {
     struct mb_five_tuple tuple;
-    uint32_t wire_length; /* bytes on the wire; more than captured where a snap length cut it */
-    uint16_t ether_type;
-    uint16_t network_offset;
-    uint16_t transport_offset;
-    uint16_t payload_offset;
-    uint8_t tcp_flags;
-    uint8_t ttl;
-    uint8_t tunnel;    /* enum mb_tunnel: the innermost one around this packet */
+    uint32_t wire_length;    /* bytes on the wire; more than captured where a snap length cut it */
+    uint16_t ether_type;     /* of what the frame carries behind all tags */
+    uint16_t network_offset; /* of the IP header in the frame; 0: none */
+    uint16_t transport_offset; /* of the TCP, UDP or ICMP header; 0: none */
+    uint16_t payload_offset;   /* of what that one carries; 0: none */
+    uint8_t tcp_flags;         /* as in the header: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32 */
+    uint8_t ttl;               /* time to live, or hop limit */
+    uint8_t tunnel;            /* enum mb_tunnel: the innermost one around this packet */
     uint8_t fragments; /* that the packet was made of, stays at 255; 0: the frame is as received */
 };
 
 /* Fragments that were waited for in vain. Ports are 0. */
 struct mb_incomplete_datagram {
     struct mb_five_tuple tuple;
-    uint32_t identification;
-    uint32_t received;  /* bytes of the datagram's payload that came */
-    uint16_t fragments; /* that came, stays at 65535 */
-    uint8_t has_first;
-    uint8_t has_last;
-    uint32_t age; /* packets of the input since its first fragment came; modulo 2^32 */
+    uint32_t identification; /* that its fragments have in common */
+    uint32_t received;       /* bytes of the datagram's payload that came */
+    uint16_t fragments;      /* that came, stays at 65535 */
+    uint8_t has_first;       /* 1: the one at offset 0 came */
+    uint8_t has_last;        /* 1: the one came that nothing follows */
+    uint32_t age;            /* packets of the input since its first fragment came; modulo 2^32 */
 };
 
 /* A flow. `source` is the originator: who sent the flow's first packet (for TCP, where a
@@ -101,7 +101,7 @@ struct mb_flow_present {
     struct mb_flow flow;
     uint64_t started;           /* nanoseconds since the epoch: time of the flow's first packet */
     uint32_t tunnel_identifier; /* as at its start */
-    uint8_t tunnel;
+    uint8_t tunnel;             /* enum mb_tunnel */
     uint8_t reserved;
     uint16_t idle; /* seconds since its last packet, on the stack's clock; stays at 65535 */
 };
@@ -111,7 +111,7 @@ struct mb_flow_end {
     struct mb_flow flow;
     uint64_t started;           /* nanoseconds since the epoch: time of the flow's first packet */
     uint32_t tunnel_identifier; /* as at its start */
-    uint8_t tunnel;
+    uint8_t tunnel;             /* enum mb_tunnel */
     uint8_t reserved[3];
 };
 
@@ -133,15 +133,15 @@ struct mb_tcp_data {
 /* Bytes of one side that will never come. */
 struct mb_tcp_gap {
     struct mb_flow flow;
-    uint64_t offset;
-    uint64_t length;
+    uint64_t offset; /* of the first missing byte in this side's stream */
+    uint64_t length; /* how many bytes are missing */
 };
 
 /* Something unusual; the entry's `reason` says what (MB_REASON_TCP_...). */
 struct mb_tcp_anomaly {
     struct mb_flow flow;
     uint32_t sequence_number; /* as in the segment */
-    uint32_t acknowledged;
+    uint32_t acknowledged;    /* acknowledgement number that the side has sent */
 };
 
 struct mb_tcp_segment_anomaly {
@@ -159,10 +159,10 @@ struct mb_tcp_inconsistency {
 
 struct mb_icmp_message {
     struct mb_flow flow;
-    uint8_t message_type;
-    uint8_t code;
-    uint16_t identifier;
-    uint16_t sequence_number;
+    uint8_t message_type;     /* as in the message */
+    uint8_t code;             /* as in the message */
+    uint16_t identifier;      /* of an echo; 0: none */
+    uint16_t sequence_number; /* of an echo; 0: none */
     uint8_t reserved[10];
 };
 
@@ -170,8 +170,8 @@ struct mb_icmp_message {
  * packet that it quotes, which is the entry's data. */
 struct mb_icmp_error {
     struct mb_flow flow;
-    uint8_t message_type;
-    uint8_t code;
+    uint8_t message_type; /* of the error */
+    uint8_t code;         /* of the error */
     uint8_t reserved[2];
     uint32_t mtu;             /* what would have fit, where the packet was too big; 0: not said */
     uint32_t sequence_number; /* of the quoted segment; TCP */
@@ -183,22 +183,22 @@ struct mb_timer {
 };
 
 struct mb_end_of_input {
-    uint64_t packets;
-    uint64_t bytes;
+    uint64_t packets; /* of the whole input */
+    uint64_t bytes;   /* in them, as captured */
 };
 
 struct mb_nf_attached {
-    uint32_t nf;
+    uint32_t nf;    /* its number in the chain */
     uint32_t flows; /* that it is told of next, each by a flow.present */
 };
 
 struct mb_nf_exited {
-    uint32_t nf;
+    uint32_t nf;    /* its number in the chain */
     int32_t status; /* exit status, or the negative number of the signal; 256: not known */
 };
 
 struct mb_lost {
-    uint64_t events;
+    uint64_t events; /* how many */
 };
 
 union mb_payload {
@@ -228,22 +228,22 @@ union mb_payload {
 
 struct mb_http_request {
     struct mb_tcp_data data;
-    struct mb_text method;
-    struct mb_text target;
-    struct mb_text host;
-    struct mb_text user_agent;
-    struct mb_text version;
-    uint32_t number; /* of this request on its connection, from 1 */
+    struct mb_text method;     /* GET, POST, ... */
+    struct mb_text target;     /* as the request line says it */
+    struct mb_text host;       /* of the Host field */
+    struct mb_text user_agent; /* of the field of that name */
+    struct mb_text version;    /* 1.0 or 1.1 */
+    uint32_t number;           /* of this request on its connection, from 1 */
     uint32_t reserved;
 };
 
 struct mb_http_response {
     struct mb_tcp_data data;
-    struct mb_text reason_phrase;
-    struct mb_text content_type;
-    struct mb_text version;
-    uint64_t body_length; /* bytes of body seen, after chunked coding was taken off */
-    uint16_t status;
+    struct mb_text reason_phrase; /* as the status line says it */
+    struct mb_text content_type;  /* of the field of that name */
+    struct mb_text version;       /* 1.0 or 1.1 */
+    uint64_t body_length;         /* bytes of body seen, after chunked coding was taken off */
+    uint16_t status;              /* 200, 404, ... */
     uint8_t is_complete; /* 0: the connection ended, or bytes are missing, before the body's end */
     uint8_t reserved;
     uint32_t number; /* of the request that this answers, from 1; 0: not known */
@@ -252,13 +252,13 @@ struct mb_http_response {
 /* The last event of a connection with HTTP on it. */
 struct mb_http_end {
     struct mb_tcp_data data;
-    uint32_t requests;
-    uint32_t responses;
+    uint32_t requests;  /* that there were on the connection */
+    uint32_t responses; /* that there were on the connection */
 };
 
 struct mb_tls_client_hello {
     struct mb_tcp_data data;
-    struct mb_text server_name;
+    struct mb_text server_name;           /* that the client asks for (SNI) */
     struct mb_text application_protocols; /* comma-separated, as offered */
     uint16_t version;                     /* the highest offered */
     uint16_t cipher_suites;               /* how many were offered */
@@ -269,12 +269,12 @@ struct mb_tls_client_hello {
 struct mb_dns_message {
     struct mb_flow flow;
     struct mb_text question; /* name that the first question asks about */
-    uint16_t identifier;
-    uint16_t question_type; /* of the first question */
-    uint16_t response_code;
-    uint16_t answers;
-    uint32_t questions;
-    uint32_t length; /* bytes of the message */
+    uint16_t identifier;     /* that question and answer have in common */
+    uint16_t question_type;  /* of the first question */
+    uint16_t response_code;  /* 0: no error; 3: no such name */
+    uint16_t answers;        /* how many the message has */
+    uint32_t questions;      /* how many the message has */
+    uint32_t length;         /* bytes of the message */
 };
 
 struct mb_dns_response {
@@ -285,10 +285,10 @@ struct mb_dns_response {
 /* What an NF reports to people. `severity`: 1 information, 2 notice, 3 warning, 4 critical. */
 struct mb_alert {
     struct mb_flow flow;
-    struct mb_text message;
+    struct mb_text message;   /* a sentence */
     struct mb_text signature; /* short stable name of what was found */
-    struct mb_text nf;
-    uint32_t severity;
+    struct mb_text nf;        /* the name of who reports */
+    uint32_t severity;        /* 1 information, 2 notice, 3 warning, 4 critical */
     uint32_t reserved;
 };
 

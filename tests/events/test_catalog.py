@@ -103,6 +103,11 @@ def test_fields_carry_their_comments_as_documentation() -> None:
     assert "reserved" not in fields
 
 
+def test_each_field_says_what_it_is() -> None:
+    fields = {(one.owner, one.name, one.doc) for each in CATALOG.types for one in each.fields}
+    assert sorted((owner, name) for owner, name, doc in fields if not doc) == []
+
+
 def test_structs_are_laid_flat_without_padding() -> None:
     structs = read_structs(
         "struct mb_inner {\n    uint16_t a; /* first */\n    uint8_t reserved[6];\n};\n"
