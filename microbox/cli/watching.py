@@ -38,17 +38,21 @@ class Budget:
     def is_spent(self) -> bool:
         """True where none may be shown now."""
         if self._left < 1:
-            now = time.monotonic()
-            self._left = min(self._left + (now - self._at) * self.rate, self.rate)
-            self._at = now
+            self._grow()
         return self._left < 1
 
     def take(self) -> bool:
         """True where one more may be shown."""
         if self.is_spent:
             return False
+        self._grow()  # by what a pause brought, before it is used
         self._left -= 1
         return True
+
+    def _grow(self) -> None:
+        now = time.monotonic()
+        self._left = min(self._left + (now - self._at) * self.rate, self.rate)
+        self._at = now
 
 
 @dataclass(frozen=True, slots=True)

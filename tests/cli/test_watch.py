@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from endless import rounds
 from live_pipe import Pipe
 from terminal import Terminal
 
+from microbox.cli.watching import Budget
 from tests.conftest import Workbench
 
 TIMED_OUT = 124
@@ -119,3 +121,15 @@ def test_what_is_shown_and_what_is_skipped_are_all_that_came(
     skipped = int(shown.stderr.splitlines()[-1].split()[0].replace(",", ""))
     assert 0 < len(shown.stdout.splitlines()) < 1000
     assert len(shown.stdout.splitlines()) + skipped == turns * (packets + fragmented)
+
+
+def test_after_a_pause_no_more_is_shown_than_a_second_brings() -> None:
+    rate = 20
+    budget = Budget(rate)
+    assert all(budget.take() for _ in range(rate // 2))
+    time.sleep(1)
+    began = time.monotonic()
+    taken = 0
+    while budget.take():
+        taken += 1
+    assert rate <= taken <= rate + rate * (time.monotonic() - began)
