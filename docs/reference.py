@@ -1,17 +1,19 @@
 """Writes the pages of the reference that follow from the tables: events, reasons, counters;
-and from the sources themselves: the Python API, the command line,
-chain files, the C headers."""
+and from the sources themselves: the NFs, the Python API, the command line, chain files, the C
+headers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import c_reference
 import chain_reference
 import cli_reference
+import nf_reference
 import python_reference
+from tables import table
 
 from microbox.events.catalog import Catalog, EventType, built_in
 
@@ -24,6 +26,7 @@ def write(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     catalog = built_in()
     pages = {"events": events(catalog), "reasons": reasons(catalog), "counters": counters()}
+    pages["nfs"] = nf_reference.nfs()
     pages["python"] = python_reference.python()
     pages["cli"] = cli_reference.cli()
     pages["chain"] = chain_reference.chain()
@@ -33,15 +36,6 @@ def write(folder: Path) -> None:
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
-
-
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """A Markdown table."""
-    yield "| " + " | ".join(head) + " |"
-    yield "| " + " | ".join("---" for _ in head) + " |"
-    for row in rows:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
-    yield ""
 
 
 def tree(catalog: Catalog, parent: EventType, depth: int = 0) -> Iterator[str]:
