@@ -20,17 +20,38 @@ if TYPE_CHECKING:
 ALERT_LOG = "alert_log"
 
 
+class Keeper:
+    """Keeps the temporary directory of logs, if there is one, until it is closed, or until neither
+    results nor records refer to it any more."""
+
+    def __init__(self, temporary: Path | None) -> None:
+        """Owns the directory."""
+        self._temporary = temporary
+        self.close = weakref.finalize(self, remove, temporary)
+
+    @property
+    def has_removed_it(self) -> bool:
+        """True where there is nothing to read any more."""
+        return self._temporary is not None and not self.close.alive
+
+
 class Records(Sequence[dict[str, Any]]):
     """The lines of a log, each a dict; read when they are first asked for."""
 
-    def __init__(self, file: Path | None) -> None:
+    def __init__(self, file: Path | None, keeper: Keeper) -> None:
         """`file` of JSON lines; None: there are none."""
         self._file = file
+        self._keeper = keeper
 
     @cached_property
     def _records(self) -> list[dict[str, Any]]:
         if self._file is None:
             return []
+        if self._keeper.has_removed_it:
+            raise ValueError(
+                f"{self._file.name} went with the results, which are closed; read it before, or "
+                "keep the logs: microbox.run(..., logs=DIRECTORY)"
+            )
         with self._file.open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
 
@@ -70,8 +91,8 @@ class Records(Sequence[dict[str, Any]]):
 
 class Results:
     """The results of a run. Where no directory was named for its logs they lie in a temporary one,
-    which is removed by `close`, by the end of a `with`, or when nothing refers to the results any
-    more."""
+    which is removed by `close`, by the end of a `with`, or when nothing refers to the results and
+    their records any more."""
 
     def __init__(
         self, summary: dict[str, Any], output: Path | None, temporary: Path | None
@@ -83,7 +104,8 @@ class Results:
         """The capture of the packets that passed; None where the chain has no output."""
         self.directory = Path(summary["directory"])
         """Where the logs are."""
-        self.close = weakref.finalize(self, remove, temporary)
+        self._keeper = Keeper(temporary)
+        self.close = self._keeper.close
         """Removes the temporary directory of the logs, if there is one."""
 
     @property
@@ -95,12 +117,12 @@ class Results:
     def logs(self) -> Mapping[str, Records]:
         """The NFs' logs by the NF's name."""
         names = [Path(name) for name in self.summary["logs"]]
-        return {name.stem: Records(self.directory / name) for name in names}
+        return {name.stem: Records(self.directory / name, self._keeper) for name in names}
 
     @cached_property
     def alerts(self) -> Records:
         """The lines of the alert log."""
-        return self.logs.get(ALERT_LOG, Records(None))
+        return self.logs.get(ALERT_LOG, Records(None, self._keeper))
 
     @cached_property
     def nfs(self) -> Mapping[str, Mapping[str, Any]]:

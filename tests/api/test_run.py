@@ -161,3 +161,20 @@ run._relay = lambda said, quiet: print("ready")
 microbox.run([{str(path)!r}], input={str(sample)!r})
 """
     assert interrupted(script).endswith("KeyboardInterrupt\n")
+
+
+def test_records_outlive_the_results_that_nobody_kept(sample: Path) -> None:
+    records = microbox.run(["flow_log"], input=sample).logs["flow_log"]
+    assert len(records) == 2
+
+
+def test_records_of_closed_results_say_where_they_went(sample: Path) -> None:
+    with microbox.run(["flow_log"], input=sample) as results:
+        read, unread = results.logs["flow_log"], results.alerts
+        assert len(read) == 2
+    assert len(read) == 2
+    assert len(unread) == 0
+    with microbox.run(["flow_log"], input=sample) as results:
+        late = results.logs["flow_log"]
+    with pytest.raises(ValueError, match=r"^flow_log\.jsonl went with the results.*logs=DIRECTORY"):
+        len(late)
