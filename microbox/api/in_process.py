@@ -19,10 +19,11 @@ from typing import Any, Protocol, Self
 
 from microbox._core import ffi, lib
 from microbox.chain.additions import next_addition
+from microbox.chain.errors import did_you_mean
 from microbox.chain.model import Chain, ChainNF, Input
 from microbox.chain.plan import Plan, PlannedNF
 from microbox.chain.planner import make_plan
-from microbox.chain.sources import built_in_source, is_path
+from microbox.chain.sources import built_in_names, built_in_source, is_path, no_built_in
 from microbox.chain.stack_settings import StackSettings
 from microbox.channel.channel import Channel, ChannelClosed
 from microbox.channel.messages import (
@@ -40,6 +41,7 @@ from microbox.channel.messages import (
     WorkerAreas,
 )
 from microbox.events.catalog import built_in
+from microbox.nf.errors import LoadError
 from microbox.nf.function import NetworkFunction
 from microbox.nf.load import load_class, make_instance
 from microbox.nf.manifest import manifest_of
@@ -71,15 +73,24 @@ class Unit:
 
 
 def unit_of(nf: AnyNF, parameters: Mapping[str, Any]) -> Unit:
-    """The NF as an entry of a chain."""
+    """The NF as an entry of a chain. Raises LoadError."""
     if isinstance(nf, type):
         owner, source = nf, Path(manifest_of(nf).file)
     else:
-        built_in_file = None if isinstance(nf, Path) or is_path(nf) else built_in_source(nf)
-        source = built_in_file or Path(nf)
+        source = _source_of(nf)
         owner = load_class(source)
     name = source.stem if not isinstance(nf, type) else owner.__name__
     return Unit(ChainNF(name, source, dict(parameters)), owner)
+
+
+def _source_of(nf: str | Path) -> Path:
+    if isinstance(nf, Path) or is_path(nf):
+        return Path(nf)
+    source = built_in_source(nf)
+    if source is None:
+        hint = did_you_mean(nf, built_in_names())
+        raise LoadError(f"{no_built_in(nf)}{hint and f'; {hint}'}")
+    return source
 
 
 class Settings(Protocol):

@@ -23,6 +23,7 @@ from microbox.chain.sources import (
     built_in_names,
     built_in_source,
     is_path,
+    no_built_in,
     syntax_error_of,
 )
 from microbox.chain.supervision import supervision_of
@@ -111,12 +112,7 @@ class EntryLoader:
         hint = did_you_mean(written, built_in_names())
         if self._document.path(location, f"{written}.py").is_file():
             hint = f"did you mean './{written}.py'?"
-        self._document.complain(
-            position,
-            f"no built-in NF is called '{written}'; expected a name that `microbox nfs` lists, "
-            "or a path such as ./my_nf.py",
-            hint,
-        )
+        self._document.complain(position, no_built_in(written), hint)
         return None
 
     def _is_python(self, source: Path, position: Position) -> bool:

@@ -36,6 +36,14 @@ def built_in_names(package: str = BUILT_IN_PACKAGE) -> list[str]:
     return sorted(one.name for one in modules if not one.name.startswith("_"))
 
 
+def no_built_in(name: str) -> str:
+    """What is said of an entry that names neither a built-in NF nor a path."""
+    return (
+        f"no built-in NF is called '{name}'; expected a name that `microbox nfs` lists, "
+        "or a path such as ./my_nf.py"
+    )
+
+
 def syntax_error_of(source: Path) -> SyntaxError | None:
     """What keeps the file from being Python, found without running it. Raises OSError."""
     try:

@@ -146,7 +146,7 @@ def _join(nf: str, being: Being, standing: Standing) -> Join:
 
 def _source(written: str) -> Path:
     from microbox.chain.errors import did_you_mean
-    from microbox.chain.sources import built_in_names, built_in_source, is_path
+    from microbox.chain.sources import built_in_names, built_in_source, is_path, no_built_in
 
     path = Path(written).absolute()
     if is_path(written):
@@ -160,10 +160,7 @@ def _source(written: str) -> Path:
     hint = did_you_mean(written, built_in_names())
     if path.with_name(f"{written}.py").is_file():
         hint = f"did you mean './{written}.py'?"
-    raise ValueError(
-        f"no built-in NF is called '{written}'; expected a name that `microbox nfs` lists, or a "
-        f"path such as ./my_nf.py{hint and f'; {hint}'}"
-    )
+    raise ValueError(f"{no_built_in(written)}{hint and f'; {hint}'}")
 
 
 def _name(written: str) -> str:

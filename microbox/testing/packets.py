@@ -60,7 +60,11 @@ class Packet:
     layers: tuple[Layer | bytes, ...]
 
     def __truediv__(self, inner: Layer | Packet | bytes) -> Packet:
-        return Packet((*self.layers, *(inner.layers if isinstance(inner, Packet) else (inner,))))
+        if isinstance(inner, Packet):
+            return Packet((*self.layers, *inner.layers))
+        if not isinstance(inner, Layer | bytes):
+            raise TypeError(f"packets carry bytes, such as b'GET /', not {inner!r:.60}")
+        return Packet((*self.layers, inner))
 
     def __bytes__(self) -> bytes:
         inner = b""

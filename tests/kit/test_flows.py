@@ -152,3 +152,8 @@ def test_echoes(write_capture: WriteCapture, tshark: Tshark) -> None:
 def test_what_makes_no_sense_is_said(wrong: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("[", r"\[")):
         wrong()
+
+
+def test_text_in_place_of_bytes_is_said() -> None:
+    with pytest.raises(TypeError, match=r"carry bytes, such as b'GET /', not 'GET /a'"):
+        tcp().send("GET /a")  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import pytest
 
 import microbox
 from microbox import DROP, NetworkFunction, on
+from microbox.nf.errors import LoadError
 from microbox.testing import Result, RunFailed, Traffic, interleaved, merged, run_nf, tcp, udp
 
 RunNF = Callable[..., Result]
@@ -50,6 +51,11 @@ def test_all_kinds_of_input_are_taken(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="no.pcap: No such file"):
         run_nf(NoTelnet, "no.pcap")
     assert run_nf(NoTelnet, Traffic()).output == []
+
+
+def test_an_nf_that_there_is_not_is_named() -> None:
+    with pytest.raises(LoadError, match=r"no built-in NF is called 'flow_lgo'.*'flow_log'"):
+        run_nf("flow_lgo", udp())
 
 
 def test_a_packed_capture_is_taken_and_one_that_was_cut_says_so(tmp_path: Path) -> None:
