@@ -34,6 +34,7 @@ _SYNTAX_HINTS = {  # part of the parser's words → what is most often the cause
     "could not find expected ':'": "is the ':' after a key missing above?",
     "mapping values are not allowed here": "is the ':' after a key missing above?",
     "'\\t'": "indent with spaces",
+    "but got '{'": 'within {...} and [...], ${NAME} has to be in quotes: "${NAME}"',
 }
 
 

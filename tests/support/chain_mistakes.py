@@ -213,6 +213,11 @@ MISTAKES = {
         "chain.yaml:2:6: mapping values are not allowed here; is the ':' after a key missing "
         "above?",
     ),
+    "a variable without quotes where YAML asks for them": (
+        "input: capture.pcap\nchain: [flow_log]\nlogs: {directory: ${LOGS}}\n",
+        "chain.yaml:3:20: while parsing a flow mapping: expected ',' or '}', but got '{'; within "
+        '{...} and [...], ${NAME} has to be in quotes: "${NAME}"',
+    ),
     "an empty file": (
         "",
         "chain.yaml:1:1: the file holds nothing; expected the keys 'input' and 'chain'",
