@@ -130,9 +130,17 @@ def test_an_address_that_is_taken_is_said_before_anything_runs(workbench: Workbe
         port = taken.getsockname()[1]
         result = workbench.run("run", workbench.chain("flow_log"), "--metrics", port)
     assert result.returncode == 2
-    assert f"error: metrics at 127.0.0.1:{port}: " in result.stderr
-    assert "Address already in use" in result.stderr
+    assert result.stderr == (
+        f"error: metrics at 127.0.0.1:{port}: Address already in use; "
+        "expected an address of this machine with a port that is free (0: any)\n"
+    )
     assert not (workbench.folder / "microbox-logs").exists()
+
+
+def test_a_host_that_has_no_name_is_said(workbench: Workbench) -> None:
+    result = workbench.run("run", workbench.chain("flow_log"), "--metrics", "a..b:9090")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: metrics at a..b:9090: ")
 
 
 @pytest.mark.parametrize(("written", "option"), [(0, []), ("127.0.0.1:0", []), (1, ["0"])])

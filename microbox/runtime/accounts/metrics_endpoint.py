@@ -33,8 +33,13 @@ class MetricsEndpoint(Collector):
         registry.register(self)
         try:
             self._server, _ = start_http_server(address.port, address.host, registry)
-        except (OSError, OverflowError) as error:
-            raise RunError(f"metrics at {address}: {error}", status=USAGE) from None
+        except (OSError, UnicodeError) as error:  # the latter: of a host's name
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise RunError(
+                f"metrics at {address}: {reason}; expected an address of this machine with "
+                "a port that is free (0: any)",
+                status=USAGE,
+            ) from None
         self.address = Address(address.host, self._server.server_port)
 
     def describe(self) -> Iterable[Metric]:
