@@ -143,6 +143,13 @@ def _all_errors(prepare: Callable[[], Plan]) -> ChainErrors | None:
     return None
 
 
+def _note(log: MessageLog | None, text: str) -> None:
+    if log is not None:
+        log.write(Message("notice", text))
+    else:
+        print(f"microbox: {text}", file=sys.stderr, flush=True)
+
+
 def _complain(level: str, text: str, log: MessageLog | None, detail: str = "") -> None:
     from microbox.runtime.processes.supervisor import printable
 
@@ -179,7 +186,8 @@ def _run(chain: Chain, changing: Changing, showing: Showing, around: Around) -> 
     log = around.log
     lib.mb_become_undumpable()  # an NF of the same user must not reach the controller
     provide_descriptors(len(chain.nfs), chain.workers)
-    with reading_to_the_end() if chain.input.is_piped else nullcontext():
+    waiting = reading_to_the_end(partial(_note, log)) if chain.input.is_piped else nullcontext()
+    with waiting:
         capture = open_input(
             chain.input, chain.input_bytes_max, streams=chain.may_stream and not changing.pace
         )

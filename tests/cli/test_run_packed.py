@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 import zstandard
 
 import microbox
-from microbox.cli.reading import NOTE
+from microbox.cli.reading import NOTE, WAITS
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench
@@ -84,13 +85,24 @@ def test_ctrl_c_while_a_packed_pipe_is_read_ends_its_writer_and_a_second_one_giv
         writer.write(gzip.compress(demo.read_bytes()))  # more than a pipe holds: it is being read
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
-        assert process.stderr.readline() == f"{NOTE}\n"
+        assert f"microbox: {NOTE}\n" in iter(process.stderr.readline, "")
         if gives_up:
             process.send_signal(signal.SIGINT)
             assert workbench.end(process).returncode == 130
             return
     assert workbench.end(process).returncode == 0
     assert workbench.summary()["input"]["packets"] == PACKETS
+
+
+def test_a_run_whose_input_does_not_come_says_what_it_waits_for(
+    workbench: "Workbench", chain: Path
+) -> None:
+    options = ["-r", "-", "-q", "--log-format", "json"]
+    process = workbench.start("run", chain, *options, stdin=subprocess.PIPE)
+    assert process.stderr is not None
+    message = json.loads(process.stderr.readline())
+    assert (message["level"], message["message"]) == ("notice", WAITS)
+    assert workbench.end(process).returncode == 2  # and then there is none
 
 
 def test_an_empty_standard_input_is_said(workbench: "Workbench", chain: Path) -> None:
