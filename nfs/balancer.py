@@ -47,8 +47,10 @@ class Balancer(NetworkFunction):
     same backends agree on, and that changes little when a backend goes. Once chosen, it stays.
     """
 
-    address: str
-    backends: list[str]
+    address: str = parameter(doc="the address that connections are for")
+    backends: list[str] = parameter(
+        doc="where they go: `10.0.0.1`, `10.0.0.1:8080`, `10.0.0.1 weight 3`"
+    )
     ports: list[int] = parameter([], "ports that are balanced; none: all of TCP and UDP")
     table_size: int = parameter(65537, "places in the table: a prime, 100 a backend or more")
 

@@ -106,7 +106,7 @@ class Ids(NetworkFunction):
 
     flow_state: ClassVar = Scans
 
-    rules: Path
+    rules: Path = parameter(doc="file of rules: a severity, a name and a pattern a line")
     streams_max: int = parameter(200_000, "sides that are searched at once; more are let pass")
 
     def start(self) -> None:

@@ -78,7 +78,7 @@ class Nat(NetworkFunction):
         }
     }
 
-    outside: list[str]
+    outside: list[str] = parameter(doc="addresses and networks that hosts are hidden behind")
     inside: list[str] = parameter(
         ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
         "networks whose hosts are hidden",

@@ -28,7 +28,7 @@ class Redact(NetworkFunction):
     edits = "payload"
     flow_state: ClassVar = Tails
 
-    words: list[str]
+    words: list[str] = parameter(doc="what is written over")
     mask: str = parameter("*", "the character that takes the place of each of a word's bytes")
 
     def start(self) -> None:

@@ -10,7 +10,7 @@ from microbox import Event, NetworkFunction, ParameterError, on, parameter
 class TagVlan(NetworkFunction):
     """Push a VLAN tag on each packet, and mark it with a class of service."""
 
-    vlan: int
+    vlan: int = parameter(doc="the VLAN, from 1 to 4094")
     priority: int = parameter(0, "the tag's priority, from 0 to 7")
     dscp: int = parameter(-1, "the DSCP that IP packets get, from 0 to 63; -1: as it was")
     service: bool = parameter(False, "a service tag (802.1ad, 0x88A8) in place of 802.1Q")

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from microbox.channel.messages import ParameterDeclaration
 from microbox.nf.errors import DeclarationError, DefinitionError
@@ -44,9 +44,25 @@ class Described:
     doc: str
 
 
-def parameter(default: Value, doc: str) -> Value:
-    """A parameter's default with a sentence about it, shown by `microbox nfs`."""
-    return Described(default, doc)  # type: ignore[return-value]
+class _Required:
+    """In place of a default: there is none."""
+
+
+REQUIRED = _Required()
+
+
+@overload
+def parameter(default: Value, doc: str) -> Value: ...
+
+
+@overload
+def parameter(*, doc: str) -> Any: ...
+
+
+def parameter(default: Any = REQUIRED, doc: str = "") -> Any:
+    """A parameter's default with a sentence about it, shown by `microbox nfs`. Without a default
+    the chain has to set it."""
+    return Described(default, doc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +106,10 @@ def _declaration(owner: type, name: str, annotation: str) -> ParameterDeclaratio
             "bool, Path, list[...] of one of these, or one of these and None. An attribute that "
             "is no parameter begins with '_' or is a ClassVar"
         )
-    given = getattr(owner, name, None)
-    required = not hasattr(owner, name)
+    given = getattr(owner, name, REQUIRED)
     doc = given.doc if isinstance(given, Described) else ""
     default = given.default if isinstance(given, Described) else given
+    required = default is REQUIRED
     try:
         value = None if required else coerce(annotation, default)
     except ValueError as error:

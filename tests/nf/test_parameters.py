@@ -35,6 +35,17 @@ def test_parameters_are_what_the_class_annotates() -> None:
     assert declared["rules"].required
 
 
+def test_a_parameter_that_must_be_set_may_be_described() -> None:
+    class Searcher(NetworkFunction):
+        words: list[str] = parameter(doc="what to look for")
+
+    (words,) = declared_by(Searcher)
+    assert (words.required, words.default, words.doc) == (True, None, "what to look for")
+    with pytest.raises(DeclarationError, match=r"parameter 'words' \(list\[str\]\) is missing"):
+        make_instance(Searcher, "search", {})
+    assert make_instance(Searcher, "search", {"words": ["a"]}).words == ["a"]  # type: ignore[attr-defined]
+
+
 def test_values_are_set_before_the_nf_begins() -> None:
     nf = make_instance(Detector, "scan", {"rules": "web.rules", "threshold": 5}, "/etc/chains")
     assert nf.name == "scan"
