@@ -103,6 +103,26 @@ def test_a_log_that_cannot_be_made_anew_goes_on_as_it_was(tmp_path: Path) -> Non
     files.close()
 
 
+def test_who_leaves_without_a_word_leaves_no_file_and_may_come_again(tmp_path: Path) -> None:
+    files = RecordFiles(tmp_path, no_problem)
+    write(files, "watch.jsonl", b"")
+    files.release("watch.jsonl")
+    assert list(tmp_path.iterdir()) == []
+    write(files, "watch.jsonl", b"one\n")
+    files.release("watch.jsonl")
+    assert (tmp_path / "watch.jsonl").read_bytes() == b"one\n"
+    files.close()
+
+
+def test_a_file_that_was_there_before_stays_when_nobody_writes_to_it(tmp_path: Path) -> None:
+    (tmp_path / "watch.jsonl").touch()
+    files = RecordFiles(tmp_path, no_problem)
+    write(files, "watch.jsonl", b"")
+    files.release("watch.jsonl")
+    files.close()
+    assert (tmp_path / "watch.jsonl").exists()
+
+
 def test_a_log_that_nobody_writes_any_more_takes_no_descriptors(tmp_path: Path) -> None:
     files = RecordFiles(tmp_path, no_problem)
     before = len(list(Path("/proc/self/fd").iterdir()))

@@ -134,7 +134,8 @@ class RecordFiles:
             made.settle()
 
     def release(self, file: str) -> None:
-        """Nobody writes to the log any more, unless another process is given it again."""
+        """Nobody writes to the log any more, unless another process is given it again. Who looks on
+        comes and goes often, and leaves no file."""
         made = self._made.get(file)
         if made is None:
             return
@@ -143,6 +144,9 @@ class RecordFiles:
         while len(made.files) > 1:
             made.settle()
         made.close()
+        self._remove_if_empty(file, made)
+        if not made.first_lines and not (self._directory / file).exists():
+            del self._made[file]
 
     def earlier_lines(self, file: str) -> list[bytes]:
         """The first lines of a log that are in files of other names by now: FIRST_LINES at most."""
@@ -166,12 +170,15 @@ class RecordFiles:
     def close(self) -> None:
         """Removes files that were made and not written to."""
         for file, made in self._made.items():
-            path = self._directory / file
-            with contextlib.suppress(OSError):
-                if made.is_ours and path.stat().st_size == 0:
-                    path.unlink()
+            self._remove_if_empty(file, made)
             made.close()
         self._made.clear()
+
+    def _remove_if_empty(self, file: str, made: Made) -> None:
+        path = self._directory / file
+        with contextlib.suppress(OSError):
+            if made.is_ours and path.stat().st_size == 0:
+                path.unlink()
 
 
 def _with_lines_of(descriptor: int, lines: list[bytes]) -> list[bytes]:
