@@ -164,3 +164,15 @@ def test_a_loss_of_nothing_is_still_shown() -> None:
     assert equation(Balance("output", Term(10, "packets"), parts)) == (
         "output: 10 packets = 10 written + 0 lost"
     )
+
+
+def test_who_looked_on_is_counted_and_has_no_row() -> None:
+    left = dataclasses.replace(FLOW_LOG, outcome="left", attached=True, summary={}, gate=None)
+    looks = [dataclasses.replace(left, name=f"flows-{n}") for n in (11, 12)]
+    died = dataclasses.replace(looks[0], name="watch-13", outcome="was killed by SIGKILL")
+    own = dataclasses.replace(FLOW_LOG, name="flows-14")  # of the chain file
+    text = printed(dataclasses.replace(REPORT, nfs=[FLOW_LOG, *looks, died, own]))
+    assert "looked on: flows 2\n" in text
+    assert "flows-11" not in text
+    assert "watch-13" in text
+    assert "flows-14" in text
