@@ -4,7 +4,7 @@ themselves: each is asked in a process of its own, as by `microbox nfs`."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tables import table
 
@@ -59,16 +59,18 @@ def parameter(one: ParameterDeclaration) -> tuple[str, str, str, str]:
     return (f"`{one.name}`", f"`{one.annotation}`", default, one.doc)
 
 
-def reads(one: HandlerDeclaration) -> str:
-    """A sentence about what wakes it."""
-    types = ", ".join(f"`{name}`" for name in one.types)
-    where = f", where `{one.filter}`" if one.filter else ""
-    return f"It reads {types}{where}{', in batches' if one.batch else ''}."
+def reads(handlers: Sequence[HandlerDeclaration]) -> str:
+    """A sentence about what wakes those that have a filter in common."""
+    types = ", ".join(f"`{name}`" for one in handlers for name in one.types)
+    where = f", where `{handlers[0].filter}`" if handlers[0].filter else ""
+    return f"It reads {types}{where}{', in batches' if handlers[0].batch else ''}."
 
 
 def traits(manifest: Manifest) -> Iterator[str]:
     """What a chain has to do with."""
-    yield from (reads(one) for one in manifest.handlers if one.handler.isidentifier())
+    handlers = [one for one in manifest.handlers if one.handler.isidentifier()]
+    for where in dict.fromkeys((one.filter, one.batch) for one in handlers):
+        yield reads([one for one in handlers if (one.filter, one.batch) == where])
     if manifest.publishes:
         yield f"It publishes {', '.join(f'`{name}`' for name in manifest.publishes)}."
     if manifest.is_inline:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import enum
 import inspect
+import itertools
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +17,21 @@ from microbox.api import columns, events, read, results, run
 from microbox.testing import fragments, packets, tcp_options
 
 SECTIONS: dict[str, tuple[tuple[str, Any], ...]] = {
+    "Network functions": (
+        ("microbox", microbox.NetworkFunction),
+        ("microbox", microbox.on),
+        ("microbox", microbox.on_batch),
+        ("microbox", microbox.every),
+        ("microbox", microbox.parameter),
+        ("microbox", microbox.event),
+        ("microbox", microbox.Event),
+        ("microbox", microbox.Flow),
+        ("microbox", microbox.Batch),
+        ("microbox", microbox.Verdict),
+        ("microbox", microbox.TcpState),
+        ("microbox", microbox.ParameterError),
+        ("microbox", microbox.community_id),
+    ),
     "Reading captures": (
         ("microbox", read.read),
         ("microbox", events.events),
@@ -52,8 +71,9 @@ LAYERS = (packets, tcp_options, fragments)
 def python() -> Iterator[str]:
     """The page."""
     yield from ("# Python API", "")
-    yield "For captures in scripts and notebooks, and for tests. What an NF is made of is described"
-    yield from ("where [NFs are written](../guide/writing-an-nf.md).", "")
+    yield "What [network functions](../guide/writing-an-nf.md) are written with, what reads"
+    yield "captures in [scripts and notebooks](../guide/python.md), and what"
+    yield from ("[tests](../guide/testing.md) are made of.", "")
     for title, members in SECTIONS.items():
         yield from (f"## {title}", "")
         for module, one in members:
@@ -67,27 +87,53 @@ def _member(module: str, one: Any) -> Iterator[str]:
     yield from (f"### {module}.{one.__name__}", "")
     if inspect.isclass(one):
         yield from (*_text(one), "")
-        for name, member in vars(one).items():
-            if name[0] != "_" and (callable(member) or isinstance(member, _PROPERTIES)):
-                yield from _method(name, member)
+        yield from _class(one)
         return
     yield from ("```python", *_declaration(f"{module}.{one.__name__}", one), "```", "")
     yield from (*_text(one), "")
 
 
-_PROPERTIES = (property, results.cached_property, classmethod)
+def _class(one: type) -> Iterator[str]:
+    """Its members: of an enumeration the names, else what is documented."""
+    if issubclass(one, enum.Enum):
+        yield from (", ".join(f"`{member.name}`" for member in one), "")
+        return
+    for name, doc in _attributes(one):
+        yield from _definition(name, doc.splitlines())
+    for name, member in vars(one).items():
+        if name[0] != "_" and (callable(member) or isinstance(member, _PROPERTIES)):
+            yield from _method(name, member)
+
+
+def _attributes(one: type) -> Iterator[tuple[str, str]]:
+    """Those of the class that a text stands below."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(one))).body
+    assert isinstance(tree, ast.ClassDef)
+    for statement, below in itertools.pairwise(tree.body):
+        is_named = isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+        if is_named and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            yield statement.target.id, inspect.cleandoc(str(below.value.value))
+
+
+_FIELDS = type(vars(microbox.Event)["time"])  # attributes that C looks up
+_PROPERTIES = (property, results.cached_property, classmethod, _FIELDS)
 
 
 def _method(name: str, member: Any) -> Iterator[str]:
     """As an entry of a list of definitions."""
-    if isinstance(member, property):
-        head, described = name, member.fget
+    if isinstance(member, property | _FIELDS):
+        head, described = name, member
     elif isinstance(member, results.cached_property):
         head, described = name, member.func
     else:
         described = getattr(member, "__func__", member)
         head = f"{name}{_signature(described)}"
-    yield from (f"**`{head}`**", "", *_text(described), "")
+    yield from _definition(head, _text(described))
+
+
+def _definition(head: str, lines: list[str]) -> Iterator[str]:
+    first, *others = lines
+    yield from (f"`{head}`", f": {first}", *(f"  {line}".rstrip() for line in others), "")
 
 
 class _Plain:
@@ -158,7 +204,7 @@ def _parameters(lines: list[str]) -> Iterator[str]:
 
 def _fenced(lines: list[str]) -> list[str]:
     """Indented examples as code."""
-    text = "\n".join(lines)
+    text = re.sub(r"::$", ":", "\n".join(lines), flags=re.M)
     example = re.compile(r"(?:^    .*\n?|^\n(?=    ))+", re.M)
     return example.sub(_fence, text).splitlines()
 

@@ -47,6 +47,9 @@ class Described:
 class _Required:
     """In place of a default: there is none."""
 
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
 
 REQUIRED = _Required()
 
