@@ -243,6 +243,7 @@ NOT_OF_SHAPE = {
     "a number of more than 64 bits",
     "a bracket that stays open",
     "a tab",
+    "a variable without quotes where YAML asks for them",
     "a key without its colon",
 }
 """Mistakes that a schema cannot see: of syntax, of files, and of what must differ."""
