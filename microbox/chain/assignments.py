@@ -17,6 +17,7 @@ from microbox.chain.short_forms import nf_entries
 
 OPTION = "--set"
 _CHAIN: Location = ("chain",)
+_INCLUDE = "include"
 
 
 class _Nowhere(Exception):
@@ -48,6 +49,8 @@ def assign(written: str, value: dict[str, Any], document: Document) -> None:
 
 
 def _assign(key: str, meant: Any, value: dict[str, Any], document: Document) -> None:
+    if key.partition(".")[0] == _INCLUDE:  # it has been read by now
+        raise _Nowhere("no option includes files; expected `include` in the chain file")
     position = Position(file=f"{OPTION} {key}")
     container: Any = value
     location: Location = ()

@@ -18,13 +18,20 @@ from microbox.chain.model import (
     LogsSettings,
     NetworkFunctionEntry,
     ParallelEntry,
+    SandboxSettings,
 )
-from microbox.chain.stack_settings import HostSettings, StackSettings, SuspiciousSettings
+from microbox.chain.stack_settings import (
+    ForceSettings,
+    HostSettings,
+    StackSettings,
+    SuspiciousSettings,
+)
 from microbox.chain.supervision import RestartSettings
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "": ChainFile,
     "stack": StackSettings,
+    "stack.force": ForceSettings,
     "stack.hosts": HostSettings,
     "stack.suspicious": SuspiciousSettings,
     "log": LogSettings,
@@ -33,6 +40,10 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "chain.restart": RestartSettings,
     "on_worker_failure": RestartSettings,
     "chain.parallel": NetworkFunctionEntry,
+    "chain.parallel.restart": RestartSettings,
+    "sandbox": SandboxSettings,
+    "chain.sandbox": SandboxSettings,
+    "chain.parallel.sandbox": SandboxSettings,
 }
 """The model of each mapping, by the names of the keys on the way to it."""
 

@@ -153,6 +153,19 @@ MISTAKES = {
         "stack.tcp_timeout.seconds=3",
         "--set stack.tcp_timeout.seconds: there is '5m' (text), which has no 'seconds' in it",
     ),
+    "a word in place of true or false": (
+        "sandbox.enabled=maybe",
+        "--set sandbox.enabled: `sandbox.enabled` is 'maybe' (text); expected true or false",
+    ),
+    "the same of one NF": (
+        "chain.flow_log.sandbox.network=maybe",
+        "--set chain.flow_log.sandbox.network: `chain[0].sandbox.network` is 'maybe' (text); "
+        "expected true or false",
+    ),
+    "a file to be included": (
+        "include=[site.yaml]",
+        "--set include: no option includes files; expected `include` in the chain file",
+    ),
     "an input that is not there": (
         "input=captur.pcap",
         "--set input: no such file 'captur.pcap'; expected a capture file (pcap or pcapng); did "
