@@ -9,6 +9,9 @@ SHELL := /bin/sh
 # A target of `make fuzz` runs for so long; also SECONDS=60.
 FUZZ_SECONDS ?= $(if $(filter command line,$(origin SECONDS)),$(SECONDS),30)
 PYTEST_ARGUMENTS ?=
+# Most tests wait for processes, so as many run at once as there are processors; those of a file one
+# behind the other, since they share what is expensive to make.
+SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile
 NIGHTLY_CASES ?= 100000
 NIGHTLY_FUZZ_SECONDS ?= 450
 NIGHTLY_KILLS ?= 10000
@@ -36,7 +39,7 @@ test: ## the C unit tests, then all Python tests against the installed package
 	@tools/setup test
 	@tools/build build/test -Dbenchmarks=false -Dwerror=false
 	@meson test -C build/test --no-rebuild --quiet --print-errorlogs
-	@pytest $(PYTEST_ARGUMENTS)
+	@pytest $(SIDE_BY_SIDE) $(PYTEST_ARGUMENTS)
 
 check: check-style check-types model check-core check-threads check-python ## style, types, the model of the bus, and the tests under sanitizers
 
@@ -70,7 +73,7 @@ check-threads:
 
 # The Python tests that reach the core, which is built as for check-core in each of their processes.
 check-python: sanitized
-	@tools/sanitized --preload $(SANITIZED)/site pytest -p no:cacheprovider $(CORE_TESTS) $(addprefix --ignore=,$(OF_CHANCE)) $(PYTEST_ARGUMENTS)
+	@tools/sanitized --preload $(SANITIZED)/site pytest $(SIDE_BY_SIDE) -p no:cacheprovider $(CORE_TESTS) $(addprefix --ignore=,$(OF_CHANCE)) $(PYTEST_ARGUMENTS)
 
 evasion: ## published attacks on passive stacks (docs/evasion.md)
 	@tools/setup test
