@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from terminal import Terminal
 
+from microbox.nf.debugger import Debugger, Turn
 from tests.conftest import Workbench
 
 WATCH = """
@@ -100,20 +101,24 @@ def test_the_debuggers_of_several_workers_take_turns(attach: Attach, workers: in
     terminal = attach("if self.seen == 1: breakpoint()\n        print('number', self.seen)")
     turns = set()
     for _ in range(workers):
-        terminal.wait_for("(worker ")
-        turns.add(terminal.wait_for(") "))
-        terminal.type("p 'seen', self.seen\n")
-        terminal.wait_for("('seen', 1)")
-        terminal.wait_for("(worker ")
-        turns.add(terminal.wait_for(") "))
-        terminal.type("self.seen = 10_000_000\n")
-        terminal.wait_for("(worker ")
+        # What the other one prints may come within a prompt, which is written by the character, but
+        # not within a line.
+        terminal.wait_for("-> ")
+        terminal.type("p 'turn', os.getpid(), self.seen\n")
+        terminal.wait_for("('turn', ")
+        turns.add(terminal.wait_for(", 1)"))
+        terminal.type("self.seen = 10_000_000; print('now', self.seen)\n")
+        terminal.wait_for("now 10000000\r\n")
         terminal.type("continue\n")
-    assert turns == {"1", "2"}
+    assert len(turns) == workers
     terminal.wait_for("number 10000002\r\n")
     terminal.type("\x03")
     terminal.wait_for("seen 20,0")
     assert terminal.process.wait(10) == 0
+
+
+def test_the_prompt_says_whose_it_is() -> None:
+    assert Debugger(Turn(0, "worker 2")).prompt == "(worker 2) "
 
 
 def test_input_can_be_read(attach: Attach, workers: int) -> None:
