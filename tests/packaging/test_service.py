@@ -161,6 +161,7 @@ def test_a_controller_that_hangs_is_started_again(service: Service) -> None:
     wait_until(lambda: service.machine.property(unit, "ActiveState") == "active", "active again")
     assert service.machine.property(unit, "MainPID") != first
     assert "Watchdog timeout" in service.machine.journal(unit)
+    assert str(service.seen()["process"]) == service.machine.property(unit, "MainPID")
 
 
 def test_a_chain_that_is_wrong_is_not_started_again(service: Service) -> None:
