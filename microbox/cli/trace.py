@@ -81,7 +81,8 @@ def trace(
     elif packets:
         show(packets)
     if len(packets) < count:
-        print(f"{len(packets)} of {count} packets came in {timeout:g} s", file=sys.stderr)
+        followed = f"followed {len(packets)} of {count} packets in {timeout:g} s"
+        print(f"{followed}; it looks now and then, so others may have passed", file=sys.stderr)
     return 0
 
 

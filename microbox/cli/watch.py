@@ -39,10 +39,10 @@ class Until:
     once: Annotated[bool, Parameter(negative=())] = False
     """After one event."""
 
-    count: Annotated[int, Parameter(name=["--count", "-n"])] = 0
+    count: Annotated[int | None, Parameter(name=["--count", "-n"])] = None
     """After so many events."""
 
-    timeout: float = 0.0
+    timeout: float | None = None
     """After so many seconds."""
 
 
@@ -70,7 +70,7 @@ def watch(  # noqa: PLR0913 (an option each)
     filter: str = "",
     until: Until = Until(),
     form: Form = Form(),
-    rate: int = 0,
+    rate: int | None = None,
 ) -> int:
     """Show the events of a chain that runs, as they come, one a line. Ctrl-C ends it.
 
@@ -138,24 +138,28 @@ def _checked(expression: str) -> str:
 
 def _count(until: Until) -> int:
     """0: any."""
-    if until.once and until.count not in (0, 1):
+    if until.once and until.count not in (None, 1):
         raise ValueError(f"--once is -n 1; expected one of both, not -n {until.count} as well")
-    if until.count < 0:
+    if until.count is not None and until.count < 1:
         raise ValueError(f"-n: {until.count} is no number of events; expected 1 or more")
-    return 1 if until.once else until.count
+    return 1 if until.once else until.count or 0
 
 
 def _seconds(until: Until) -> float:
     """0: no limit."""
-    if not 0 <= until.timeout < float("inf"):
+    if until.timeout is None:
+        return 0.0
+    if not 0 < until.timeout < float("inf"):
         raise ValueError(f"--timeout: {until.timeout:g} is no number of seconds; expected 1.5, say")
     return until.timeout
 
 
-def _rate(rate: int) -> int:
-    if rate < 0:
+def _rate(rate: int | None) -> int:
+    if rate is None:
+        return TERMINAL_RATE if sys.stdout.isatty() else PIPE_RATE
+    if rate < 1:
         raise ValueError(f"--rate: {rate} is no number of events a second; expected 1 or more")
-    return rate or (TERMINAL_RATE if sys.stdout.isatty() else PIPE_RATE)
+    return rate
 
 
 def _lines(of: EventType, catalog: Catalog, form: Form, part: Partition) -> Lines:

@@ -258,7 +258,7 @@ def test_packets_of_all_flows_that_a_filter_takes_are_followed(
     assert [one["nf"] for one in first["nfs"]] == ["slow", "behind"]
 
     assert trace("udp port 4001", count=1, timeout=1) == 0
-    assert "0 of 1 packets came in 1 s" in capsys.readouterr().err
+    assert "followed 0 of 1 packets in 1 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

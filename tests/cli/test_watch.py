@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from endless import rounds
 from live_pipe import Pipe
 from terminal import Terminal
@@ -88,6 +89,13 @@ def test_of_too_many_a_sample_is_shown_and_the_rest_counted(steady: Workbench) -
     assert result.returncode == 0
     assert 4 <= shown <= 12
     assert result.stderr.endswith(" events skipped\n")
+
+
+@pytest.mark.parametrize("option", ["-n", "--timeout", "--rate"])
+def test_none_is_no_limit(steady: Workbench, option: str) -> None:
+    result = steady.run("watch", "packet", option, "0")
+    assert result.returncode == 2
+    assert f"error: {option}: 0 is no number of" in result.stderr
 
 
 def test_in_a_terminal_lines_are_aligned_cut_and_coloured(steady: Workbench) -> None:

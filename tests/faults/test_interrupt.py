@@ -1,9 +1,11 @@
 """A person stops a run: the summary so far, the exit status of shells, nobody left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +28,15 @@ class Waiting(NetworkFunction):
         open("going", "a").write(".")
         while not os.path.exists("go"):
             time.sleep(0.01)
+"""
+
+SLOW = """
+class Slow(NetworkFunction):
+    @on("packet")
+    def see(self, event):
+        open("going", "a").write(".")
+        if not os.path.exists("go"):
+            time.sleep(0.05)
 """
 
 
@@ -54,6 +65,19 @@ def test_a_signal_ends_a_run_in_order(
     assert "chain.yaml: interrupted" in result.stdout
     assert workbench.summary()["nfs"][0]["outcome"] == "finished"
     assert workbench.processes() == {}
+
+
+def test_how_much_is_left_is_said_of_a_slow_nf(workbench: "Workbench", demo: Path) -> None:
+    chain = workbench.chain(workbench.nf("going", SLOW), capture=demo)
+    process = workbench.start("run", chain)
+    workbench.wait_for(workbench.folder / "going")
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr
+    assert "stops: reading what is left" in process.stderr.readline()
+    said = process.stderr.readline()
+    (workbench.folder / "go").touch()
+    assert re.search(r"going has handled \d+ events; up to [\d,]+ are left", said), said
+    assert workbench.end(process).returncode == 143
 
 
 def test_a_run_whose_terminal_is_closed_ends_in_order(workbench: "Workbench") -> None:

@@ -1,4 +1,7 @@
-"""Who of a lane does not move: it is said who is waited for; whose patience is over is ended."""
+"""Who of a lane does not move: it is said who is waited for; whose patience is over is ended.
+
+Of a run that is to end early it is said how far it is: that may take as long as its slowest NF.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from microbox.events.catalog import built_in
-from microbox.runtime.accounts.progress import held_up_by, names, signature
+from microbox.runtime.accounts.progress import held_up_by, lag, names, signature
 from microbox.runtime.failures.deadline import Deadlines
 from microbox.runtime.failures.stall import Stall
 from microbox.runtime.lane import Lane, RunningNF
@@ -29,6 +32,8 @@ class Watch:
         self._stall = Stall(time.monotonic)
         self._deadlines = Deadlines()
         self._noted = False
+        self._words = 0  # on what is left
+        self._next_word = 0.0
 
     def look(self, *, is_stopping: bool) -> None:
         """To be called every TICK seconds. `is_stopping`: the run is to end early."""
@@ -41,9 +46,23 @@ class Watch:
         if waits and not self._noted and not self._awaits_input():
             self._noted = True
             self._note(f"waits for {names(held_up_by(self._lane))}")
+        if is_stopping and not self._noted:
+            self._say_what_is_left()
         if standing > self._allowed(is_stopping or self._lane.is_lost):
             self._end_the_stuck(standing)
             self._stall = Stall(time.monotonic)
+
+    def _say_what_is_left(self) -> None:
+        """Ever less often. What an NF has polled counts as left until it has handled all of it."""
+        now = time.monotonic()
+        if self._words and now < self._next_word:
+            return
+        for nf in held_up_by(self._lane):
+            if self._words and isinstance(nf, RunningNF):
+                handled, left = nf.pages.value("handled"), lag(self._lane, nf)
+                self._note(f"{nf.name} has handled {handled:,} events; up to {left:,} are left")
+        self._next_word = now + self._options.patience.waiting_note * 2**self._words
+        self._words += 1
 
     def _awaits_input(self) -> bool:
         """Nothing comes."""
