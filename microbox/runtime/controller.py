@@ -399,7 +399,9 @@ class Controller:
             await asyncio.sleep(TICK)
 
     def _reading(self, running: Running) -> Reading:
-        return reading(running, "stopping" if self._ending.is_stopping else "replay")
+        if self._ending.is_stopping:
+            return reading(running, "stopping")
+        return reading(running, "live" if self._options.capture.is_stream else "replay")
 
 
 def _nothing_is_open() -> None:

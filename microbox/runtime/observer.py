@@ -13,7 +13,7 @@ from microbox.channel.messages import Problem
 class Reading:
     """How far a run is: what all NFs have passed, as counters say."""
 
-    doing: str  # "replay", "stopping", ...
+    doing: str  # "replay", of a pipe "live"; "stopping"
     packets: int
     events: int  # published by the stack and by NFs
     file_read: int  # bytes

@@ -80,6 +80,7 @@ def test_a_packet_is_handled_before_the_next_one_comes(
     for number, packet in enumerate(pieces[1:], 1):
         pipe.write(packet)
         pipe.wait_until_said(f"tells: packet {number}")
+    assert [run["doing"] for run in json.loads(workbench.run("ps", "--json").stdout)] == ["live"]
     pipe.writer.close()
     ended = workbench.end(pipe.run)
     assert (ended.returncode, ended.stderr) == (0, "")
