@@ -7,14 +7,14 @@ sides of the flow, and the bytes where they are asked for; and whose event it is
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from microbox._core import ffi
-from microbox.events.catalog import Catalog, EventType
+from microbox.events.catalog import Catalog, EventType, Field
 from microbox.nf.event import Event
 from microbox.nf.notation import text_of
 from microbox.nf.record_forms import epoch_time
@@ -52,15 +52,15 @@ HEAD: Mapping[str, Read] = {
 """What all events have."""
 
 SNAPSHOT: Mapping[str, Read] = {
-    f"{side}_{name}": partial(_side_value, side=index, name=name)
+    f"{side}_{name}": functools.partial(_side_value, side=index, name=name)
     for index, side in enumerate(SIDES)
     for name in SIDE_FIELDS
 }
 """Both sides of the flow as of the event; "" where it has none."""
 
 ON_DEMAND: Mapping[str, Read] = {
-    "data": partial(_bytes_of, name="data"),
-    "frame": partial(_bytes_of, name="frame"),
+    "data": functools.partial(_bytes_of, name="data"),
+    "frame": functools.partial(_bytes_of, name="frame"),
 }
 """Bytes, as text: UTF-8, and what is not so as \\xNN."""
 
@@ -74,10 +74,18 @@ def field_reader(name: str) -> Read:
     """Of a field of the payload; "" in an event that has none of that name."""
 
     def read(event: Event) -> Value:
-        names = {one.name for one in event.type.fields}
-        return plain(getattr(event, name)) if name in names else ""
+        field = _fields(event.type).get(name)
+        if field is None:
+            return ""
+        value = getattr(event, name)
+        return Number(epoch_time(value)) if field.is_time else plain(value)
 
     return read
+
+
+@functools.cache
+def _fields(of: EventType) -> dict[str, Field]:
+    return {one.name: one for one in of.fields}
 
 
 def worker_reader(worker: str) -> Read:

@@ -82,6 +82,11 @@ class Field:
             return "address"
         return re.sub(r"^u?int(\d+)_t", self._short, self.c_type)
 
+    @property
+    def is_time(self) -> bool:
+        """True where it is nanoseconds since the epoch."""
+        return (self.owner, self.name) == ("flow_end", "started")
+
     def _short(self, match: re.Match[str]) -> str:
         return ("u" if self.c_type.startswith("u") else "i") + match[1]
 

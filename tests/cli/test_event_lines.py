@@ -65,6 +65,12 @@ def test_json_keeps_each_nanosecond_and_has_the_snapshot(sample: Path) -> None:
     assert event["snapshot"]["originator"]["state"] == "TIME_WAIT"
 
 
+def test_the_time_of_a_flows_first_packet_is_written_as_the_events_own(sample: Path) -> None:
+    lines = FieldLines(chosen(["started"], CATALOG.resolve("flow.end"), CATALOG, ""))
+    begun = FieldLines(chosen(["time"], CATALOG.resolve("flow.start"), CATALOG, ""))
+    assert set(written(lines, sample, "flow.end")) == set(written(begun, sample, "flow.start"))
+
+
 def test_csv_rows_fit_their_header(sample: Path) -> None:
     lines = CsvLines(columns(CATALOG.resolve("flow"), "worker"))
     rows = list(csv.DictReader([lines.header, *written(lines, sample, "flow")]))

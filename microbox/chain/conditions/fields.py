@@ -49,7 +49,6 @@ DIRECTIONS = {"originator": 0, "responder": 1}
 TCP_FLAGS = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32, "ECE": 64, "CWR": 128}
 STATES = {state.name: state.value for state in TcpState}
 PROTOCOL_NAMES = {name: number for number, name in PROTOCOLS.items()}
-TIMES = frozenset({("flow_end", "started")})
 _INTEGERS = "BHIQ"
 _ADDRESS = "16s"
 
@@ -104,7 +103,7 @@ def _payload_field(place: Place, offset: int) -> Field:
     load = (Step(lib.MB_STEP_LOAD, place.size, offset),)
     if one.owner == "tcp_state_change":
         return Field(Kind.STATE, load, names=STATES)
-    if (one.owner, one.name) in TIMES:
+    if one.is_time:
         return Field(Kind.TIME, load)
     names = PROTOCOL_NAMES if one.name == "protocol" else None
     return Field(Kind.NUMBER, load, names=names)
