@@ -16,6 +16,10 @@ OF_ONE_PROCESS = 13
 """An NF's, or a further worker's: its channel, pipes and pidfd, its areas, its log, what its start
 takes for a moment."""
 
+OF_REQUESTS = 160
+"""The connections of the control socket, and what has to be free for one more. A chain runs without
+them, too."""
+
 
 def provide_descriptors(nfs: int, workers: int = 1) -> None:
     """Raises this process's limit as far as it needs and may. Raises RunError where that is not
@@ -23,7 +27,8 @@ def provide_descriptors(nfs: int, workers: int = 1) -> None:
     processes = nfs * workers
     needed = ALWAYS + OF_ONE_PROCESS * (processes + workers - 1)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if _is_within(needed, soft):
+    wanted = needed + OF_REQUESTS
+    if _is_within(wanted, soft):
         return
     if not _is_within(needed, hard):
         what = "NFs" if workers == 1 else f"processes of NFs, for {workers} workers,"
@@ -31,7 +36,7 @@ def provide_descriptors(nfs: int, workers: int = 1) -> None:
             f"{processes} {what} take up to {needed:,} open files, but no more than {hard:,} are "
             f"allowed; raise the limit: ulimit -n {needed}"
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if _is_within(wanted, hard) else hard, hard))
 
 
 def nfs_within(limit: int) -> int | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from tests.conftest import Workbench
 
 CONNECTIONS = 2000
-SPARE = 40  # descriptors that are left to the controller: fewer than the connections would take
+SPARE = 72  # descriptors that are left to the controller: fewer than the connections would take
 
 # ZMTP 3.0 (RFC 23 of ZeroMQ): greeting, READY, and a frame that more frames follow.
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
@@ -64,15 +66,14 @@ class Waits(NetworkFunction):
 
 
 @contextlib.contextmanager
-def crowd(path: Path) -> Iterator[None]:
-    """So many connections, of a process of its own."""
+def crowd(path: Path) -> Iterator[bool]:
+    """So many connections, of a process of its own. False where somebody was refused."""
     arguments = [sys.executable, "-c", CROWD, str(path), str(CONNECTIONS), GREETING.hex()]
     with subprocess.Popen(
         arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "all\n"
-        yield
+        yield process.stdout.readline() == "all\n"
         process.communicate()
 
 
@@ -107,8 +108,8 @@ def test_a_run_outlives_2000_connections_and_loses_nothing(
     taken = len(list(Path(f"/proc/{run.pid}/fd").iterdir()))
     _, hard = resource.prlimit(run.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(run.pid, resource.RLIMIT_NOFILE, (taken + SPARE, hard))
-    with crowd(path):
-        assert run.poll() is None
+    with crowd(path) as is_complete:
+        assert is_complete and run.poll() is None, workbench.end(run)
     workbench.until(lambda: replays(path))  # when those in the queue had their turn
     (workbench.folder / "heard").touch()
     disturbed = workbench.end(run)
@@ -145,6 +146,56 @@ def connected(path: Path) -> socket.socket:
     peer.settimeout(30)
     peer.connect(str(path))
     return peer
+
+
+def free_descriptors(limit: int) -> int:
+    return limit - sum(int(file.name) < limit for file in Path("/proc/self/fd").iterdir())
+
+
+@contextlib.contextmanager
+def few_descriptors(number: int) -> Iterator[None]:
+    """So many are free in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = next(limit for limit in range(soft) if free_descriptors(limit) == number)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_looking_for_free_descriptors_takes_none_from_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ZeroMQ's own thread aborts the process when it finds none."""
+    refused: list[OSError] = []
+    is_over = threading.Event()
+
+    def take_one() -> None:
+        while not is_over.is_set():
+            try:
+                os.close(os.dup(sys.stderr.fileno()))
+            except OSError as error:
+                refused.append(error)
+
+    def talk(path: Path) -> None:
+        other = threading.Thread(target=take_one)
+        with few_descriptors(connections.DESCRIPTORS + 3):
+            other.start()
+            for _ in range(300):
+                with connected(path) as peer:
+                    peer.sendall(GREETING)
+                    peer.recv(1)
+            is_over.set()
+            other.join()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # in the middle of whatever the server does
+    try:
+        while_serving(tmp_path, monkeypatch, talk)
+    finally:
+        sys.setswitchinterval(interval)
+    assert refused == []
 
 
 def test_a_message_without_an_end_costs_its_sender_the_connection(

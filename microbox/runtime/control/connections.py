@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import resource
 import socket
 from collections.abc import Coroutine
 from pathlib import Path
@@ -35,8 +37,9 @@ CHUNK = 1 << 16
 CHUNK_COST = 0.0001
 """Seconds of a processor that it takes to pass one on, and its answer back."""
 
-DESCRIPTORS = 32
-"""That must be free where a connection is passed on, which takes two: NFs that start take some."""
+DESCRIPTORS = 2 * CONNECTIONS_MAX
+"""That must be free where a connection is passed on, which takes two: ZeroMQ takes its own when its
+thread comes to it, and NFs that start take some."""
 
 RETRY = 1.0
 """Seconds after which it is tried again to accept."""
@@ -94,7 +97,7 @@ class Connections:
                 greeting = await loop.sock_recv(peer, CHUNK)
             if not greeting:
                 return
-            _check_descriptors(peer)
+            _check_descriptors()
             with socket.socket(socket.AF_UNIX) as inner:
                 inner.setblocking(False)
                 await loop.sock_connect(inner, f"/proc/self/fd/{self._inside}")
@@ -136,11 +139,13 @@ def _listen(path: Path) -> socket.socket:
     return listening
 
 
-def _check_descriptors(some: socket.socket) -> None:
-    """Raises OSError where so few are left that ZeroMQ might find none, and abort."""
-    with contextlib.ExitStack() as spare:
-        for _ in range(DESCRIPTORS):
-            spare.callback(os.close, os.dup(some.fileno()))
+def _check_descriptors() -> None:
+    """Raises OSError where so few are left that ZeroMQ might find none, and abort. To try whether
+    so many can be had would leave none to its thread meanwhile."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = sum(int(file.name) < limit for file in Path("/proc/self/fd").iterdir())
+    if limit - taken < DESCRIPTORS:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 async def _pass_chunk(source: socket.socket, sink: socket.socket) -> int:
