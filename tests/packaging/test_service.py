@@ -93,7 +93,7 @@ def service(machine: Machine, sample: Path, request: pytest.FixtureRequest) -> I
 def test_start_returns_when_all_nfs_are_ready_and_confined(service: Service) -> None:
     service.machine.run("systemctl", "start", service.unit)
     assert service.machine.property(service.unit, "ActiveState") == "active"
-    assert service.machine.property(service.unit, "StatusText").startswith("replay: 0 packets")
+    assert service.machine.property(service.unit, "StatusText").startswith("live: 0 packets")
     nfs = service.seen()["nfs"]
     assert set(NFS) <= {nf["name"] for nf in nfs}
     confined = dict.fromkeys(("landlock", "seccomp", "no_new_privileges", "undumpable"), True)
