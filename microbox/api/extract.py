@@ -119,7 +119,7 @@ class Extractor:
         }
 
     def _dtype(self, name: str) -> np.dtype[Any]:
-        if name in ("time", "started"):
+        if name == "time":
             return TIME
         numbers = {"packet": "u8", "flow": "u8", "sequence": "u8", "direction": "u1"}
         numbers |= {"frame_length": "u4", "data_length": "u4"}
@@ -131,7 +131,7 @@ class Extractor:
                 return np.dtype(f"u{ffi.sizeof(members[name.removeprefix(f'{side}_')].type)}")
         for place in payload_layout(self._of).places:
             if place.field.name == name and _is_number(place):
-                return np.dtype(place.format)
+                return TIME if place.field.is_time else np.dtype(place.format)
         return np.dtype(object)
 
 
@@ -148,7 +148,7 @@ def _field_reader(place: Place) -> Read:
     name = place.field.name
     if place.format == "16s":
         return lambda batch: addresses(batch._column(name))
-    if name == "started":
+    if place.field.is_time:
         return lambda batch: _times(batch._column(name))
     if place.field.owner == "tcp_state_change":
         return lambda batch: STATES[np.minimum(batch._column(name), len(STATES) - 1)]

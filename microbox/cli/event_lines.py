@@ -19,7 +19,7 @@ from microbox.cli.event_columns import (
     Value,
     plain,
 )
-from microbox.events.catalog import Catalog, EventType
+from microbox.events.catalog import Catalog, EventType, Field
 from microbox.nf.event import Event
 from microbox.nf.flow import Flow
 from microbox.nf.snapshot import Side
@@ -185,10 +185,11 @@ def tuple_text(event: Event) -> str:
 
 def fields_text(event: Event) -> str:
     """The fields that have something to say beside the flow."""
+    values = [(field, plain(getattr(event, field.name))) for field in event.type.fields]
     texts = [
-        _field_text(event, name, value)
-        for name, value in ((name, plain(value)) for name, value in event.fields().items())
-        if name not in TUPLE_FIELDS | FRAME_FIELDS and value not in ("", 0)
+        _field_text(event, field, value)
+        for field, value in values
+        if field.name not in TUPLE_FIELDS | FRAME_FIELDS and value not in ("", 0)
     ]
     if event._data_length:
         texts.append(f"data={event._data_length}B")
@@ -197,10 +198,10 @@ def fields_text(event: Event) -> str:
     return " ".join(texts)
 
 
-def _field_text(event: Event, name: str, value: Value) -> str:
-    if name == "started" and isinstance(value, int):
+def _field_text(event: Event, field: Field, value: Value) -> str:
+    if field.is_time and isinstance(value, int):
         return f"duration={(event.time - value) / 1e9:.6f}s"
-    return f"{name}={quoted(value)}"
+    return f"{field.name}={quoted(value)}"
 
 
 def snapshot_text(event: Event) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 import microbox
 from microbox import Columns, NetworkFunction, on
+from microbox.cli.event_lines import fields_text
 from tests.api.conftest import Interrupted
 from tests.nf.conftest import MILLISECOND, START, MakeCapture, connection, udp
 
@@ -39,6 +40,25 @@ def test_an_event_is_a_row_and_a_field_a_column(sample: Path) -> None:
     assert requests.destination_port.dtype == np.uint16
     assert requests[0]["source"] == "192.0.2.10"
     assert requests[0]["method"] == "GET"
+
+
+class Attempts(NetworkFunction):
+    """Publishes a count whose name is that of a time in the stack's events."""
+
+    publishes = ("flow.attempt",)
+    declares = {"flow.attempt": {"started": "u32"}}  # noqa: RUF012
+
+    @on("packet")
+    def see(self, event: Any) -> None:
+        """Each time."""
+        self.publish("flow.attempt", event, started=7)
+
+
+def test_a_users_field_is_no_time_because_of_its_name(capture: MakeCapture) -> None:
+    attempts = microbox.read(capture([udp(b"a")]), "flow.attempt", nfs=[Attempts])
+    assert attempts["started"].tolist() == [7]
+    (event,) = microbox.events(capture([udp(b"a")]), "flow.attempt", nfs=[Attempts])
+    assert "started=7" in fields_text(event).split()
 
 
 def test_times_are_numpys(capture: MakeCapture) -> None:
