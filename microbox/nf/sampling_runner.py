@@ -8,6 +8,7 @@ observer that shows a hundred would so take a processor of its own, from the cha
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,13 +33,13 @@ PAUSE = 0.005
 class Sampled(NetworkFunction):
     """An NF that need not see all of its events, but is to know how many there were."""
 
+    @abstractmethod
     def has_enough(self) -> bool:
         """True while it wants to see no more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pass_over(self, events: int) -> None:
         """So many came meanwhile; those that were lost before are among them."""
-        raise NotImplementedError
 
 
 class SamplingRunner(Runner):

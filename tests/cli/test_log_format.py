@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+from waiting import WAITING, let_it_go_on, wait_until_it_waits
 
 from microbox.cli.log_format import chosen, message_schema
 
@@ -35,15 +36,6 @@ class Dies(NetworkFunction):
     @on("packet")
     def see(self, event):
         os._exit(3)
-"""
-
-WAITS = """
-class Waits(NetworkFunction):
-    @on("packet")
-    def see(self, event):
-        open("at", "w").write(".")
-        while not os.path.exists("go"):
-            time.sleep(0.01)
 """
 
 
@@ -119,12 +111,12 @@ def test_the_verb_prints_the_schema(workbench: Workbench) -> None:
 
 
 def test_what_ends_a_run_is_a_message(workbench: Workbench) -> None:
-    chain = workbench.chain(workbench.nf("waits", WAITS))
+    chain = workbench.chain(workbench.nf("waiting", WAITING))
     process = workbench.start("run", chain, "--log-format", "json", "-q")
-    workbench.wait_for(workbench.folder / "at")
+    wait_until_it_waits(workbench)
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)
-    (workbench.folder / "go").touch()
+    let_it_go_on(workbench)
     ended = workbench.end(process)
     assert ended.returncode == 143
     found = records(ended.stderr)

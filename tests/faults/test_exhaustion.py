@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from waiting import WAITING, let_it_go_on, wait_until_it_waits
 
 from tests.conftest import Workbench
 
@@ -18,14 +19,6 @@ class Count(NetworkFunction):
     @on("packet")
     def see(self, event):
         pass
-"""
-WAITS = """
-class Waits(NetworkFunction):
-    @on("packet")
-    def see(self, event):
-        open("waiting", "a").write(".")
-        while not os.path.exists("go"):
-            time.sleep(0.01)
 """
 LIVE_PROCESSES = Path("/sys/fs/cgroup/pids")  # of the first version; in the second all is in one
 UNIFIED = Path("/sys/fs/cgroup")
@@ -60,12 +53,12 @@ def test_too_few_descriptors_are_told_before_anything_starts(
 
 def test_a_limit_that_may_be_raised_is_raised(workbench: Workbench) -> None:
     """As far as is needed for who asks the run something, too."""
-    chain = workbench.chain(workbench.nf("waits", WAITS))
+    chain = workbench.chain(workbench.nf("waiting", WAITING))
     limited = ["sh", "-c", 'ulimit -S -n 64 && exec "$@"', "sh"]
     run = workbench.start("run", chain, prefix=limited)
-    workbench.wait_for(workbench.folder / "waiting")
+    wait_until_it_waits(workbench)
     assert "replay" in workbench.run("ps").stdout
-    (workbench.folder / "go").touch()
+    let_it_go_on(workbench)
     result = workbench.end(run)
     assert result.returncode == 0, result.stderr
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from waiting import WAITING, let_it_go_on, wait_until_it_waits
 
 if TYPE_CHECKING:
     from tests.conftest import Workbench
@@ -19,15 +20,6 @@ class Stuck(NetworkFunction):
     def see(self, event):
         open("going", "a").write(".")
         time.sleep(1000)
-"""
-
-WAITING = """
-class Waiting(NetworkFunction):
-    @on("packet")
-    def see(self, event):
-        open("going", "a").write(".")
-        while not os.path.exists("go"):
-            time.sleep(0.01)
 """
 
 SLOW = """
@@ -42,7 +34,7 @@ class Slow(NetworkFunction):
 
 def begun(workbench: "Workbench", code: str) -> subprocess.Popen[str]:
     process = workbench.start("run", workbench.chain(workbench.nf("going", code)))
-    workbench.wait_for(workbench.folder / "going")
+    wait_until_it_waits(workbench)
     return process
 
 
@@ -50,7 +42,7 @@ def let_go_on(workbench: "Workbench", process: subprocess.Popen[str]) -> None:
     """Lets an NF that waits read what is left, as soon as the run stops."""
     assert process.stderr
     assert "stops: reading what is left" in process.stderr.readline()
-    (workbench.folder / "go").touch()
+    let_it_go_on(workbench)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -70,12 +62,12 @@ def test_a_signal_ends_a_run_in_order(
 def test_how_much_is_left_is_said_of_a_slow_nf(workbench: "Workbench", demo: Path) -> None:
     chain = workbench.chain(workbench.nf("going", SLOW), capture=demo)
     process = workbench.start("run", chain)
-    workbench.wait_for(workbench.folder / "going")
+    wait_until_it_waits(workbench)
     process.send_signal(signal.SIGTERM)
     assert process.stderr
     assert "stops: reading what is left" in process.stderr.readline()
     said = process.stderr.readline()
-    (workbench.folder / "go").touch()
+    let_it_go_on(workbench)
     assert re.search(r"going has handled \d+ events; up to [\d,]+ are left", said), said
     assert workbench.end(process).returncode == 143
 
@@ -83,7 +75,7 @@ def test_how_much_is_left_is_said_of_a_slow_nf(workbench: "Workbench", demo: Pat
 def test_a_run_whose_terminal_is_closed_ends_in_order(workbench: "Workbench") -> None:
     chain = workbench.chain(workbench.nf("going", WAITING))
     process, terminal = workbench.start_in_terminal("run", chain)
-    workbench.wait_for(workbench.folder / "going")
+    wait_until_it_waits(workbench)
     os.close(terminal)
     let_go_on(workbench, process)
     assert workbench.end(process).returncode == 129
@@ -96,9 +88,9 @@ def test_a_run_under_nohup_goes_on_without_its_terminal_to_its_last_instruction(
 ) -> None:
     chain = workbench.chain(workbench.nf("going", WAITING))
     process, terminal = workbench.start_in_terminal("run", chain, prefix=["nohup"])
-    workbench.wait_for(workbench.folder / "going")
+    wait_until_it_waits(workbench)
     os.close(terminal)
-    (workbench.folder / "go").touch()
+    let_it_go_on(workbench)
     while process.poll() is None:
         process.send_signal(signal.SIGHUP)
         time.sleep(0.001)
