@@ -70,15 +70,18 @@ def plain(value: Any) -> Value:
     return value.name if isinstance(value, Enum) else value
 
 
+def value_of(event: Event, field: Field) -> Value:
+    """Of a field that the event has."""
+    value = getattr(event, field.name)
+    return Number(epoch_time(value)) if field.is_time else plain(value)
+
+
 def field_reader(name: str) -> Read:
     """Of a field of the payload; "" in an event that has none of that name."""
 
     def read(event: Event) -> Value:
         field = _fields(event.type).get(name)
-        if field is None:
-            return ""
-        value = getattr(event, name)
-        return Number(epoch_time(value)) if field.is_time else plain(value)
+        return "" if field is None else value_of(event, field)
 
     return read
 

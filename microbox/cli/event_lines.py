@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from microbox.cli.event_columns import (
     Read,
     Value,
     plain,
+    value_of,
 )
 from microbox.events.catalog import Catalog, EventType, Field
 from microbox.nf.event import Event
@@ -60,18 +61,13 @@ class JsonLines:
 
     def line(self, event: Event) -> str:
         """See Lines."""
-        values = self._values(event)
-        head = ""
-        if isinstance(values.get("time"), Number):  # json would write it as a text
-            head = f'"time": {values.pop("time")}' + (", " if values else "")
-        rest = json.dumps(values, ensure_ascii=False)[1:-1]
-        return f"{{{head}{_with_escapes(rest, _json_escape)}}}\n"
+        return f"{{{', '.join(_members(self._values(event)))}}}\n"
 
     def _values(self, event: Event) -> dict[str, Any]:
         if self._chosen:
             return {name: read(event) for name, read in self._chosen.items()}
         values: dict[str, Any] = {name: read(event) for name, read in HEAD.items()}
-        values |= {name: plain(value) for name, value in event.fields().items()}
+        values |= {one.name: value_of(event, one) for one in event.type.fields}
         if event.flow:
             values["snapshot"] = {
                 name: {each: plain(getattr(side, each)) for each in SIDE_FIELDS}
@@ -79,6 +75,25 @@ class JsonLines:
             }
         values.setdefault("worker", self._worker)
         return values
+
+
+def _members(values: Mapping[str, Any]) -> Iterator[str]:
+    """Of a JSON object, in order. Numbers stand by themselves: json would write them as texts."""
+    others: dict[str, Any] = {}
+    for name, value in values.items():
+        if not isinstance(value, Number):
+            others[name] = value
+            continue
+        yield from _dumped(others)
+        yield f'"{name}": {value}'
+        others = {}
+    yield from _dumped(others)
+
+
+def _dumped(values: Mapping[str, Any]) -> Iterator[str]:
+    if values:
+        text = json.dumps(values, ensure_ascii=False)[1:-1]
+        yield _with_escapes(text, _json_escape)
 
 
 class CsvLines:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import microbox
-from microbox.cli.event_columns import chosen, columns
+from microbox.cli.event_columns import HEAD, chosen, columns
 from microbox.cli.event_lines import CsvLines, FieldLines, JsonLines, Lines, TextLines, printable
 from microbox.cli.watched_types import RunTypes
 from microbox.events.catalog import built_in
@@ -65,7 +65,18 @@ def test_json_keeps_each_nanosecond_and_has_the_snapshot(sample: Path) -> None:
     assert event["snapshot"]["originator"]["state"] == "TIME_WAIT"
 
 
-def test_the_time_of_a_flows_first_packet_is_written_as_the_events_own(sample: Path) -> None:
+@pytest.mark.parametrize("names", [["started"], []])
+def test_the_time_of_a_flows_first_packet_is_written_as_the_events_own(
+    sample: Path, names: list[str]
+) -> None:
+    fields = chosen(names, CATALOG.resolve("flow.end"), CATALOG, "")
+    (end,) = written(JsonLines(fields, ""), sample, "tcp.end")
+    (start,) = written(FieldLines(HEAD), sample, "tcp.start")
+    assert f'"started": {start.split()[0]}' in end
+    assert isinstance(json.loads(end)["started"], float)
+
+
+def test_a_field_of_its_own_is_written_so_too(sample: Path) -> None:
     lines = FieldLines(chosen(["started"], CATALOG.resolve("flow.end"), CATALOG, ""))
     begun = FieldLines(chosen(["time"], CATALOG.resolve("flow.start"), CATALOG, ""))
     assert set(written(lines, sample, "flow.end")) == set(written(begun, sample, "flow.start"))
